@@ -1,0 +1,26 @@
+//! What every plane of hob agrees on: names, settings, desired state, routes and the ports
+//! (traits) through which the gateway, the control plane and the engines meet.
+//!
+//! Nothing here does I/O and nothing here knows tokio; a change here rebuilds every crate.
+#![forbid(unsafe_code)]
+
+mod end;
+mod function;
+mod limits;
+mod manifest;
+mod name;
+mod quantity;
+mod replica;
+mod route;
+
+pub mod port;
+pub mod wire;
+
+pub use end::{End, EndReason};
+pub use function::{Function, Revision, Run, Settings};
+pub use limits::{Isolation, Limits};
+pub use manifest::{Command, Cors, Manifest, ManifestError};
+pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
+pub use quantity::{Cpu, Memory, QuantityError, Timespan};
+pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};
+pub use route::{Counters, Route, Routes, Target};

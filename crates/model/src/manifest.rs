@@ -1,0 +1,235 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{Isolation, Label, Limits, SecretName, Timespan};
+
+/// `hob.toml`: what the defaults do not fit. An empty file, or none, is a good manifest.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// Name of the function; else the folder's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Label>,
+    /// The language's template, where the files do not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Runs in the folder after its dependencies are there, once per changed source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build: Option<Command>,
+    /// Starts the program, which serves HTTP on `$PORT` or `$HOB_SOCKET`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Command>,
+    /// Environment of the program. Not for secrets: these values are shown by `hob describe`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Secrets that the function may read, as files in `$HOB_SECRETS`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretName>,
+    /// Longest time from a call's arrival to the end of its answer. Default 60 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timespan>,
+    /// How long a replica waits for the next call before it is stopped. Default 5 min.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Timespan>,
+    /// What one replica may use.
+    pub limits: Limits,
+    /// Web origins whose pages may call the function. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// How replicas are caged. Default: the server's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolation: Option<Isolation>,
+    /// An OCI runtime program that makes the cage in place of hob: `runsc`, `crun`, `runc`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
+}
+
+/// Why a `hob.toml` was refused.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// The text is not a manifest; the message names line, key and what was expected.
+    #[error("hob.toml: {0}")]
+    Syntax(String),
+    /// A value is outside its range.
+    #[error("hob.toml: `{key}` {problem}")]
+    Range {
+        /// The key, dotted.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        problem: &'static str,
+    },
+}
+
+impl Manifest {
+    /// Reads the text of a `hob.toml` and checks every range.
+    ///
+    /// # Errors
+    /// [`ManifestError`] names the key and the cure.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = toml::from_str(text)
+            .map_err(|error| ManifestError::Syntax(error.to_string().trim_end().to_owned()))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        let limits = &self.limits;
+        let range = |key, problem| Err(ManifestError::Range { key, problem });
+        if self
+            .timeout
+            .is_some_and(|t| t.0.is_zero() || t.0.as_secs() > 86_400)
+        {
+            return range("timeout", "must be more than 0 and at most 24h");
+        }
+        if self.idle.is_some_and(|t| t.0.as_secs() < 1) {
+            return range("idle", "must be at least 1s");
+        }
+        if limits.memory.0 < 4 << 20 {
+            return range("limits.memory", "must be at least 4Mi");
+        }
+        if limits.pids < 4 {
+            return range("limits.pids", "must be at least 4");
+        }
+        if limits.files < 16 {
+            return range("limits.files", "must be at least 16");
+        }
+        if limits.tmp.0 < 64 << 10 {
+            return range("limits.tmp", "must be at least 64Ki");
+        }
+        if self
+            .env
+            .keys()
+            .any(|key| key.is_empty() || key.contains(['=', '\0']))
+        {
+            return range("env", "has a name that is empty or holds `=`");
+        }
+        Ok(())
+    }
+}
+
+/// A command line: a text goes to `/bin/sh -c`, a list is executed as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Command {
+    /// For the shell, which also expands `$PORT` and `$HOB_SOCKET`.
+    Shell(String),
+    /// Program and arguments.
+    Exec(Vec<String>),
+}
+
+impl Command {
+    /// The arguments to execute.
+    pub fn argv(&self) -> Vec<String> {
+        match self {
+            Self::Exec(argv) => argv.clone(),
+            Self::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line.clone()],
+        }
+    }
+}
+
+/// Which web origins the gateway lets call a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "CorsText", into = "CorsText")]
+pub enum Cors {
+    /// Every origin, without credentials.
+    Any,
+    /// These origins (`https://app.example.net`), with credentials.
+    Origins(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum CorsText {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl TryFrom<CorsText> for Cors {
+    type Error = String;
+
+    fn try_from(text: CorsText) -> Result<Self, String> {
+        let origins = match text {
+            CorsText::One(star) if star == "*" => return Ok(Self::Any),
+            CorsText::One(origin) => vec![origin],
+            CorsText::Many(origins) => origins,
+        };
+        match origins.iter().find(|origin| !is_origin(origin)) {
+            Some(bad) => Err(format!(
+                "`{bad}` is no web origin: write `\"*\"` or a list such as [\"https://app.example.net\"]"
+            )),
+            None => Ok(Self::Origins(origins)),
+        }
+    }
+}
+
+impl From<Cors> for CorsText {
+    fn from(cors: Cors) -> Self {
+        match cors {
+            Cors::Any => Self::One("*".into()),
+            Cors::Origins(origins) => Self::Many(origins),
+        }
+    }
+}
+
+/// Scheme, host and perhaps a port, with no path and not even a last slash (RFC 6454).
+fn is_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, host)| {
+        !scheme.is_empty()
+            && !host.is_empty()
+            && text.bytes().all(|b| b.is_ascii_graphic())
+            && !host.contains(['/', '*', '?', '#', '@'])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_manifest_is_the_defaults() {
+        assert_eq!(Manifest::parse("").expect("valid"), Manifest::default());
+    }
+
+    #[test]
+    fn a_full_manifest_reads() {
+        let manifest = Manifest::parse(
+            r#"
+            run = "gunicorn -b unix:$HOB_SOCKET app:app"
+            timeout = "90s"
+            idle = 30
+            secrets = ["api-key"]
+            cors = ["https://app.example.net", "http://localhost:3000"]
+            isolation = "process"
+            [env]
+            GREETING = "hi"
+            [limits]
+            memory = "64Mi"
+            cpu = 0.5
+            "#,
+        )
+        .expect("valid");
+        assert_eq!(manifest.limits.pids, Limits::default().pids);
+        assert_eq!(manifest.idle, Some(Timespan::from_secs(30)));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            ("tiemout = 3", "tiemout"),
+            ("timeout = 0", "`timeout` must be more than 0"),
+            ("timeout = \"soon\"", "duration `soon`"),
+            ("cors = \"example.net\"", "no web origin"),
+            (
+                "[limits]\nmemory = \"1Ki\"",
+                "`limits.memory` must be at least 4Mi",
+            ),
+            ("secrets = [\"../x\"]", "secret name `../x`"),
+            ("isolation = \"vm\"", "container"),
+        ] {
+            let message = Manifest::parse(text).expect_err(text).to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+}

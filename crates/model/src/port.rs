@@ -1,0 +1,239 @@
+//! The ports through which the planes meet. Each has one or few implementations, chosen where
+//! the binary is put together.
+
+use std::{
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use futures_core::Stream;
+use thiserror::Error;
+
+use crate::{
+    End, EndReason, Function, FunctionName, ReplicaId, Revision, SecretName,
+    wire::{FunctionState, Instance, LogLine},
+};
+
+/// Where replicas run.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// Makes the engine run `function` as described; calling it twice changes nothing.
+    ///
+    /// With a changed revision, a new replica is ready before calls go to it, and the old ones
+    /// are drained after. On error the former revision still answers, if there was one. With
+    /// `replicas` 0 it starts nothing: the function has its route and wakes by its first call.
+    async fn apply(&self, function: &Function) -> Result<(), EngineError>;
+
+    /// Runs so many replicas and returns when they are ready or gone. Zero is legal and keeps
+    /// the route. Concurrent callers that ask for the same share one start.
+    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError>;
+
+    /// Stops every replica and takes the route out. The name is free on return.
+    async fn remove(&self, name: &FunctionName) -> Result<(), EngineError>;
+
+    /// What really runs now, function by function.
+    async fn observe(&self) -> Result<Vec<Observed>, EngineError>;
+
+    /// The lines that the replicas of a function wrote, also those that are gone.
+    async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<LogStream, EngineError>;
+
+    /// Takes a replica out of service at once: no new calls, killed when its other calls are
+    /// done or their time is up. Returns without waiting for that.
+    async fn condemn(&self, name: &FunctionName, replica: &ReplicaId, why: EndReason);
+
+    /// A secret has a new value: replicas that may read it see it within 5 s.
+    async fn refresh_secret(&self, namespace: &str, secret: &SecretName)
+    -> Result<(), EngineError>;
+}
+
+/// One function as an engine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// Which.
+    pub function: FunctionName,
+    /// Where it stands.
+    pub state: FunctionState,
+    /// Its replicas.
+    pub instances: Vec<Instance>,
+    /// How its last replica that did not end well ended.
+    pub last_end: Option<End>,
+}
+
+/// Which lines of a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only so many of the last lines; `None` means all that are kept.
+    pub tail: Option<usize>,
+    /// Go on with new lines, also those of replicas that start later.
+    pub follow: bool,
+}
+
+/// Lines of a log as they come. Dropping it ends the reading.
+pub type LogStream = Pin<Box<dyn Stream<Item = Result<LogLine, EngineError>> + Send>>;
+
+/// Why an engine could not do as it was told.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// No such function here.
+    #[error("function `{0}` does not exist")]
+    NotFound(FunctionName),
+    /// The program ended or did not listen in time. The caller's to mend.
+    #[error("{message}")]
+    Start {
+        /// How the attempt ended.
+        reason: EndReason,
+        /// One line with the cause and the cure.
+        message: String,
+        /// The last lines that the program wrote.
+        log_tail: Vec<String>,
+    },
+    /// The settings ask for what this machine cannot do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The machine failed.
+    #[error("{0}")]
+    Host(String),
+}
+
+impl EngineError {
+    /// The end reason that a waiting call gets.
+    pub fn reason(&self) -> EndReason {
+        match self {
+            Self::Start { reason, .. } => *reason,
+            Self::NotFound(_) | Self::Unsupported(_) | Self::Host(_) => EndReason::Host,
+        }
+    }
+}
+
+/// Brings a sleeping function back: how the gateway asks the control plane.
+#[async_trait]
+pub trait Wake: Send + Sync {
+    /// Returns when a replica is ready. All calls that wait share one start.
+    async fn wake(&self, function: &FunctionName) -> Result<(), WakeError>;
+
+    /// Reports a replica that kept a call past its deadline. Never blocks.
+    fn overdue(&self, function: &FunctionName, replica: &ReplicaId);
+}
+
+/// Why a function could not be woken. Cheap to clone: every waiting call gets one.
+#[derive(Debug, Clone, Error)]
+#[error("{message}")]
+pub struct WakeError {
+    /// Goes to `X-Hob-End`.
+    pub reason: EndReason,
+    /// One line, safe to show to any caller.
+    pub message: Arc<str>,
+}
+
+/// Turns a folder into a revision.
+#[async_trait]
+pub trait Builder: Send + Sync {
+    /// Unpacks, builds and stores a bundle. Equal input gives an equal digest, and nothing new
+    /// on disk. Whatever is refused or fails leaves nothing behind.
+    async fn build(&self, source: Source, log: BuildLog) -> Result<Revision, BuildError>;
+
+    /// Writes `function` to the empty folder `target` so that it runs without hob.
+    async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError>;
+}
+
+/// What to build.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// For whom; the settings come from the `hob.toml` inside.
+    pub function: FunctionName,
+    /// The folder.
+    pub from: SourceForm,
+}
+
+/// Where the folder to build is.
+#[derive(Debug, Clone)]
+pub enum SourceForm {
+    /// A gzip-compressed tar of the folder's content, sent by somebody.
+    Archive(PathBuf),
+    /// The folder itself, on this machine.
+    Folder(PathBuf),
+}
+
+/// Takes the lines of a build as they come.
+pub type BuildLog = Arc<dyn Fn(BuildLine) + Send + Sync>;
+
+/// One line of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildLine {
+    /// hob begins a step: "python: installing requirements.txt".
+    Step(String),
+    /// A tool wrote this line.
+    Output(String),
+}
+
+/// Why there is no revision.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// The archive or folder is refused; the message names the entry and the rule.
+    #[error("{0}")]
+    Refused(String),
+    /// A tool of the build failed; its own words went to the log.
+    #[error("{0}")]
+    Failed(String),
+    /// A toolchain or template is missing; the message says what to install.
+    #[error("{0}")]
+    Missing(String),
+    /// The machine failed.
+    #[error("{0}")]
+    Host(String),
+}
+
+/// Reads secrets for the functions that may.
+pub trait Secrets: Send + Sync {
+    /// The exact bytes of a secret.
+    ///
+    /// # Errors
+    /// One line that names the secret, never its value.
+    fn reveal(&self, namespace: &str, name: &SecretName) -> Result<SecretBytes, SecretError>;
+}
+
+/// Why a secret cannot be read.
+#[derive(Debug, Clone, Error)]
+pub enum SecretError {
+    /// There is none of that name.
+    #[error(
+        "secret `{name}` does not exist in namespace `{namespace}`: set it with `hob secret set {name}`"
+    )]
+    NotFound {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: SecretName,
+    },
+    /// It is there and cannot be opened.
+    #[error("secret `{name}` cannot be read: {problem}")]
+    Unreadable {
+        /// Its name.
+        name: SecretName,
+        /// What is wrong with the file or the identity.
+        problem: String,
+    },
+}
+
+/// A secret's value: wiped from memory on drop, and hidden from `Debug`.
+pub struct SecretBytes(zeroize::Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    /// Takes over the bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(zeroize::Zeroizing::new(bytes))
+    }
+
+    /// The exact bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretBytes(…)")
+    }
+}

@@ -1,0 +1,151 @@
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{Cors, DEFAULT_NAMESPACE, FunctionName, ReplicaSet, Timespan};
+
+/// Everything the data plane has to know of one function.
+#[derive(Debug)]
+pub struct Route {
+    /// Whose calls these are.
+    pub function: FunctionName,
+    /// Digest of the revision that answers.
+    pub revision: String,
+    /// Longest time from a call's arrival to the end of its answer.
+    pub timeout: Timespan,
+    /// Largest request body, in bytes.
+    pub body_limit: u64,
+    /// Web origins whose pages may call it.
+    pub cors: Option<Cors>,
+    /// Who answers.
+    pub target: Target,
+    /// Calls so far. Shared by all revisions of the function.
+    pub counters: Arc<Counters>,
+}
+
+/// Who answers the calls of a route.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// Replicas, perhaps none at the moment. Shared by all revisions of the function.
+    Replicas(Arc<ReplicaSet>),
+    /// A folder of files on the host.
+    Static(PathBuf),
+}
+
+/// Calls of one function since hob started.
+#[derive(Debug, Default)]
+pub struct Counters {
+    calls: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counters {
+    /// Counts a call that was let in.
+    pub fn call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that hob, not the function, had to answer with an error.
+    pub fn failure(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Calls let in, and those of them that hob had to answer with an error.
+    pub fn totals(&self) -> (u64, u64) {
+        (
+            self.calls.load(Ordering::Relaxed),
+            self.failed.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// The route table: read by the gateway on every call, written by the engine.
+/// A reader never waits for a writer.
+#[derive(Debug, Default)]
+pub struct Routes {
+    table: ArcSwap<HashMap<Box<str>, Arc<Route>>>,
+}
+
+impl Routes {
+    /// Finds by `name` (default namespace) or `name.namespace`, as it stands in a URL.
+    pub fn find(&self, name: &str) -> Option<Arc<Route>> {
+        self.table.load().get(name).cloned()
+    }
+
+    /// The route of `function`.
+    pub fn get(&self, function: &FunctionName) -> Option<Arc<Route>> {
+        self.find(&function.qualified())
+    }
+
+    /// Every route, each once.
+    pub fn all(&self) -> Vec<Arc<Route>> {
+        let table = self.table.load();
+        let qualified = table.iter().filter(|(key, _)| key.contains('.'));
+        qualified.map(|(_, route)| Arc::clone(route)).collect()
+    }
+
+    /// Adds a route, or puts it in place of the one that its function had.
+    pub fn set(&self, route: Route) {
+        let route = Arc::new(route);
+        self.table.rcu(|table| {
+            let mut table = HashMap::clone(table);
+            for key in keys(&route.function) {
+                table.insert(key, Arc::clone(&route));
+            }
+            table
+        });
+    }
+
+    /// Takes the route of `function` out.
+    pub fn remove(&self, function: &FunctionName) {
+        self.table.rcu(|table| {
+            let mut table = HashMap::clone(table);
+            for key in keys(function) {
+                table.remove(&key);
+            }
+            table
+        });
+    }
+}
+
+fn keys(function: &FunctionName) -> impl Iterator<Item = Box<str>> {
+    let short = function.namespace() == DEFAULT_NAMESPACE;
+    let short = short.then(|| function.name().into());
+    short.into_iter().chain([function.qualified().into()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(name: &str) -> Route {
+        Route {
+            function: name.parse().expect("valid"),
+            revision: "r".into(),
+            timeout: Timespan::from_secs(1),
+            body_limit: 1,
+            cors: None,
+            target: Target::Replicas(Arc::default()),
+            counters: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn both_spellings_of_a_name_find_the_route() {
+        let routes = Routes::default();
+        routes.set(route("hello"));
+        routes.set(route("hello.staging"));
+        assert!(routes.find("hello").is_some() && routes.find("hello.openfaas-fn").is_some());
+        assert_eq!(routes.all().len(), 2);
+        routes.remove(&"hello".parse().expect("valid"));
+        assert!(routes.find("hello").is_none() && routes.find("hello.openfaas-fn").is_none());
+        assert!(routes.find("hello.staging").is_some());
+    }
+}

@@ -1,0 +1,188 @@
+//! The JSON of `/hob/v1`, as the control plane writes it and the CLI reads it.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{End, FunctionName, ReplicaId, Settings};
+
+/// One replica that runs now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Instance {
+    /// Its name, also that of its log file.
+    pub id: ReplicaId,
+    /// Whose it is.
+    pub function: FunctionName,
+    /// Digest of the revision that it runs.
+    pub revision: String,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Process id on the host of the first process in the cage.
+    pub pid: u32,
+    /// Resident memory in bytes, where the machine can tell.
+    pub memory: Option<u64>,
+    /// Calls that it has now.
+    pub in_flight: u32,
+    /// When it was started.
+    pub started_at: SystemTime,
+}
+
+/// Where a replica stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceState {
+    /// Started, does not listen yet.
+    Starting,
+    /// Takes calls.
+    Ready,
+    /// Takes no new calls and is about to stop.
+    Draining,
+}
+
+/// Where a function stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FunctionState {
+    /// At least one replica takes calls, or it needs none.
+    Hot,
+    /// A first replica is on its way.
+    Starting,
+    /// No replica; the next call starts one.
+    Stopped,
+    /// Its replicas keep ending; the next start waits for its back-off.
+    Failing,
+}
+
+/// A function, as `hob list` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionSummary {
+    /// Short form of the name.
+    pub name: FunctionName,
+    /// Template, or `server`.
+    pub language: String,
+    /// Digest of the revision that answers.
+    pub revision: String,
+    /// Where it stands.
+    pub state: FunctionState,
+    /// Replicas wanted while awake.
+    pub replicas: u32,
+    /// Replicas that take calls now.
+    pub ready: u32,
+    /// Calls since hob started.
+    pub calls: u64,
+    /// Of these, calls that hob had to answer with an error.
+    pub failed: u64,
+    /// Path of the function on this server: `/function/hello`.
+    pub path: String,
+    /// When the last deploy was acknowledged.
+    pub updated_at: SystemTime,
+}
+
+/// A function, as `hob describe` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FunctionDetail {
+    /// What `hob list` shows.
+    #[serde(flatten)]
+    pub summary: FunctionSummary,
+    /// When the first deploy was acknowledged.
+    pub created_at: SystemTime,
+    /// What the function may do and use. Secrets by name only.
+    pub settings: Settings,
+    /// Its replicas.
+    pub instances: Vec<Instance>,
+    /// How its last replica that did not end well ended.
+    pub last_end: Option<End>,
+}
+
+/// One line of the answer to a deploy, which is a stream of JSON lines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum DeployEvent {
+    /// hob begins a step.
+    Step {
+        /// "python: installing requirements.txt".
+        text: String,
+    },
+    /// A tool of the build, or the starting program, wrote a line.
+    Output {
+        /// The line, without its end.
+        text: String,
+    },
+    /// The last line of a deploy that worked: the function answers calls.
+    Done {
+        /// As it is now.
+        function: Box<FunctionSummary>,
+        /// False when the folder was unchanged.
+        changed: bool,
+        /// From the end of the upload to this line, in milliseconds.
+        millis: u64,
+    },
+    /// The last line of a deploy that did not; what ran before still runs.
+    Failed {
+        /// One line with the cause and the cure.
+        message: String,
+        /// Who is at fault.
+        fault: Fault,
+    },
+}
+
+/// Who has to mend a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fault {
+    /// The one who sent the folder.
+    Caller,
+    /// The owner of the machine.
+    Host,
+}
+
+/// `{"replicas": 3}`, the body of a scale request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScaleRequest {
+    /// Replicas wanted while awake; 0 stops it until the next call.
+    pub replicas: u32,
+}
+
+/// One line of `GET /hob/v1/functions/NAME/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Which replica wrote it.
+    pub instance: ReplicaId,
+    /// The line, without its end.
+    pub text: String,
+}
+
+/// A secret, without its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretSummary {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+/// `GET /hob/v1/status`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the server.
+    pub version: String,
+    /// Process id of the server.
+    pub pid: u32,
+    /// Seconds since the server started.
+    pub uptime: u64,
+    /// Resident memory of the server, in bytes.
+    pub memory: u64,
+    /// Where calls are accepted: `http://127.0.0.1:8080`.
+    pub gateway: String,
+    /// The data directory.
+    pub data: String,
+    /// How replicas are caged unless they ask otherwise: `container`.
+    pub isolation: String,
+    /// What this machine cannot enforce, one line each; empty when all is well.
+    pub warnings: Vec<String>,
+    /// Functions deployed.
+    pub functions: usize,
+    /// Replicas that run now.
+    pub replicas: usize,
+}
