@@ -1,1 +1,12 @@
-//! hob gateway.
+//! The data plane: accepts connections, finds the function a call is for, wakes it when it
+//! sleeps, forwards the call to one of its replicas and puts a receipt on the answer.
+//!
+//! It knows routes and the [`hob_model::port::Wake`] port, and nothing of builds, stores or
+//! cages. Begin reading at `call.rs`: the life of a call is one list there.
+#![forbid(unsafe_code)]
+
+mod config;
+mod gateway;
+
+pub use config::GatewayConfig;
+pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle};

@@ -1,0 +1,42 @@
+use std::{num::NonZeroUsize, thread, time::Duration};
+
+/// Sizes and times of the data plane. The defaults suit one small machine.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Threads that accept and forward, each with its own pool of connections. At least 1.
+    /// Default: one per core.
+    pub threads: usize,
+    /// Client connections open at once, over all threads; the next one waits in the listener's
+    /// queue until another closes. Default 16,384.
+    pub connections: usize,
+    /// From the first byte of a request's head (or from the accept) to its last. Default 10 s.
+    pub head_timeout: Duration,
+    /// How long a client connection stays open without a request. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Largest head of a request, in bytes. At least 8,192. Default 64 KiB.
+    pub head_bytes: usize,
+    /// Header lines in one head. Default 128.
+    pub headers: usize,
+    /// Calls at once on one HTTP/2 connection. Default 128.
+    pub streams: u32,
+    /// Idle connections kept per replica and thread. Default 128.
+    pub idle_upstreams: usize,
+    /// How long an idle connection to a replica is kept. Default 30 s.
+    pub upstream_idle: Duration,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            threads: thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            connections: 16_384,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+            head_bytes: 64 << 10,
+            headers: 128,
+            streams: 128,
+            idle_upstreams: 128,
+            upstream_idle: Duration::from_secs(30),
+        }
+    }
+}
