@@ -1,0 +1,30 @@
+# One door for users and developers. CI calls these targets and nothing else.
+.PHONY: up down test check deny bench help
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+up: ## install what is missing, build, start hob, deploy and call the examples
+	@scripts/up.sh
+
+down: ## stop what `make up` started; functions and secrets stay on disk
+	@scripts/down.sh
+
+test: ## install what the tests need and run every test
+	@scripts/need.sh $(TEST_TOOLS)
+	cargo test --workspace --all-targets --no-fail-fast
+
+check: ## format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+deny: ## licences, advisories, banned crates
+	@scripts/deny.sh
+
+bench: ## measure hob beside nginx and a direct call; keep the table in bench/results
+	@bench/run.sh
+
+# program:package, for Debian and Ubuntu
+TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:nodejs npm:npm go:golang-go \
+	javac:default-jdk-headless mvn:maven age:age runc:runc setpriv:util-linux pass:pass
