@@ -1,1 +1,11 @@
-//! hob engine.
+//! Where replicas run, and how folders become bundles.
+//!
+//! [`local`] keeps the replicas of this machine: it starts them in their cages, swaps revisions
+//! without a gap, restarts what dies and keeps their logs. [`build`] turns a folder into an
+//! immutable bundle.
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod local;
+
+pub use local::{LocalConfig, LocalEngine};
