@@ -73,8 +73,9 @@ pub struct LogQuery {
 /// Lines of a log as they come. Dropping it ends the reading.
 pub type LogStream = Pin<Box<dyn Stream<Item = Result<LogLine, EngineError>> + Send>>;
 
-/// Why an engine could not do as it was told.
-#[derive(Debug, Error)]
+/// Why an engine could not do as it was told. Cheap enough to clone: every caller that waits
+/// for one start gets it.
+#[derive(Debug, Clone, Error)]
 pub enum EngineError {
     /// No such function here.
     #[error("function `{0}` does not exist")]
