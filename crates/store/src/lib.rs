@@ -1,1 +1,16 @@
-//! hob store.
+//! What must survive: the functions in a SQLite database, and each secret in an age file.
+//!
+//! Everything here blocks on the disk; an async caller goes through `spawn_blocking`. A write
+//! that returned `Ok` is on the disk and stays there through `kill -9` and power loss.
+#![forbid(unsafe_code)]
+
+mod durable;
+mod error;
+mod password;
+mod secret;
+mod store;
+
+pub use error::StoreError;
+pub use password::{AdminHash, AdminPassword};
+pub use secret::{SecretStore, Written};
+pub use store::Store;

@@ -1,0 +1,85 @@
+mod function;
+mod lock;
+mod meta;
+mod schema;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rusqlite::Connection;
+
+use crate::{StoreError, durable};
+use lock::DataLock;
+
+/// File name of the database in the data directory.
+const DATABASE: &str = "hob.db";
+/// How long a write waits for another program, such as `sqlite3`, to end its transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The desired state of the server, in `hob.db`. A cheap handle: clones share one connection.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    /// One connection, since SQLite has one writer anyway and every statement here is short.
+    connection: Mutex<Connection>,
+    /// Held for as long as the last handle lives.
+    _lock: DataLock,
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Opens `hob.db` in the data directory `folder`, making both where they are missing, and
+    /// keeps every other hob out of the directory until the last handle is dropped.
+    ///
+    /// # Errors
+    /// When another hob has the directory, or the database is damaged, newer or unreadable.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(folder).map_err(StoreError::io("make folder", folder))?;
+        let lock = DataLock::take(folder)?;
+        let path = folder.join(DATABASE);
+        // Made here and not by SQLite, since it holds the hash of the admin password.
+        durable::private_file(&path)?;
+        let connection = connect(&path).map_err(|error| StoreError::sql(&path, error))?;
+        schema::migrate(&connection, &path)?;
+        durable::sync_folder(folder)?;
+        Ok(Self(Arc::new(Inner {
+            path,
+            connection: Mutex::new(connection),
+            _lock: lock,
+        })))
+    }
+
+    /// Runs statements on the connection and names the file in their error.
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        // A panic in between leaves at most a statement to be finalized, never half a change.
+        let connection = self.0.connection.lock();
+        let connection = connection.unwrap_or_else(PoisonError::into_inner);
+        work(&connection).map_err(|error| StoreError::sql(&self.0.path, error))
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({})", self.0.path.display())
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL syncs at every commit: what was acknowledged survives a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    Ok(connection)
+}

@@ -1,0 +1,36 @@
+use std::{
+    fs::{self, File, TryLockError},
+    io::Write,
+    path::Path,
+};
+
+use crate::{StoreError, durable};
+
+/// File name of the lock in the data directory.
+const LOCK: &str = "hob.lock";
+
+/// Keeps two daemons from sharing a data directory. The kernel lets go when the process ends,
+/// however it ends; the file stays, with the process id of its last holder.
+pub(super) struct DataLock(#[expect(dead_code, reason = "held, never read")] File);
+
+impl DataLock {
+    pub(super) fn take(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(LOCK);
+        let mut file = durable::private_file(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = fs::read_to_string(&path).ok();
+                return Err(StoreError::InUse {
+                    folder: folder.to_owned(),
+                    pid: pid.and_then(|text| text.trim().parse().ok()),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path)(error)),
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(StoreError::io("write", &path))?;
+        Ok(Self(file))
+    }
+}
