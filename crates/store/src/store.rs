@@ -83,3 +83,52 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     Ok(connection)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hob_model::{Function, Revision, Run, Settings};
+
+    fn function(padding: usize) -> Function {
+        Function {
+            name: "hello".parse().expect("valid"),
+            revision: Revision {
+                digest: "d".repeat(padding),
+                language: "static".into(),
+                run: Run::Static { root: ".".into() },
+                settings: Settings::default(),
+                built_at: std::time::UNIX_EPOCH,
+            },
+            replicas: 1,
+            created_at: std::time::UNIX_EPOCH,
+            updated_at: std::time::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_named_and_what_was_there_stays() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(data.path()).expect("opens");
+        store.put_function(&function(1)).expect("fits");
+        let full = |connection: &Connection| {
+            connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(()))
+        };
+        store.with(full).expect("set");
+        let error = store.put_function(&function(1 << 20)).expect_err("full");
+        assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+        assert_eq!(store.functions().expect("reads"), [function(1)]);
+    }
+
+    #[test]
+    fn a_database_held_by_another_program_is_named() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(data.path()).expect("opens");
+        store
+            .with(|connection| connection.busy_timeout(Duration::ZERO))
+            .expect("set");
+        let other = Connection::open(data.path().join(DATABASE)).expect("opens");
+        other.execute_batch("BEGIN IMMEDIATE").expect("holds");
+        let error = store.put_function(&function(1)).expect_err("held");
+        assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+    }
+}
