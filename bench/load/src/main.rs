@@ -1,7 +1,8 @@
 //! What the bench needs and `wrk` cannot: latency at a fixed rate of arrivals, and the time from
-//! the start of a program to the first byte of its first answer. Prints one JSON object.
+//! the start of a program to its first answer or to its end. Prints one JSON object.
 #![forbid(unsafe_code)]
 
+mod exec;
 mod http;
 mod rate;
 mod start;
@@ -15,7 +16,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(about = "Measures latency at a fixed rate, and starts of programs")]
+#[command(about = "Measures latency at a fixed rate, and how programs start and end")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -25,6 +26,8 @@ struct Cli {
 enum Verb {
     /// Sends calls at a fixed rate, however slowly they are answered.
     Rate(rate::Rate),
+    /// Runs a program again and again, each time to its end.
+    Exec(exec::Exec),
     /// Starts a program again and again, each time until its first answer.
     Start(start::Start),
 }
@@ -43,6 +46,7 @@ impl Cli {
     fn run(self) -> Result<()> {
         let report = match self.verb {
             Verb::Rate(rate) => serde_json::to_string(&rate.run()?)?,
+            Verb::Exec(exec) => serde_json::to_string(&exec.run()?)?,
             Verb::Start(start) => serde_json::to_string(&start.run()?)?,
         };
         writeln!(stdout(), "{report}")?;
