@@ -1,13 +1,20 @@
-use std::{future::Future, path::PathBuf, sync::Arc};
+use std::{future, path::PathBuf, sync::Arc, time::Instant};
 
-use async_trait::async_trait;
 use axum::Router;
 use hob_model::{
-    EndReason, FunctionName, ReplicaId, Routes,
-    port::{Builder, Engine, Wake, WakeError},
+    Routes,
+    port::{Builder, Engine},
 };
 use hob_store::{SecretStore, Store, StoreError};
 use tokio::runtime::Handle;
+
+use crate::{
+    api::{self, Access},
+    deployed::Deployed,
+    gate::Gate,
+    turns::Turns,
+    wake::Wakes,
+};
 
 /// What the control plane has to know of the server around it.
 #[derive(Debug, Clone)]
@@ -38,70 +45,88 @@ pub struct ControlParts {
     pub routes: Arc<Routes>,
 }
 
-/// Who is on the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Somebody whom the unix socket's peer credentials let in: no password.
-    Local,
-    /// Anybody: everything but `/healthz` asks for the admin password.
-    Remote,
-}
-
-/// What [`Control::restore`] brought back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Restored {
-    /// Functions that have their route again.
-    pub functions: usize,
-    /// Functions that could not be brought back; each is named in the log.
-    pub failed: usize,
-}
-
 /// The control plane.
 pub struct Control {
-    _config: ControlConfig,
-    _parts: ControlParts,
+    pub(crate) config: ControlConfig,
+    pub(crate) store: Store,
+    pub(crate) secrets: Arc<SecretStore>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) builder: Arc<dyn Builder>,
+    pub(crate) routes: Arc<Routes>,
+    /// What the store holds, at hand for every wake and every look at the clock.
+    pub(crate) deployed: Deployed,
+    pub(crate) wakes: Arc<Wakes>,
+    /// Deploys of one name come one after the other, from build to answer.
+    pub(crate) deploys: Turns,
+    /// Engine and store change together, one change per name at a time. Always taken after
+    /// `deploys`; held for a start, never for a build.
+    pub(crate) changes: Turns,
+    pub(crate) gate: Gate,
+    pub(crate) started: Instant,
 }
+
+// === impl Control ===
 
 impl Control {
-    /// Puts the control plane together. It does nothing before [`Control::restore`].
+    /// Puts the control plane together. It serves nothing before [`Control::restore`].
     pub fn new(config: ControlConfig, parts: ControlParts) -> Arc<Self> {
         Arc::new(Self {
-            _config: config,
-            _parts: parts,
+            gate: Gate::new(parts.store.clone()),
+            config,
+            store: parts.store,
+            secrets: parts.secrets,
+            engine: parts.engine,
+            builder: parts.builder,
+            routes: parts.routes,
+            deployed: Deployed::default(),
+            wakes: Arc::default(),
+            deploys: Turns::default(),
+            changes: Turns::default(),
+            started: Instant::now(),
         })
     }
 
-    /// Gives every stored function its route. None is started: each wakes by its first call.
-    ///
-    /// # Errors
-    /// When the store cannot be read. A function that fails alone is logged and counted.
-    pub async fn restore(&self) -> Result<Restored, StoreError> {
-        Ok(Restored {
-            functions: 0,
-            failed: 0,
-        })
-    }
-
-    /// The API. Its requests may come in on any tokio runtime.
+    /// The API. Its requests may come in on any tokio runtime; they are worked on in the one
+    /// of the configuration.
     pub fn router(self: &Arc<Self>, access: Access) -> Router {
-        let _ = access;
-        Router::new()
+        api::router(self, access)
     }
 
-    /// Background work, until `shutdown` completes: stops functions that nobody calls.
-    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
-        shutdown.await;
+    /// Where files are put together that must not outlive a crash.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.config.data.join("tmp")
+    }
+
+    /// Asks the store, on a thread that may wait for the disk.
+    pub(crate) async fn stored<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store.clone();
+        blocking(&self.config.runtime, move || work(&store)).await
+    }
+
+    /// Asks the secrets, on a thread that may wait for the disk and for the cipher.
+    pub(crate) async fn secret<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&SecretStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let secrets = Arc::clone(&self.secrets);
+        blocking(&self.config.runtime, move || work(&secrets)).await
     }
 }
 
-#[async_trait]
-impl Wake for Control {
-    async fn wake(&self, function: &FunctionName) -> Result<(), WakeError> {
-        Err(WakeError {
-            reason: EndReason::Host,
-            message: format!("function `{function}` cannot be woken").into(),
-        })
+/// Runs `work` on a thread that may block; a panic in it goes on in the caller.
+pub(crate) async fn blocking<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    match runtime.spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and the task that waits here with it.
+            Err(_) => future::pending().await,
+        },
     }
-
-    fn overdue(&self, _function: &FunctionName, _replica: &ReplicaId) {}
 }

@@ -3,6 +3,18 @@
 //! It decides what should run and tells the engine; it never touches a replica or a call itself.
 #![forbid(unsafe_code)]
 
+mod api;
 mod control;
+mod deploy;
+mod deployed;
+mod events;
+mod gate;
+mod idle;
+mod restore;
+mod summary;
+mod turns;
+mod wake;
 
-pub use control::{Access, Control, ControlConfig, ControlParts, Restored};
+pub use api::Access;
+pub use control::{Control, ControlConfig, ControlParts};
+pub use restore::Restored;

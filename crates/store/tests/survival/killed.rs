@@ -39,8 +39,7 @@ fn writer() {
         secrets
             .set(&namespace, &name, round.to_string().as_bytes())
             .expect("set");
-        println!("acknowledged {round}");
-        std::io::stdout().flush().expect("parent reads");
+        writeln!(std::io::stdout(), "acknowledged {round}").expect("parent reads");
     }
 }
 

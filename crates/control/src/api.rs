@@ -1,0 +1,66 @@
+//! `/hob/v1`: the whole table of contents of the API. Each file below holds one noun.
+
+mod auth;
+mod error;
+mod export;
+mod functions;
+mod logs;
+mod place;
+mod request;
+mod secrets;
+mod status;
+mod stream;
+mod upload;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post, put},
+};
+
+use crate::Control;
+use error::ApiError;
+
+/// Who is on the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Somebody whom the unix socket's peer credentials let in: no password.
+    Local,
+    /// Anybody: everything but `/healthz` asks for the admin password.
+    Remote,
+}
+
+pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
+    let one = get(functions::show)
+        .put(upload::deploy)
+        .delete(functions::remove);
+    let routes = Router::new()
+        .route("/healthz", get(status::healthz))
+        .route("/hob/v1/status", get(status::show))
+        .route("/hob/v1/functions", get(functions::list))
+        .route("/hob/v1/functions/{name}", one)
+        .route("/hob/v1/functions/{name}/scale", post(functions::scale))
+        .route("/hob/v1/functions/{name}/logs", get(logs::show))
+        .route("/hob/v1/functions/{name}/export", get(export::download))
+        .route("/hob/v1/secrets", get(secrets::list))
+        .route(
+            "/hob/v1/secrets/{name}",
+            put(secrets::set).delete(secrets::remove),
+        )
+        .fallback(async || ApiError::NothingHere)
+        .method_not_allowed_fallback(async || ApiError::Method)
+        .with_state(Arc::clone(control));
+    // Around everything, the fallbacks too: a route cannot be added outside of it.
+    let guarded = match access {
+        Access::Local => routes,
+        Access::Remote => {
+            routes.layer(from_fn_with_state(Arc::clone(control), auth::require_admin))
+        }
+    };
+    let runtime = control.config.runtime.clone();
+    guarded.layer(from_fn(move |request, next| {
+        place::on(runtime.clone(), request, next)
+    }))
+}

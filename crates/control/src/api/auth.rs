@@ -1,0 +1,54 @@
+use std::sync::Arc;
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, header};
+
+use super::error::ApiError;
+use crate::Control;
+
+/// The only path that tells strangers anything: that somebody is at home.
+const OPEN: &str = "/healthz";
+/// The only user there is.
+const USER: &[u8] = b"admin";
+
+/// Lets nobody through who does not know the admin password.
+pub(super) async fn require_admin(
+    State(control): State<Arc<Control>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if request.uri().path() != OPEN {
+        let password = password(request.headers()).ok_or(ApiError::Unauthorized)?;
+        control
+            .gate
+            .check(&control.config.runtime, &password)
+            .await?;
+        refuse_cross_site(request.headers())?;
+    }
+    Ok(next.run(request).await)
+}
+
+/// `Authorization: Basic base64(admin:PASSWORD)`, as RFC 7617 has it.
+fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let credentials = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = credentials.split_once(' ')?;
+    let decoded = STANDARD.decode(encoded.trim()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
+    let admin = scheme.eq_ignore_ascii_case("basic") && user == USER;
+    admin.then(|| password.to_owned())
+}
+
+/// A browser sends the password that it remembers along with any page's request; but it says
+/// whose page that is (<https://www.w3.org/TR/fetch-metadata/>).
+fn refuse_cross_site(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(ApiError::CrossSite),
+    }
+}

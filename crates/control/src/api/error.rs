@@ -1,0 +1,142 @@
+use axum::response::{IntoResponse, Response};
+use hob_model::{
+    FunctionName,
+    port::{BuildError, EngineError},
+};
+use hob_store::StoreError;
+use http::{HeaderValue, StatusCode, header};
+use thiserror::Error;
+
+use crate::gate::GateError;
+
+/// Why a request was not done. The texts are for the owner of the machine: nobody else gets
+/// this far.
+#[derive(Debug, Error)]
+pub(super) enum ApiError {
+    /// The request makes no sense as it is.
+    #[error("{0}")]
+    Bad(String),
+    /// No password, or not the right one.
+    #[error("the admin password is missing or wrong: log in as `admin`, or set HOB_PASSWORD")]
+    Unauthorized,
+    /// A web page of another site sent it, with a password that the browser remembered.
+    #[error("requests from other web sites are refused")]
+    CrossSite,
+    /// No such function.
+    #[error("function `{0}` does not exist")]
+    NoFunction(FunctionName),
+    /// No such secret.
+    #[error("secret `{0}` does not exist")]
+    NoSecret(String),
+    /// No such path.
+    #[error(
+        "nothing here: call functions at /function/NAME, control hob at /hob/v1/functions, /hob/v1/secrets and /hob/v1/status"
+    )]
+    NothingHere,
+    /// Such a path, but not for this method.
+    #[error("this path does not take that method")]
+    Method,
+    /// The body is over its limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The body stopped coming.
+    #[error("{0}")]
+    TooSlow(String),
+    /// Too many passwords to check.
+    #[error("too many logins at once: try again in a second")]
+    Crowded,
+    /// The engine could not.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The builder could not.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// The disk or the database could not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The secret is safe, but not all see it.
+    #[error(
+        "secret `{name}` is stored, but functions that run may still see the former value: {source}"
+    )]
+    Refresh {
+        /// Its name.
+        name: String,
+        /// What kept the engine from it.
+        source: EngineError,
+    },
+    /// A file that is about to be sent.
+    #[error("cannot {action}: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The system's own words.
+        source: std::io::Error,
+    },
+    /// A fault of our own.
+    #[error("this request hit a fault in hob: see the server's log")]
+    Panic,
+    /// The server is on its way out.
+    #[error("hob is stopping")]
+    Stopping,
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::NoFunction(_)
+            | Self::NoSecret(_)
+            | Self::NothingHere
+            | Self::Engine(EngineError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_))
+            | Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => StatusCode::CONFLICT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Engine(EngineError::Host(_))
+            | Self::Build(BuildError::Missing(_) | BuildError::Host(_))
+            | Self::Store(_)
+            | Self::Refresh { .. }
+            | Self::Io { .. }
+            | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn header(&self) -> Option<(header::HeaderName, HeaderValue)> {
+        match self {
+            Self::Unauthorized => Some((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"hob\", charset=\"UTF-8\""),
+            )),
+            Self::Crowded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    /// The one place where an error becomes HTTP: one line of text.
+    fn into_response(self) -> Response {
+        let message = self.to_string();
+        let line = message.lines().next().unwrap_or_default();
+        let kind = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
+        let mut response = (self.status(), [kind], format!("{line}\n")).into_response();
+        response.headers_mut().extend(self.header());
+        response
+    }
+}
+
+impl From<GateError> for ApiError {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Wrong => Self::Unauthorized,
+            GateError::Busy => Self::Crowded,
+            GateError::Store(error) => Self::Store(error),
+        }
+    }
+}

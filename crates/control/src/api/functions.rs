@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use axum::{Json, body::Body, extract::State};
+use hob_model::{
+    Function, FunctionName, Run,
+    port::EngineError,
+    wire::{FunctionDetail, FunctionSummary, ScaleRequest},
+};
+use http::StatusCode;
+
+use super::{
+    error::ApiError,
+    request::{NamedFunction, read_body},
+};
+use crate::Control;
+
+/// Largest body of a scale request, in bytes.
+const SCALE_BODY: usize = 1 << 10;
+/// Most replicas of one function on one machine.
+const MOST_REPLICAS: u32 = 100;
+
+pub(super) async fn list(
+    State(control): State<Arc<Control>>,
+) -> Result<Json<Vec<FunctionSummary>>, ApiError> {
+    let observed = control.observed().await?;
+    let functions = control.deployed.all();
+    let summaries = functions
+        .iter()
+        .map(|function| control.summary(function, observed.get(&function.name)));
+    Ok(Json(summaries.collect()))
+}
+
+pub(super) async fn show(
+    State(control): State<Arc<Control>>,
+    NamedFunction(name): NamedFunction,
+) -> Result<Json<FunctionDetail>, ApiError> {
+    let function = control.function(&name)?;
+    let observed = control.observed().await?.remove(&name);
+    let summary = control.summary(&function, observed.as_ref());
+    let (instances, last_end) = match observed {
+        Some(observed) => (observed.instances, observed.last_end),
+        None => (Vec::new(), None),
+    };
+    Ok(Json(FunctionDetail {
+        summary,
+        created_at: function.created_at,
+        settings: function.revision.settings.clone(),
+        instances,
+        last_end,
+    }))
+}
+
+pub(super) async fn remove(
+    State(control): State<Arc<Control>>,
+    NamedFunction(name): NamedFunction,
+) -> Result<StatusCode, ApiError> {
+    let _change = control.changes.take(&name).await;
+    let function = control.function(&name)?;
+    match control.engine.remove(&name).await {
+        // Not there: it could not be restored.
+        Ok(()) | Err(EngineError::NotFound(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let gone = name.clone();
+    if let Err(error) = control
+        .stored(move |store| store.remove_function(&gone))
+        .await
+    {
+        let asleep = Function {
+            replicas: 0,
+            ..Function::clone(&function)
+        };
+        if let Err(undo) = control.engine.apply(&asleep).await {
+            tracing::error!("function `{name}` could not be set back: {undo}");
+        }
+        return Err(error.into());
+    }
+    control.deployed.remove(&name);
+    control.wakes.forgive(&name);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn scale(
+    State(control): State<Arc<Control>>,
+    NamedFunction(name): NamedFunction,
+    body: Body,
+) -> Result<Json<FunctionSummary>, ApiError> {
+    let body = read_body(body, SCALE_BODY, "the scale request").await?;
+    let replicas = wanted(&body)?;
+    let _change = control.changes.take(&name).await;
+    let function = control.function(&name)?;
+    if matches!(function.revision.run, Run::Static { .. }) {
+        let text = format!("function `{name}` is a folder of files and has no replicas");
+        return Err(ApiError::Bad(text));
+    }
+    control.wakes.forgive(&name);
+    control.engine.scale(&name, replicas).await?;
+    let row = name.clone();
+    let stored = control
+        .stored(move |store| store.set_replicas(&row, replicas))
+        .await;
+    if let Err(error) = stored {
+        if let Err(undo) = control.engine.scale(&name, function.replicas).await {
+            tracing::error!("function `{name}` could not be scaled back: {undo}");
+        }
+        return Err(error.into());
+    }
+    let function = Arc::new(Function {
+        replicas,
+        ..Function::clone(&function)
+    });
+    control.deployed.put(Arc::clone(&function));
+    let observed = control.observed().await?;
+    Ok(Json(control.summary(&function, observed.get(&name))))
+}
+
+fn wanted(body: &[u8]) -> Result<u32, ApiError> {
+    let request: ScaleRequest = serde_json::from_slice(body)
+        .map_err(|error| ApiError::Bad(format!("write {{\"replicas\": 2}}: {error}")))?;
+    if request.replicas > MOST_REPLICAS {
+        return Err(ApiError::Bad(format!(
+            "replicas must be 0 to {MOST_REPLICAS}, not {}",
+            request.replicas
+        )));
+    }
+    Ok(request.replicas)
+}
+
+impl Control {
+    /// The function called `name`, or the 404 that says so.
+    pub(super) fn function(&self, name: &FunctionName) -> Result<Arc<Function>, ApiError> {
+        let function = self.deployed.get(name);
+        function.ok_or_else(|| ApiError::NoFunction(name.clone()))
+    }
+}

@@ -1,0 +1,96 @@
+//! What handlers take out of a request, each with a line that names the mistake.
+
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, Path, Query},
+};
+use bytes::Bytes;
+use hob_model::{DEFAULT_NAMESPACE, FunctionName, Label, SecretName};
+use http::request::Parts;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::error::ApiError;
+
+/// The function named in the path: `NAME` or `NAME.NAMESPACE`.
+pub(super) struct NamedFunction(pub(super) FunctionName);
+
+/// The secret named in the path, and the namespace in the query.
+pub(super) struct NamedSecret {
+    pub(super) namespace: Label,
+    pub(super) name: SecretName,
+}
+
+/// The namespace in the query, else the default one.
+pub(super) struct Namespace(pub(super) Label);
+
+/// The query; `T` names the keys that count, others are passed by.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedFunction {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let name = segment(parts, state).await?.parse();
+        name.map(Self).map_err(bad)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedSecret {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let name = segment(parts, state).await?.parse().map_err(bad)?;
+        let Namespace(namespace) = Namespace::from_request_parts(parts, state).await?;
+        Ok(Self { namespace, name })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Namespace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        #[derive(Deserialize)]
+        struct Keys {
+            namespace: Option<String>,
+        }
+        let Asked(Keys { namespace }) = Asked::from_request_parts(parts, state).await?;
+        let namespace = namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        namespace.parse().map(Self).map_err(bad)
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(keys)) => Ok(Self(keys)),
+            Err(rejection) => Err(ApiError::Bad(format!("query: {}", rejection.body_text()))),
+        }
+    }
+}
+
+/// The whole body, in memory, unless it is over `limit` bytes; `what` names it in the error.
+pub(super) async fn read_body(body: Body, limit: usize, what: &str) -> Result<Bytes, ApiError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(ApiError::TooLarge(format!("{what} is over {limit} bytes")))
+        }
+        Err(error) => Err(ApiError::Bad(format!(
+            "{what} did not arrive whole: {error}"
+        ))),
+    }
+}
+
+async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, ApiError> {
+    match Path::from_request_parts(parts, state).await {
+        Ok(Path(text)) => Ok(text),
+        Err(rejection) => Err(ApiError::Bad(format!("path: {}", rejection.body_text()))),
+    }
+}
+
+fn bad(error: impl std::fmt::Display) -> ApiError {
+    ApiError::Bad(error.to_string())
+}

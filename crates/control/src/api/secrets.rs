@@ -1,0 +1,90 @@
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use hob_model::{FunctionName, wire::SecretSummary};
+use hob_store::{SecretStore, Written};
+use http::StatusCode;
+
+use super::{
+    error::ApiError,
+    request::{NamedSecret, Namespace, read_body},
+};
+use crate::Control;
+
+pub(super) async fn list(
+    State(control): State<Arc<Control>>,
+    Namespace(namespace): Namespace,
+) -> Result<Json<Vec<SecretSummary>>, ApiError> {
+    let secrets = control.secret(move |secrets| secrets.list(&namespace));
+    Ok(Json(secrets.await?))
+}
+
+/// Keeps the body as it is, byte for byte.
+pub(super) async fn set(
+    State(control): State<Arc<Control>>,
+    secret: NamedSecret,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let what = format!("the value of secret `{}`", secret.name);
+    let value = read_body(body, SecretStore::LARGEST, &what).await?;
+    let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
+    let written = control
+        .secret(move |secrets| secrets.set(&namespace, &name, &value))
+        .await?;
+    for function in control.readers_of(&secret) {
+        control.wakes.forgive(&function);
+    }
+    let namespace = secret.namespace.as_str();
+    let refreshed = control.engine.refresh_secret(namespace, &secret.name).await;
+    refreshed.map_err(|source| ApiError::Refresh {
+        name: secret.name.to_string(),
+        source,
+    })?;
+    Ok(match written {
+        Written::New => StatusCode::CREATED,
+        Written::Updated => StatusCode::NO_CONTENT,
+    })
+}
+
+/// A secret in use may go too: what runs keeps its value, what starts will miss it, and the
+/// answer says which functions those are.
+pub(super) async fn remove(
+    State(control): State<Arc<Control>>,
+    secret: NamedSecret,
+) -> Result<Response, ApiError> {
+    let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
+    let removed = control
+        .secret(move |secrets| secrets.remove(&namespace, &name))
+        .await?;
+    if !removed {
+        return Err(ApiError::NoSecret(secret.name.to_string()));
+    }
+    let readers = control.readers_of(&secret);
+    if readers.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let readers: Vec<_> = readers.iter().map(FunctionName::to_string).collect();
+    Ok(format!(
+        "secret `{}` is removed, but these functions need it to start: {}\n",
+        secret.name,
+        readers.join(", ")
+    )
+    .into_response())
+}
+
+impl Control {
+    /// The functions whose settings name the secret.
+    fn readers_of(&self, secret: &NamedSecret) -> Vec<FunctionName> {
+        let functions = self.deployed.all();
+        let readers = functions.iter().filter(|function| {
+            function.name.namespace() == secret.namespace.as_str()
+                && function.revision.settings.secrets.contains(&secret.name)
+        });
+        readers.map(|function| function.name.clone()).collect()
+    }
+}

@@ -1,0 +1,48 @@
+use std::{convert::Infallible, io};
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use hob_model::port::LogStream;
+use http::header;
+use serde::Serialize;
+
+use crate::events::EventReader;
+
+/// Deploy events, a line each, sent as they come.
+pub(super) fn deploy_events(reader: EventReader) -> Response {
+    ndjson(stream::unfold(reader, |mut reader| async move {
+        let event = reader.next().await?;
+        Some((Ok::<_, Infallible>(event), reader))
+    }))
+}
+
+/// Log lines, a line each, sent as they come. An error in between breaks the connection off,
+/// so that a cut log is never taken for a whole one.
+pub(super) fn log_lines(lines: LogStream) -> Response {
+    ndjson(lines.map(|line| {
+        line.inspect_err(|error| tracing::error!("reading a log ended early: {error}"))
+    }))
+}
+
+fn ndjson<T, E>(items: impl Stream<Item = Result<T, E>> + Send + 'static) -> Response
+where
+    T: Serialize,
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let lines = items.map(|item| match item {
+        Ok(item) => line(&item),
+        Err(error) => Err(io::Error::other(error)),
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from_stream(lines)).into_response()
+}
+
+fn line(item: &impl Serialize) -> io::Result<Bytes> {
+    let mut line = serde_json::to_vec(item)?;
+    line.push(b'\n');
+    Ok(line.into())
+}

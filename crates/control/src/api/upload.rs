@@ -1,0 +1,103 @@
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use axum::{body::Body, extract::State, response::Response};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hob_model::FunctionName;
+use http::{HeaderMap, header};
+use tempfile::{NamedTempFile, TempPath};
+use tokio::{fs::File, io::AsyncWriteExt, time::timeout};
+
+use super::{error::ApiError, request::NamedFunction, stream};
+use crate::{Control, control::blocking, deploy::Upload, events};
+
+/// Largest packed folder, in bytes.
+const LARGEST: u64 = 256 << 20;
+/// Longest wait for the next part of an upload.
+const STALL: Duration = Duration::from_secs(60);
+/// How a gzip file begins (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// Takes a folder and answers with the events of its deploy. Mistakes of the request itself are
+/// plain errors; once the folder is here, the last event says how it went.
+pub(super) async fn deploy(
+    State(control): State<Arc<Control>>,
+    NamedFunction(name): NamedFunction,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let archive = receive(&control, &name, &headers, body).await?;
+    let (events, reader) = events::channel();
+    tokio::spawn(control.deploy(Upload { name, archive }, events));
+    Ok(stream::deploy_events(reader))
+}
+
+/// Brings the body to a file, which is gone again as soon as anything goes wrong.
+async fn receive(
+    control: &Control,
+    name: &FunctionName,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<TempPath, ApiError> {
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > LARGEST) {
+        return Err(too_large());
+    }
+    let (scratch, prefix) = (control.scratch(), format!("upload-{name}-"));
+    let file = blocking(&control.config.runtime, move || make_file(scratch, &prefix)).await;
+    let (file, path) = file.map_err(failed)?.into_parts();
+    write(File::from_std(file), body).await?;
+    Ok(path)
+}
+
+async fn write(mut file: File, body: Body) -> Result<(), ApiError> {
+    let mut parts = body.into_data_stream();
+    let (mut start, mut length) = (Vec::new(), 0);
+    loop {
+        let part = timeout(STALL, parts.next()).await.map_err(|_| stalled())?;
+        let Some(part) = part else { break };
+        let part: Bytes = part
+            .map_err(|error| ApiError::Bad(format!("the upload did not arrive whole: {error}")))?;
+        length += part.len() as u64;
+        if length > LARGEST {
+            return Err(too_large());
+        }
+        start.extend(part.iter().take(GZIP.len() - start.len()));
+        if !GZIP.starts_with(&start) {
+            break;
+        }
+        file.write_all(&part).await.map_err(failed)?;
+    }
+    if start != GZIP {
+        let text = "the body is no gzip-compressed tar of a folder: use `hob deploy`, or `tar -cz -C DIR .`";
+        return Err(ApiError::Bad(text.into()));
+    }
+    file.flush().await.map_err(failed)
+}
+
+fn make_file(scratch: PathBuf, prefix: &str) -> io::Result<NamedTempFile> {
+    std::fs::create_dir_all(&scratch)?;
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .suffix(".tar.gz")
+        .tempfile_in(scratch)
+}
+
+fn too_large() -> ApiError {
+    ApiError::TooLarge(format!(
+        "the packed folder is over {} MiB: leave out what is not needed with a .hobignore",
+        LARGEST >> 20
+    ))
+}
+
+fn stalled() -> ApiError {
+    ApiError::TooSlow(format!("the upload stood still for {} s", STALL.as_secs()))
+}
+
+fn failed(source: io::Error) -> ApiError {
+    ApiError::Io {
+        action: "keep the upload",
+        source,
+    }
+}

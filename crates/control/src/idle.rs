@@ -1,0 +1,57 @@
+use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
+
+use hob_model::{FunctionName, Route, Target};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::Control;
+
+/// How often the replicas are looked at; a function is stopped at most this much late.
+const CHECK: Duration = Duration::from_secs(1);
+
+impl Control {
+    /// Background work, until `shutdown` completes: stops functions that nobody calls.
+    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
+        let mut shutdown = pin!(shutdown);
+        let mut check = interval(CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // A stop may take longer than a check: each function has at most one under way.
+        let mut stopping: HashMap<FunctionName, JoinHandle<()>> = HashMap::new();
+        loop {
+            tokio::select! {
+                () = &mut shutdown => return,
+                _ = check.tick() => {}
+            }
+            stopping.retain(|_, stop| !stop.is_finished());
+            for route in self.routes.all() {
+                if !stopping.contains_key(&route.function) && self.is_idle(&route) {
+                    let name = route.function.clone();
+                    let stop = tokio::spawn(Arc::clone(&self).put_to_sleep(name.clone()));
+                    stopping.insert(name, stop);
+                }
+            }
+        }
+    }
+
+    fn is_idle(&self, route: &Route) -> bool {
+        let Target::Replicas(replicas) = &route.target else {
+            return false;
+        };
+        let ready = replicas.ready();
+        let Some(function) = self.deployed.get(&route.function) else {
+            return false;
+        };
+        let patience = function.revision.settings.idle.0;
+        !ready.is_empty() && ready.iter().all(|backend| backend.idle_for() >= patience)
+    }
+
+    /// A call that comes meanwhile is safe: the engine lets it end, or it wakes the function.
+    async fn put_to_sleep(self: Arc<Self>, name: FunctionName) {
+        match self.engine.scale(&name, 0).await {
+            Ok(()) => tracing::info!("function `{name}` is idle and was stopped"),
+            Err(error) => tracing::warn!("idle function `{name}` could not be stopped: {error}"),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+use std::collections::HashMap;
+
+use hob_model::{
+    Function, FunctionName,
+    port::{EngineError, Observed},
+    wire::{FunctionState, FunctionSummary, InstanceState},
+};
+
+use crate::Control;
+
+impl Control {
+    /// What the engine sees, by function.
+    pub(crate) async fn observed(&self) -> Result<HashMap<FunctionName, Observed>, EngineError> {
+        let observed = self.engine.observe().await?;
+        let by_name = observed.into_iter().map(|one| (one.function.clone(), one));
+        Ok(by_name.collect())
+    }
+
+    /// Desired and observed state in one. A function that the engine does not know is one that
+    /// could not be restored.
+    pub(crate) fn summary(
+        &self,
+        function: &Function,
+        observed: Option<&Observed>,
+    ) -> FunctionSummary {
+        let route = self.routes.get(&function.name);
+        let (calls, failed) = route.map_or((0, 0), |route| route.counters.totals());
+        let instances = observed.map_or(&[][..], |observed| &observed.instances);
+        let ready = instances
+            .iter()
+            .filter(|instance| instance.state == InstanceState::Ready);
+        FunctionSummary {
+            name: function.name.clone(),
+            language: function.revision.language.clone(),
+            revision: function.revision.digest.clone(),
+            state: observed.map_or(FunctionState::Failing, |observed| observed.state),
+            replicas: function.replicas,
+            ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
+            calls,
+            failed,
+            path: format!("/function/{}", function.name),
+            updated_at: function.updated_at,
+        }
+    }
+}

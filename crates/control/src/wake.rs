@@ -1,0 +1,176 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use hob_model::{
+    EndReason, FunctionName, ReplicaId,
+    port::{Engine, EngineError, Wake, WakeError},
+};
+use tokio::{runtime::Handle, sync::watch};
+
+use crate::Control;
+
+/// After a start that failed, calls get its error at once for so long. Doubles with each
+/// failure in a row, so that a broken function under load costs next to nothing.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest such pause: a cause that somebody mended is noticed within it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(16);
+
+/// How a start went; `None` while it is under way.
+type Outcome = Option<Result<(), WakeError>>;
+
+/// The starts under way, each shared by all calls that wait for it, and those that failed.
+#[derive(Default)]
+pub(crate) struct Wakes(Mutex<HashMap<FunctionName, Attempt>>);
+
+enum Attempt {
+    UnderWay {
+        outcome: watch::Receiver<Outcome>,
+        /// The pause should this one fail.
+        pause: Duration,
+    },
+    Failed {
+        error: WakeError,
+        until: Instant,
+        pause: Duration,
+    },
+}
+
+// === impl Control ===
+
+#[async_trait]
+impl Wake for Control {
+    async fn wake(&self, function: &FunctionName) -> Result<(), WakeError> {
+        let Some(deployed) = self.deployed.get(function) else {
+            return Err(error(&EngineError::NotFound(function.clone()), function));
+        };
+        let mut outcome = self.wakes.join(function, |report| {
+            let start = Start {
+                wakes: Arc::clone(&self.wakes),
+                engine: Arc::clone(&self.engine),
+                name: function.clone(),
+                replicas: deployed.replicas.max(1),
+            };
+            start.begin(&self.config.runtime, report);
+        })?;
+        let outcome = outcome.wait_for(Option::is_some).await;
+        match outcome.as_deref() {
+            Ok(Some(result)) => result.clone(),
+            Ok(None) | Err(_) => Err(WakeError {
+                reason: EndReason::Cancelled,
+                message: format!("function `{function}` was not started: hob is stopping").into(),
+            }),
+        }
+    }
+
+    fn overdue(&self, function: &FunctionName, replica: &ReplicaId) {
+        let (engine, name, replica) = (Arc::clone(&self.engine), function.clone(), replica.clone());
+        self.config.runtime.spawn(async move {
+            engine.condemn(&name, &replica, EndReason::Timeout).await;
+        });
+    }
+}
+
+// === impl Wakes ===
+
+impl Wakes {
+    /// Joins the start under way, or makes `begin` begin one; a recent failure is the answer.
+    fn join(
+        &self,
+        name: &FunctionName,
+        begin: impl FnOnce(watch::Sender<Outcome>),
+    ) -> Result<watch::Receiver<Outcome>, WakeError> {
+        let mut attempts = self.lock();
+        let pause = match attempts.get(name) {
+            Some(Attempt::UnderWay { outcome, .. }) => return Ok(outcome.clone()),
+            Some(Attempt::Failed { error, until, .. }) if Instant::now() < *until => {
+                return Err(error.clone());
+            }
+            Some(Attempt::Failed { pause, .. }) => (*pause * 2).min(LONGEST_PAUSE),
+            None => FIRST_PAUSE,
+        };
+        let (report, outcome) = watch::channel(None);
+        let under_way = Attempt::UnderWay {
+            outcome: outcome.clone(),
+            pause,
+        };
+        attempts.insert(name.clone(), under_way);
+        begin(report);
+        Ok(outcome)
+    }
+
+    /// Notes how the start under way went.
+    fn settle(&self, name: &FunctionName, result: &Result<(), WakeError>) {
+        let mut attempts = self.lock();
+        let Some(Attempt::UnderWay { pause, .. }) = attempts.remove(name) else {
+            return;
+        };
+        if let Err(error) = result {
+            let failed = Attempt::Failed {
+                error: error.clone(),
+                until: Instant::now() + pause,
+                pause,
+            };
+            attempts.insert(name.clone(), failed);
+        }
+    }
+
+    /// Forgets that starts failed, since something about the function has changed.
+    pub(crate) fn forgive(&self, name: &FunctionName) {
+        let mut attempts = self.lock();
+        if matches!(attempts.get(name), Some(Attempt::Failed { .. })) {
+            attempts.remove(name);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<FunctionName, Attempt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One start, in a task of its own: a caller that gives up takes nothing away from the others.
+struct Start {
+    wakes: Arc<Wakes>,
+    engine: Arc<dyn Engine>,
+    name: FunctionName,
+    replicas: u32,
+}
+
+impl Start {
+    fn begin(self, runtime: &Handle, report: watch::Sender<Outcome>) {
+        let (engine, name, replicas) = (self.engine, self.name.clone(), self.replicas);
+        let scale = runtime.spawn(async move { engine.scale(&name, replicas).await });
+        let (wakes, name) = (self.wakes, self.name);
+        runtime.spawn(async move {
+            let result = match scale.await {
+                Ok(scaled) => scaled.map_err(|failure| error(&failure, &name)),
+                Err(panic) => Err(error(&EngineError::Host(panic.to_string()), &name)),
+            };
+            wakes.settle(&name, &result);
+            // Fails only when every caller has left.
+            let _ = report.send(Some(result));
+        });
+    }
+}
+
+/// What callers may read; the rest goes to the log, once per start.
+fn error(failure: &EngineError, name: &FunctionName) -> WakeError {
+    let message = match failure {
+        EngineError::Host(detail) => {
+            tracing::error!("function `{name}` did not start: {detail}");
+            format!("function `{name}` did not start because its machine failed")
+        }
+        EngineError::NotFound(_) => failure.to_string(),
+        EngineError::Start { .. } | EngineError::Unsupported(_) => {
+            tracing::warn!("function `{name}` did not start: {failure}");
+            failure.to_string()
+        }
+    };
+    WakeError {
+        reason: failure.reason(),
+        message: message.into(),
+    }
+}
