@@ -13,10 +13,9 @@ pub struct GatewayConfig {
     pub head_timeout: Duration,
     /// How long a client connection stays open without a request. Default 60 s.
     pub idle_timeout: Duration,
-    /// Largest head of a request, in bytes. At least 8,192. Default 64 KiB.
+    /// Largest head of a request or an answer, in bytes, and buffer of a connection while bodies
+    /// stream. At least 8,192. Default 64 KiB. A head has at most 100 lines besides.
     pub head_bytes: usize,
-    /// Header lines in one head. Default 128.
-    pub headers: usize,
     /// Calls at once on one HTTP/2 connection. Default 128.
     pub streams: u32,
     /// Idle connections kept per replica and thread. Default 128.
@@ -33,7 +32,6 @@ impl Default for GatewayConfig {
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             head_bytes: 64 << 10,
-            headers: 128,
             streams: 128,
             idle_upstreams: 128,
             upstream_idle: Duration::from_secs(30),

@@ -1,8 +1,10 @@
 use std::{
-    io,
+    fmt, io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
-    time::Duration,
+    rc::Rc,
+    sync::{Arc, atomic::AtomicUsize},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -11,13 +13,22 @@ use hob_model::{Routes, port::Wake};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
+use tokio::{
+    runtime::LocalRuntime,
+    sync::{Semaphore, mpsc, oneshot, watch},
+};
 
-use crate::GatewayConfig;
+use crate::{
+    GatewayConfig,
+    listen::{self, Handed, Post},
+    worker::{Ports, Worker},
+};
 
 /// An error of a body, whatever made it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of an answer; `axum::body::Body` becomes one by `UnsyncBoxBody::new(body.map_err(Into::into))`.
+/// The body of an answer. `axum::body::Body` becomes one by
+/// `UnsyncBoxBody::new(body.map_err(Into::into))`.
 pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Answers every request whose path does not begin with `/function/`. Gets the address of the
@@ -43,17 +54,118 @@ impl Gateway {
         wake: Arc<dyn Wake>,
         fallback: Fallback,
     ) -> io::Result<GatewayHandle> {
-        let _ = (config, routes, wake, fallback);
-        Ok(GatewayHandle {
-            address: listener.local_addr()?,
-        })
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let threads = config.threads.max(1);
+        let room = Arc::new(Semaphore::new(
+            config.connections.clamp(1, Semaphore::MAX_PERMITS),
+        ));
+        let (stop, stopping) = watch::channel(None);
+        let (posts, inboxes): (Vec<_>, Vec<_>) = (0..threads)
+            .map(|_| {
+                let (sender, inbox) = mpsc::unbounded_channel();
+                let load = Arc::new(AtomicUsize::new(0));
+                (Post { sender, load }, inbox)
+            })
+            .unzip();
+        let posts: Arc<[Post]> = posts.into();
+        let ports = Ports {
+            config,
+            routes,
+            wake,
+            fallback,
+        };
+        let mut handle = GatewayHandle {
+            address,
+            stop,
+            threads: Vec::with_capacity(threads),
+        };
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let thread = Thread {
+                index,
+                ports: ports.clone(),
+                listener: listener.try_clone()?,
+                posts: Arc::clone(&posts),
+                inbox,
+                room: Arc::clone(&room),
+                stopping: stopping.clone(),
+            };
+            handle.threads.push(thread.start()?);
+        }
+        Ok(handle)
     }
 }
 
+/// Everything that one thread of a gateway begins with.
+struct Thread {
+    index: usize,
+    ports: Ports,
+    listener: TcpListener,
+    posts: Arc<[Post]>,
+    inbox: mpsc::UnboundedReceiver<Handed>,
+    room: Arc<Semaphore>,
+    stopping: watch::Receiver<Option<Duration>>,
+}
+
+impl Thread {
+    fn start(self) -> io::Result<Running> {
+        let runtime_thread = thread::Builder::new().name(format!("gateway-{}", self.index));
+        let (done, ended) = oneshot::channel();
+        let thread = runtime_thread.spawn(move || {
+            if let Err(error) = self.run() {
+                tracing::error!(%error, "a thread of the gateway ended");
+            }
+            let _ = done.send(());
+        })?;
+        Ok(Running { thread, ended })
+    }
+
+    fn run(self) -> io::Result<()> {
+        let runtime = local_runtime()?;
+        let load = Arc::clone(&self.posts[self.index].load);
+        let worker = Rc::new(Worker::new(self.ports, load));
+        let mut stopping = self.stopping;
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(self.listener)?;
+            let accepting = listen::accept(
+                &worker,
+                listener,
+                (self.index, &self.posts),
+                self.inbox,
+                self.room,
+            );
+            let grace = tokio::select! {
+                () = accepting => Duration::ZERO,
+                grace = stopping.wait_for(Option::is_some) => {
+                    grace.ok().and_then(|grace| *grace).unwrap_or_default()
+                }
+            };
+            let until = Instant::now() + grace;
+            worker.stop();
+            let _ = tokio::time::timeout_at(until.into(), worker.deserted()).await;
+            io::Result::Ok(())
+        })
+        // Dropping the runtime cuts what is left.
+    }
+}
+
+fn local_runtime() -> io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build_local(tokio::runtime::LocalOptions::default())
+}
+
 /// A running gateway. Dropping it stops the gateway without grace.
-#[derive(Debug)]
 pub struct GatewayHandle {
     address: SocketAddr,
+    stop: watch::Sender<Option<Duration>>,
+    threads: Vec<Running>,
+}
+
+struct Running {
+    thread: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 impl GatewayHandle {
@@ -64,7 +176,28 @@ impl GatewayHandle {
 
     /// Accepts nothing more, lets calls under way end for at most `grace`, cuts the rest, and
     /// returns when every thread has ended. Works in any runtime.
-    pub async fn shutdown(self, grace: Duration) {
-        let _ = grace;
+    pub async fn shutdown(mut self, grace: Duration) {
+        self.stop.send_replace(Some(grace));
+        for running in std::mem::take(&mut self.threads) {
+            let _ = running.ended.await;
+            // It has said its last word: this does not wait.
+            let _ = running.thread.join();
+        }
+    }
+}
+
+impl Drop for GatewayHandle {
+    fn drop(&mut self) {
+        self.stop
+            .send_if_modified(|stop| stop.replace(Duration::ZERO).is_none());
+    }
+}
+
+impl fmt::Debug for GatewayHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, .. } = self;
+        f.debug_struct("GatewayHandle")
+            .field("address", address)
+            .finish_non_exhaustive()
     }
 }

@@ -5,8 +5,28 @@
 //! cages. Begin reading at `call.rs`: the life of a call is one list there.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod body;
+mod call;
+mod client;
 mod config;
+mod connection;
+mod cors;
+mod error;
+mod files;
+mod forward;
 mod gateway;
+mod head;
+mod headers;
+mod inlet;
+mod listen;
+mod outlet;
+mod path;
+mod pool;
+mod receipt;
+mod upgrade;
+mod upstream;
+mod worker;
 
 pub use config::GatewayConfig;
 pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle};

@@ -1,0 +1,200 @@
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use hob_model::{End, EndReason, Route, Target};
+use http::{HeaderMap, Request, Response, Uri};
+use hyper::body::Incoming;
+
+use crate::{
+    BoxError,
+    body::{Answer, Outgoing, RequestBody},
+    client::Client,
+    cors::{self, Visitor},
+    error::GatewayError,
+    files, forward, head, headers,
+    path::FunctionPath,
+    receipt::Receipt,
+    upgrade,
+};
+
+/// A call of a function while it is answered.
+pub(crate) struct Call {
+    pub(crate) client: Rc<Client>,
+    pub(crate) route: Arc<Route>,
+    pub(crate) receipt: Receipt,
+    /// When the whole answer must be with the caller.
+    pub(crate) deadline: Instant,
+    /// What the function gets as its address.
+    pub(crate) address: Uri,
+}
+
+/// The life of a request, from its head to the head of its answer. The order is the design.
+pub(crate) async fn answer(
+    client: Rc<Client>,
+    mut request: Request<Incoming>,
+) -> Result<Response<Outgoing>, BoxError> {
+    // First: until its answer is written, the connection counts as busy.
+    let entered = client.enter();
+    let response = match admit(&client, &mut request) {
+        Ok(Some((call, visitor))) => call.run(request, visitor).await,
+        // Not a function's path: the control plane's, or nobody's.
+        Ok(None) => {
+            let response = (client.worker().fallback)(request, client.peer).await;
+            response.map(Answer::Other)
+        }
+        Err(refused) => refused,
+    };
+    Ok(response.map(|answer| Outgoing::new(answer, entered)))
+}
+
+/// Decides whose call it is, without looking at its body. `None` when it is no function's.
+fn admit(
+    client: &Rc<Client>,
+    request: &mut Request<Incoming>,
+) -> Result<Option<(Call, Visitor)>, Response<Answer>> {
+    // Before the path counts for anything it must be sure where the request ends and whom it
+    // names, whoever answers it.
+    head::check(request, client).map_err(GatewayError::into_response)?;
+    let (head, headers) = (request.uri().clone(), request.headers_mut());
+    let Some(path) = FunctionPath::parse(&head) else {
+        return Ok(None);
+    };
+    let worker = client.worker();
+    // The clock of the deadline starts before any work is done.
+    let receipt = Receipt::open(&mut worker.ids.borrow_mut(), headers);
+    // The route names the limits of all that follows.
+    let found = worker.routes.find(path.name);
+    let admitted = match (found, path.forwarded()) {
+        (Some(route), Ok(address)) => Ok((route, address)),
+        (None, _) => Err(GatewayError::UnknownFunction(path.name.to_owned())),
+        (_, Err(_)) => Err(GatewayError::BadRequest("the request has an invalid path")),
+    };
+    match admitted {
+        Ok((route, address)) => {
+            let call = Call {
+                client: Rc::clone(client),
+                deadline: receipt.arrived + route.timeout.0,
+                receipt,
+                route,
+                address,
+            };
+            Ok(Some((call, Visitor::of(headers))))
+        }
+        Err(error) => {
+            let end = error.end();
+            let mut response = error.into_response();
+            receipt.stamp(response.headers_mut(), end);
+            Err(response)
+        }
+    }
+}
+
+impl Call {
+    /// Answers; an error is an answer too, and both get their receipt and the CORS fields.
+    async fn run(mut self, request: Request<Incoming>, visitor: Visitor) -> Response<Answer> {
+        let route = Arc::clone(&self.route);
+        let policy = route.cors.as_ref();
+        let preflight = policy.and_then(|policy| cors::preflight(policy, &request, &route));
+        let outcome = match preflight {
+            // A browser's question is not a call: nothing is woken and nothing counted.
+            Some(outcome) => outcome,
+            None => {
+                route.counters.call();
+                let mut outcome = self.serve(request).await;
+                match &mut outcome {
+                    // Two policies on one answer are none: browsers refuse it.
+                    Ok(response) if policy.is_some() => cors::silence(response.headers_mut()),
+                    Ok(_) => {}
+                    Err(_) => route.counters.failure(),
+                }
+                outcome
+            }
+        };
+        let (mut response, end) = match outcome {
+            Ok(response) => (response, EndReason::Ok),
+            Err(error) => {
+                tracing::debug!(function = %route.function, %error, "call failed");
+                let end = error.end();
+                (error.into_response(), end)
+            }
+        };
+        if let Some(policy) = policy {
+            cors::apply(policy, &visitor, response.headers_mut());
+        }
+        self.receipt.stamp(response.headers_mut(), end);
+        response
+    }
+
+    async fn serve(
+        &mut self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Answer>, GatewayError> {
+        let route = Arc::clone(&self.route);
+        let replicas = match &route.target {
+            // Files need neither a replica nor a body.
+            Target::Static(folder) => return files::serve(self, folder, request).await,
+            Target::Replicas(replicas) => replicas,
+        };
+        // Before a replica is bothered, or woken: a body that says it is too large is.
+        self.check_length(request.headers())?;
+        // The replica gets the caller's request as its own, with the caller's name on it.
+        let (request, handshake) = self.prepare(request);
+        match handshake {
+            Some(handshake) => upgrade::forward(self, replicas, request, handshake).await,
+            // May wake the function, and goes to another replica where nothing was lost.
+            None => forward::forward(self, replicas, request).await,
+        }
+    }
+
+    fn check_length(&self, headers: &HeaderMap) -> Result<(), GatewayError> {
+        let length = headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > self.route.body_limit) {
+            return Err(self.too_large());
+        }
+        Ok(())
+    }
+
+    fn prepare(
+        &mut self,
+        mut request: Request<Incoming>,
+    ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
+        let handshake = upgrade::Handshake::take(&mut request);
+        let authority = request.uri().authority().cloned();
+        *request.uri_mut() = std::mem::take(&mut self.address);
+        *request.version_mut() = http::Version::HTTP_11;
+        request.extensions_mut().clear();
+        let headers = request.headers_mut();
+        headers::strip_request(headers);
+        headers::set_host(headers, authority.as_ref());
+        headers::add_forwarded(headers, &self.client.forwarded_for);
+        let (limit, client) = (self.route.body_limit, &self.client);
+        let (head, body) = request.into_parts();
+        let body = RequestBody::new(body, limit, client);
+        let mut request = Request::from_parts(head, body);
+        headers::set_framing(&mut request);
+        (request, handshake)
+    }
+
+    // === what can go wrong ===
+
+    pub(crate) fn too_large(&self) -> GatewayError {
+        GatewayError::TooLarge {
+            function: self.route.function.to_string(),
+            limit: self.route.body_limit,
+        }
+    }
+
+    pub(crate) fn overdue(&self) -> GatewayError {
+        GatewayError::Overdue {
+            function: self.route.function.to_string(),
+            timeout: self.route.timeout,
+        }
+    }
+
+    pub(crate) fn ended(&self, end: End) -> GatewayError {
+        GatewayError::Ended {
+            function: self.route.function.to_string(),
+            end,
+        }
+    }
+}

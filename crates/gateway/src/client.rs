@@ -1,0 +1,136 @@
+use std::{
+    cell::{Cell, RefCell},
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    task::Waker,
+    time::Instant,
+};
+
+use http::HeaderValue;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{inlet::Tap, worker::Worker};
+
+/// One connection of a caller, as the calls on it see it.
+pub(crate) struct Client {
+    worker: Rc<Worker>,
+    /// Where it comes from.
+    pub(crate) peer: SocketAddr,
+    /// The same, as `X-Forwarded-For` has it.
+    pub(crate) forwarded_for: HeaderValue,
+    tap: Arc<Tap>,
+    calls: Cell<u32>,
+    idle_since: Cell<Instant>,
+    unread: Cell<bool>,
+    cut: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    /// Counts against the bound of connections until the last user of the socket is gone.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A call under way; the connection is not idle while it lives.
+pub(crate) struct Entered(Rc<Client>);
+
+impl Client {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        peer: SocketAddr,
+        tap: Arc<Tap>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let ip = match peer.ip() {
+            IpAddr::V6(ip) => ip.to_canonical(),
+            ip => ip,
+        };
+        let forwarded_for = HeaderValue::from_str(&ip.to_string());
+        Self {
+            worker,
+            peer,
+            forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
+            tap,
+            calls: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            unread: Cell::new(false),
+            cut: Cell::new(false),
+            waker: RefCell::new(None),
+            _permit: permit,
+        }
+    }
+
+    pub(crate) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// Begins a call.
+    pub(crate) fn enter(self: &Rc<Self>) -> Entered {
+        self.tap.head_is_here();
+        self.calls.set(self.calls.get() + 1);
+        Entered(Rc::clone(self))
+    }
+
+    /// Since when no call is under way; `None` while one is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        (self.calls.get() == 0).then(|| self.idle_since.get())
+    }
+
+    /// Whether the head of the request at hand had a `Content-Length`. Asked once per head.
+    pub(crate) fn saw_length_in_head(&self) -> bool {
+        self.tap.saw_length()
+    }
+
+    /// Notes that a body was not read to its end. The connection closes, and gently: bytes
+    /// that arrive at a closed socket would reset it, and the answer would be lost.
+    pub(crate) fn leave_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// Whether [`Client::leave_unread`] was called.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.get()
+    }
+
+    /// Ends an HTTP/1 connection whose answer passed its deadline, also while the caller does
+    /// not read.
+    pub(crate) fn cut(&self) {
+        self.cut.set(true);
+        self.wake();
+    }
+
+    /// Makes the connection look around.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whether [`Client::cut`] was called.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// Says which task drives the connection.
+    pub(crate) fn driven_by(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.worker.farewell(self);
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let calls = self.0.calls.get() - 1;
+        self.0.calls.set(calls);
+        if calls == 0 {
+            self.0.idle_since.set(Instant::now());
+            self.0.tap.expect_head();
+        }
+    }
+}

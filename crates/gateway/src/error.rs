@@ -1,0 +1,100 @@
+use bytes::Bytes;
+use hob_model::{End, EndReason, Timespan};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use thiserror::Error;
+
+use crate::body::Answer;
+
+/// Longest part of a name out of a URL that an error repeats, in characters.
+const ECHO_MAX: usize = 100;
+
+/// Why hob, and not the function, answers a call. Each is one line that anybody may read.
+#[derive(Debug, Error)]
+pub(crate) enum GatewayError {
+    /// The request could be read in two ways, or in none.
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("function `{}` does not exist on this server: `hob list` shows those that do", echo(.0))]
+    UnknownFunction(String),
+    #[error(
+        "function `{function}` may not be called by pages of {origin}: add the origin to `cors` in its hob.toml"
+    )]
+    Origin { function: String, origin: String },
+    #[error("function `{function}` is a folder of files: use GET or HEAD")]
+    FilesOnly { function: String },
+    #[error("function `{function}` has no such file")]
+    NoFile { function: String },
+    #[error(
+        "function `{function}` takes bodies of at most {limit} bytes: raise `limits.body` in its hob.toml"
+    )]
+    TooLarge { function: String, limit: u64 },
+    #[error("function `{function}` {}", .end.message)]
+    Ended { function: String, end: End },
+    #[error("function `{function}` did not start: {message}")]
+    NotStarted {
+        function: String,
+        reason: EndReason,
+        message: String,
+    },
+    #[error("function `{function}` did not start within its timeout of {timeout}")]
+    StartOverdue { function: String, timeout: Timespan },
+    #[error("function `{function}` did not answer within its timeout of {timeout} and was stopped")]
+    Overdue { function: String, timeout: Timespan },
+}
+
+impl GatewayError {
+    /// How the call ended.
+    pub(crate) fn end(&self) -> EndReason {
+        match self {
+            Self::BadRequest(_)
+            | Self::UnknownFunction(_)
+            | Self::Origin { .. }
+            | Self::FilesOnly { .. }
+            | Self::NoFile { .. }
+            | Self::TooLarge { .. } => EndReason::Ok,
+            Self::Ended { end, .. } => end.reason,
+            Self::NotStarted { reason, .. } => *reason,
+            Self::StartOverdue { .. } | Self::Overdue { .. } => EndReason::Timeout,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::UnknownFunction(_) | Self::NoFile { .. } => StatusCode::NOT_FOUND,
+            Self::Origin { .. } => StatusCode::FORBIDDEN,
+            Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Ended { .. } | Self::NotStarted { .. } => StatusCode::BAD_GATEWAY,
+            Self::StartOverdue { .. } | Self::Overdue { .. } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The one place where an error becomes HTTP.
+    pub(crate) fn into_response(self) -> Response<Answer> {
+        const NOSNIFF: HeaderName = header::X_CONTENT_TYPE_OPTIONS;
+        let mut line = self.to_string().replace(char::is_control, " ");
+        line.push('\n');
+        let mut response = Response::new(Answer::Whole(Some(Bytes::from(line))));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, text);
+        headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
+        match self {
+            // What follows on the connection cannot be trusted to be a request.
+            Self::BadRequest(_) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::FilesOnly { .. } => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+fn echo(name: &str) -> String {
+    name.chars().take(ECHO_MAX).collect()
+}

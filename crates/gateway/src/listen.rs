@@ -1,0 +1,130 @@
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+};
+
+use crate::{
+    client::Client,
+    connection,
+    inlet::{Inlet, Tap},
+    worker::Worker,
+};
+
+/// Pause after a failed accept: out of file descriptors, mostly, and only time brings new ones.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often idle connections to replicas are looked through.
+const SWEEP: Duration = Duration::from_secs(5);
+/// Silence after which the kernel asks whether a caller is still there.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// A connection on its way to the thread that will serve it.
+pub(crate) struct Handed {
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    permit: OwnedSemaphorePermit,
+}
+
+/// How the threads reach each other.
+pub(crate) struct Post {
+    pub(crate) sender: mpsc::UnboundedSender<Handed>,
+    /// Connections that the thread has, or is about to get.
+    pub(crate) load: Arc<AtomicUsize>,
+}
+
+/// Accepts connections for as long as it is polled, and gives each to the thread with the
+/// fewest: which thread the kernel wakes is chance, and chance leaves cores idle.
+pub(crate) async fn accept(
+    worker: &Rc<Worker>,
+    listener: TcpListener,
+    (own, posts): (usize, &[Post]),
+    mut inbox: mpsc::UnboundedReceiver<Handed>,
+    room: Arc<Semaphore>,
+) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        tokio::select! {
+            handed = inbox.recv() => {
+                if let Some(handed) = handed {
+                    receive(worker, handed);
+                }
+            }
+            _ = sweep.tick() => worker.pool.sweep(Instant::now()),
+            accepted = next(&listener, &room) => {
+                let Some((stream, peer, permit)) = accepted else { continue };
+                let least = least_busy(own, posts);
+                posts[least].load.fetch_add(1, Ordering::Relaxed);
+                if least == own {
+                    begin(worker, stream, peer, permit);
+                } else if let Ok(stream) = stream.into_std() {
+                    let _ = posts[least].sender.send(Handed { stream, peer, permit });
+                }
+            }
+        }
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn next(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(room).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "cannot accept a connection");
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// The own thread, unless another has fewer connections.
+fn least_busy(own: usize, posts: &[Post]) -> usize {
+    let load = |index: usize| posts[index].load.load(Ordering::Relaxed);
+    (0..posts.len()).fold(own, |least, index| {
+        if load(index) < load(least) {
+            index
+        } else {
+            least
+        }
+    })
+}
+
+fn receive(worker: &Rc<Worker>, handed: Handed) {
+    match TcpStream::from_std(handed.stream) {
+        Ok(stream) => begin(worker, stream, handed.peer, handed.permit),
+        Err(error) => {
+            worker.lighten();
+            tracing::warn!(%error, "cannot serve a connection");
+        }
+    }
+}
+
+fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    // A head and a body may be separate writes; Nagle would hold the second back.
+    let _ = stream.set_nodelay(true);
+    // Callers that vanish without a word would otherwise hold WebSockets and streams for ever.
+    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+    let tap = Arc::new(Tap::new());
+    let client = Rc::new(Client::new(
+        Rc::clone(worker),
+        peer,
+        Arc::clone(&tap),
+        permit,
+    ));
+    worker.welcome(&client);
+    let inlet = Inlet::new(stream, Arc::clone(&tap));
+    tokio::task::spawn_local(connection::serve(client, inlet, tap));
+}

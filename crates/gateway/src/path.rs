@@ -1,0 +1,80 @@
+use bytes::{BufMut, BytesMut};
+use http::{Uri, uri::PathAndQuery};
+
+/// What paths of functions begin with.
+const PREFIX: &str = "/function/";
+
+/// The path of a call, cut where the function's own part begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FunctionPath<'a> {
+    /// `name` or `name.namespace`, as it stands in the URL.
+    pub(crate) name: &'a str,
+    /// What the function gets: path and query, byte for byte. Its path may be empty.
+    rest: &'a str,
+}
+
+impl<'a> FunctionPath<'a> {
+    /// `None` when the path belongs to no function, not even an unknown one.
+    pub(crate) fn parse(uri: &'a Uri) -> Option<Self> {
+        let whole = uri.path_and_query()?.as_str().strip_prefix(PREFIX)?;
+        let end = whole.find(['/', '?']).unwrap_or(whole.len());
+        let (name, rest) = whole.split_at(end);
+        Some(Self { name, rest })
+    }
+
+    /// The address that the replica gets.
+    pub(crate) fn forwarded(&self) -> Result<Uri, http::uri::InvalidUri> {
+        let mut bytes = BytesMut::with_capacity(self.rest.len() + 1);
+        if !self.rest.starts_with('/') {
+            bytes.put_u8(b'/');
+        }
+        bytes.put_slice(self.rest.as_bytes());
+        PathAndQuery::from_maybe_shared(bytes.freeze()).map(Uri::from)
+    }
+
+    /// Whether nothing, not even a `/`, follows the name.
+    pub(crate) fn is_bare(&self) -> bool {
+        !self.rest.starts_with('/')
+    }
+
+    /// The query, with its `?`, or nothing.
+    pub(crate) fn query(&self) -> &'a str {
+        self.rest.find('?').map_or("", |at| &self.rest[at..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn cut(path: &str) -> Option<(String, String)> {
+        let uri: Uri = path.parse().unwrap();
+        let path = FunctionPath::parse(&uri)?;
+        Some((path.name.into(), path.forwarded().unwrap().to_string()))
+    }
+
+    #[test]
+    fn the_rest_is_forwarded_byte_for_byte() {
+        let cases = [
+            ("/function/hello", "hello", "/"),
+            ("/function/hello/", "hello", "/"),
+            ("/function/hello?a=/b?c", "hello", "/?a=/b?c"),
+            (
+                "/function/hello.ns/a/../b//c/%2e%2E/.?q=%20",
+                "hello.ns",
+                "/a/../b//c/%2e%2E/.?q=%20",
+            ),
+            ("/function/", "", "/"),
+            ("/function//x", "", "/x"),
+            ("http://host/function/hello/x", "hello", "/x"),
+        ];
+        for (path, name, rest) in cases {
+            assert_eq!(cut(path), Some((name.into(), rest.into())), "{path}");
+        }
+        for path in ["/", "/function", "/functions/hello", "/ui/function/x", "*"] {
+            assert_eq!(cut(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::Write,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use hob_model::EndReason;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Names a call, in its request and its answer.
+pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
+/// When a call arrived, in nanoseconds of Unix time, in its request and its answer.
+pub(crate) const START_TIME: HeaderName = HeaderName::from_static("x-start-time");
+/// Where the time of a call went, in milliseconds.
+pub(crate) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// How a call ended, when the end was not `ok`.
+pub(crate) const END: HeaderName = HeaderName::from_static("x-hob-end");
+
+/// Longest call id that is taken over from a caller, in bytes.
+const CALL_ID_MAX: usize = 128;
+
+/// Makes call ids shaped like version 4 UUIDs. They tell calls apart; they are no secrets.
+pub(crate) struct CallIds {
+    /// Keyed by the operating system's randomness, one key per thread.
+    random: RandomState,
+    next: u64,
+}
+
+impl CallIds {
+    pub(crate) fn new() -> Self {
+        Self {
+            random: RandomState::new(),
+            next: 0,
+        }
+    }
+
+    fn next(&mut self) -> HeaderValue {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        self.next += 1;
+        let high = self.random.hash_one(self.next);
+        let low = self.random.hash_one(!self.next);
+        // Version 4, variant 10.
+        let high = (high & !0xf000) | 0x4000;
+        let low = (low & !(0b11 << 62)) | (0b10 << 62);
+        let bits = (u128::from(high) << 64) | u128::from(low);
+        let mut text = *b"00000000-0000-0000-0000-000000000000";
+        let mut shift = 128;
+        for byte in &mut text {
+            if *byte != b'-' {
+                shift -= 4;
+                *byte = HEX[(bits >> shift) as usize & 0xf];
+            }
+        }
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+/// What a call leaves behind: its name and where its time went.
+pub(crate) struct Receipt {
+    /// When the call arrived; deadlines count from here.
+    pub(crate) arrived: Instant,
+    /// Time spent on starting a replica.
+    pub(crate) wake: Duration,
+    /// When the request went to the replica that answered.
+    pub(crate) sent: Option<Instant>,
+    id: HeaderValue,
+    start_time: HeaderValue,
+}
+
+impl Receipt {
+    /// Opens a receipt and leaves its name in the request.
+    pub(crate) fn open(ids: &mut CallIds, headers: &mut HeaderMap) -> Self {
+        let arrived = Instant::now();
+        let id = match headers.get(&CALL_ID) {
+            Some(id) if is_sane(id) => id.clone(),
+            _ => {
+                let id = ids.next();
+                headers.insert(CALL_ID, id.clone());
+                id
+            }
+        };
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        let start_time = HeaderValue::from(
+            since_epoch.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        );
+        headers.insert(START_TIME, start_time.clone());
+        Self {
+            arrived,
+            wake: Duration::ZERO,
+            sent: None,
+            id,
+            start_time,
+        }
+    }
+
+    /// Puts the receipt on an answer whose head is ready now.
+    pub(crate) fn stamp(self, headers: &mut HeaderMap, end: EndReason) {
+        headers.insert(SERVER_TIMING, self.timing(Instant::now()));
+        headers.insert(CALL_ID, self.id);
+        headers.insert(START_TIME, self.start_time);
+        if end == EndReason::Ok {
+            headers.remove(END);
+        } else {
+            headers.insert(END, HeaderValue::from_static(end.as_str()));
+        }
+    }
+
+    /// All three parts always, so that readers need not guess; `queue` is what is neither
+    /// waking nor running.
+    fn timing(&self, now: Instant) -> HeaderValue {
+        let sent = self.sent.unwrap_or(now);
+        let queue = (sent - self.arrived).saturating_sub(self.wake);
+        let mut text = [0_u8; 128];
+        let mut rest = &mut text[..];
+        let _ = write!(
+            rest,
+            "queue;dur={}, wake;dur={}, run;dur={}",
+            Millis(queue),
+            Millis(self.wake),
+            Millis(now - sent)
+        );
+        let left = rest.len();
+        let length = text.len() - left;
+        HeaderValue::from_bytes(&text[..length]).unwrap_or(HeaderValue::from_static("-"))
+    }
+}
+
+/// Milliseconds with three decimals.
+struct Millis(Duration);
+
+impl std::fmt::Display for Millis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
+    }
+}
+
+fn is_sane(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    !bytes.is_empty() && bytes.len() <= CALL_ID_MAX && bytes.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn ids_are_shaped_like_version_4_and_differ() {
+        let mut ids = CallIds::new();
+        let (one, two) = (ids.next(), ids.next());
+        assert_ne!(one, two);
+        let one = one.to_str().unwrap();
+        assert_eq!(one.len(), 36);
+        assert_eq!(one.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&one.as_bytes()[19]));
+        let dashes: Vec<_> = one.match_indices('-').map(|(at, _)| at).collect();
+        assert_eq!(dashes, [8, 13, 18, 23]);
+    }
+
+    #[test]
+    fn a_callers_id_is_kept_when_sane() {
+        let mut ids = CallIds::new();
+        for (sent, kept) in [
+            ("abc-1", true),
+            ("", false),
+            ("a b", false),
+            (&"x".repeat(129), false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CALL_ID, sent.parse().unwrap());
+            Receipt::open(&mut ids, &mut headers);
+            assert_eq!(headers[CALL_ID] == sent, kept, "{sent}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
+use hyper_util::rt::TokioIo;
+use tokio::time::Sleep;
+
+use crate::{body::RequestBody, outlet::Outlet};
+
+/// One HTTP/1.1 connection to a replica.
+///
+/// The connection has no task of its own: whoever uses it polls it, so a call runs from socket
+/// to socket in one task, and dropping the call closes the connection at once. Idle ones are
+/// not polled at all; [`Upstream::is_reusable`] catches up on what happened meanwhile.
+pub(crate) struct Upstream {
+    sender: http1::SendRequest<RequestBody>,
+    connection: http1::Connection<TokioIo<Outlet>, RequestBody>,
+    closed: bool,
+    timer: LazyTimer,
+}
+
+/// Why an exchange gave no answer.
+pub(crate) enum ExchangeError {
+    /// Nothing was sent; the request is whole and can go elsewhere.
+    Unsent(Box<Request<RequestBody>>),
+    /// The connection broke after the request, or a part of it, was sent.
+    Broken(hyper::Error),
+    /// The deadline passed.
+    Overdue,
+}
+
+impl Upstream {
+    /// Speaks HTTP over `outlet`.
+    pub(crate) async fn new(
+        builder: &http1::Builder,
+        outlet: Outlet,
+        deadline: Instant,
+    ) -> hyper::Result<Self> {
+        let (sender, connection) = builder.handshake(TokioIo::new(outlet)).await?;
+        Ok(Self {
+            sender,
+            connection,
+            closed: false,
+            timer: LazyTimer::new(deadline),
+        })
+    }
+
+    /// Sends `request` and waits for the head of its answer.
+    pub(crate) async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+        deadline: Instant,
+    ) -> Result<Response<Incoming>, ExchangeError> {
+        let Self {
+            sender,
+            connection,
+            closed,
+            timer,
+        } = self;
+        let mut answer = pin!(sender.try_send_request(request));
+        poll_fn(|cx| {
+            // First the connection: it moves the bytes that the answer waits for.
+            if !*closed {
+                *closed = Pin::new(&mut *connection).poll(cx).is_ready();
+            }
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer.map_err(ExchangeError::from));
+            }
+            timer
+                .poll(cx, deadline)
+                .map(|()| Err(ExchangeError::Overdue))
+        })
+        .await
+    }
+
+    /// Moves bytes in both directions, as far as they go without waiting.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        if !self.closed {
+            self.closed = Pin::new(&mut self.connection).poll(cx).is_ready();
+        }
+    }
+
+    /// Whether the next request can go over this connection. Sees that the replica closed it
+    /// while nobody looked.
+    pub(crate) fn is_reusable(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.closed && self.sender.is_ready()
+    }
+
+    /// Whether the exchange is over in both directions, without looking at the socket.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.closed && self.sender.is_ready()
+    }
+}
+
+impl From<TrySendError<Request<RequestBody>>> for ExchangeError {
+    fn from(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Unsent(Box::new(request)),
+            None => Self::Broken(error.into_error()),
+        }
+    }
+}
+
+/// A timer that is almost never set: while deadlines only move forward, as they do for calls
+/// with one timeout, it stays armed for the first and looks again when that comes.
+struct LazyTimer {
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl LazyTimer {
+    fn new(deadline: Instant) -> Self {
+        Self {
+            sleep: Box::pin(tokio::time::sleep_until(deadline.into())),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        if deadline < self.sleep.deadline().into_std() {
+            self.sleep.as_mut().reset(deadline.into());
+        }
+        while self.sleep.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            // At least a tick ahead, so that a deadline within the timer's own grain cannot spin.
+            let next = deadline.max(Instant::now() + Duration::from_millis(1));
+            self.sleep.as_mut().reset(next.into());
+        }
+        Poll::Pending
+    }
+}

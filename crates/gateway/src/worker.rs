@@ -1,0 +1,117 @@
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::{Rc, Weak},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use hob_model::{Routes, port::Wake};
+use hyper::client::conn::http1;
+use tokio::sync::Notify;
+
+use crate::{Fallback, GatewayConfig, client::Client, pool::Pool, receipt::CallIds};
+
+/// What all connections of one thread share. Nothing in it is shared with another thread but
+/// the three ports and the counter of connections.
+pub(crate) struct Worker {
+    pub(crate) config: GatewayConfig,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) wake: Arc<dyn Wake>,
+    pub(crate) fallback: Fallback,
+    pub(crate) pool: Pool,
+    pub(crate) ids: RefCell<CallIds>,
+    pub(crate) upstreams: http1::Builder,
+    /// Connections of this thread, also those that another has accepted for it.
+    load: Arc<AtomicUsize>,
+    clients: RefCell<HashMap<*const Client, Weak<Client>>>,
+    stopping: Cell<bool>,
+    changed: Notify,
+}
+
+/// What the threads of a gateway have in common.
+#[derive(Clone)]
+pub(crate) struct Ports {
+    pub(crate) config: GatewayConfig,
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) wake: Arc<dyn Wake>,
+    pub(crate) fallback: Fallback,
+}
+
+impl Worker {
+    pub(crate) fn new(ports: Ports, load: Arc<AtomicUsize>) -> Self {
+        let Ports {
+            config,
+            routes,
+            wake,
+            fallback,
+        } = ports;
+        let mut upstreams = http1::Builder::new();
+        upstreams
+            .title_case_headers(true)
+            .max_buf_size(config.head_bytes);
+        Self {
+            pool: Pool::new(config.idle_upstreams, config.upstream_idle),
+            config,
+            routes,
+            wake,
+            fallback,
+            ids: RefCell::new(CallIds::new()),
+            upstreams,
+            load,
+            clients: RefCell::default(),
+            stopping: Cell::new(false),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Keeps count of a connection until its last user drops it.
+    pub(crate) fn welcome(&self, client: &Rc<Client>) {
+        let mut clients = self.clients.borrow_mut();
+        clients.insert(Rc::as_ptr(client), Rc::downgrade(client));
+    }
+
+    /// Undoes [`Worker::welcome`].
+    pub(crate) fn farewell(&self, client: *const Client) {
+        self.clients.borrow_mut().remove(&client);
+        self.lighten();
+        self.changed.notify_waiters();
+    }
+
+    /// One connection less on this thread.
+    pub(crate) fn lighten(&self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether connections should end after the call at hand.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Tells every connection to end after the call at hand.
+    pub(crate) fn stop(&self) {
+        self.stopping.set(true);
+        let clients: Vec<_> = self
+            .clients
+            .borrow()
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
+        for client in clients {
+            client.wake();
+        }
+    }
+
+    /// Returns when the last connection has ended.
+    pub(crate) async fn deserted(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.clients.borrow().is_empty() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
