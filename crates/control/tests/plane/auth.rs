@@ -1,0 +1,197 @@
+use axum::body::Body;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use futures_util::future::join_all;
+use hob_control::Access;
+use http::{Request, StatusCode, header};
+
+use crate::{Plane, request, text};
+
+/// Every route and what is none.
+const WALK: &[&str] = &[
+    "GET /hob/v1/status",
+    "GET /hob/v1/functions",
+    "GET /hob/v1/functions/hello",
+    "PUT /hob/v1/functions/hello",
+    "DELETE /hob/v1/functions/hello",
+    "POST /hob/v1/functions/hello/scale",
+    "GET /hob/v1/functions/hello/logs",
+    "GET /hob/v1/functions/hello/export",
+    "GET /hob/v1/secrets",
+    "PUT /hob/v1/secrets/key",
+    "DELETE /hob/v1/secrets/key",
+    // Not even what is there and what is not can be told from outside.
+    "GET /",
+    "GET /hob/v1/nothing",
+    "PATCH /hob/v1/status",
+    "GET /healthz/",
+    "GET /healthz/../hob/v1/status",
+];
+
+fn login(line: &str, credentials: &str) -> Request<Body> {
+    let mut request = request(line, "");
+    let value = format!("Basic {}", STANDARD.encode(credentials));
+    let value = value.parse().expect("header");
+    request.headers_mut().insert(header::AUTHORIZATION, value);
+    request
+}
+
+fn password(plane: &Plane) -> String {
+    let password = plane
+        .store
+        .ensure_admin_password()
+        .expect("store")
+        .expect("new");
+    format!("admin:{}", password.reveal())
+}
+
+#[tokio::test]
+async fn nothing_but_the_health_check_answers_a_stranger() {
+    let plane = Plane::new();
+    password(&plane);
+    plane.deployed("hello", "v1").await;
+    for line in WALK {
+        let response = plane.send(request(line, ""), Access::Remote).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{line}");
+        let scheme = &response.headers()[header::WWW_AUTHENTICATE];
+        assert!(
+            scheme
+                .to_str()
+                .expect("text")
+                .starts_with("Basic realm=\"hob\"")
+        );
+        assert!(text(response).await.ends_with("HOB_PASSWORD\n"), "{line}");
+    }
+    let response = plane
+        .send(request("GET /healthz", ""), Access::Remote)
+        .await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_walk_above_meets_every_route() {
+    let plane = Plane::new();
+    for line in WALK
+        .iter()
+        .filter(|line| line.contains("hello") || line.contains("key"))
+    {
+        let (_, text) = plane.call(line, "").await;
+        assert!(
+            !text.starts_with("nothing here") && !text.contains("method"),
+            "{line}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_admin_with_the_password_comes_in() {
+    let plane = Plane::new();
+    let right = password(&plane);
+    let line = "GET /hob/v1/status";
+    for wrong in [
+        "admin:",
+        "admin:wrong",
+        &right["admin:".len()..],
+        &right.replace("admin", "root"),
+        &format!("{right} "),
+        &format!("admin:{}", "x".repeat(100_000)),
+    ] {
+        let response = plane.send(login(line, wrong), Access::Remote).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+    for header in ["Basic", "Basic !", "Bearer x", "Basic YWRtaW4="] {
+        let mut request = request(line, "");
+        let value = header.parse().expect("header");
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+        let response = plane.send(request, Access::Remote).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{header}");
+    }
+    let response = plane.send(login(line, &right), Access::Remote).await;
+    assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_password_is_hashed_once_for_all_calls_of_a_client() {
+    let plane = Plane::new();
+    let right = password(&plane);
+    let line = "GET /hob/v1/status";
+    assert_eq!(
+        plane
+            .send(login(line, &right), Access::Remote)
+            .await
+            .status(),
+        StatusCode::OK
+    );
+    // Without the hash only the memory of it can let the same password in again.
+    let database = rusqlite::Connection::open(plane.data.path().join("hob.db")).expect("opens");
+    database.execute_batch("DELETE FROM meta").expect("deleted");
+    assert_eq!(
+        plane
+            .send(login(line, &right), Access::Remote)
+            .await
+            .status(),
+        StatusCode::OK
+    );
+    let wrong = plane.send(login(line, "admin:wrong"), Access::Remote).await;
+    assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_flood_of_guesses_is_turned_away_and_does_not_lock_the_admin_out() {
+    let plane = Plane::new();
+    let right = password(&plane);
+    let line = "GET /hob/v1/status";
+    assert_eq!(
+        plane
+            .send(login(line, &right), Access::Remote)
+            .await
+            .status(),
+        StatusCode::OK
+    );
+    let guesses: Vec<_> = (0..100).map(|guess| format!("admin:{guess}")).collect();
+    let flood = guesses
+        .iter()
+        .map(|guess| plane.send(login(line, guess), Access::Remote));
+    let admin = plane.send(login(line, &right), Access::Remote);
+    let (flood, admin) = tokio::join!(join_all(flood), admin);
+    assert_eq!(admin.status(), StatusCode::OK);
+    let turned_away = flood
+        .iter()
+        .filter(|answer| answer.status() == StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(turned_away.count(), 100 - 8);
+    let refused = flood
+        .iter()
+        .filter(|answer| answer.status() == StatusCode::UNAUTHORIZED);
+    assert_eq!(refused.count(), 8);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_cannot_use_a_remembered_password() {
+    let plane = Plane::new();
+    let right = password(&plane);
+    for (site, status) in [
+        ("cross-site", StatusCode::FORBIDDEN),
+        ("same-site", StatusCode::FORBIDDEN),
+        ("same-origin", StatusCode::OK),
+        ("none", StatusCode::OK),
+    ] {
+        let mut request = login("GET /hob/v1/status", &right);
+        let value = site.parse().expect("header");
+        request.headers_mut().insert("sec-fetch-site", value);
+        assert_eq!(
+            plane.send(request, Access::Remote).await.status(),
+            status,
+            "{site}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_password_in_the_store_nobody_comes_in() {
+    let plane = Plane::new();
+    for guess in ["admin:", "admin:admin"] {
+        let response = plane
+            .send(login("GET /hob/v1/status", guess), Access::Remote)
+            .await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    }
+}

@@ -1,0 +1,275 @@
+//! An engine and a builder that do as they are told and remember what they were asked.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use futures_util::stream;
+use hob_model::{
+    Backend, EndReason, Endpoint, Function, FunctionName, ReplicaId, Revision, Route, Routes, Run,
+    SecretName, Settings, Target, Timespan,
+    port::{
+        BuildError, BuildLine, BuildLog, Builder, Engine, EngineError, LogQuery, LogStream,
+        Observed, Source, SourceForm,
+    },
+    wire::{FunctionState, Instance, InstanceState, LogLine},
+};
+use tokio::sync::Semaphore;
+
+/// Runs nothing; keeps routes with as many backends as replicas are wished.
+pub(crate) struct FakeEngine {
+    routes: Arc<Routes>,
+    calls: Mutex<Vec<String>>,
+    live: Mutex<BTreeMap<FunctionName, (Function, u32)>>,
+    /// Starts wait here while a test has taken the permit.
+    pub(crate) starts: Arc<Semaphore>,
+    /// Starts fail.
+    pub(crate) broken: AtomicBool,
+    /// Looking at it panics.
+    pub(crate) cursed: AtomicBool,
+}
+
+impl FakeEngine {
+    pub(crate) fn new(routes: Arc<Routes>) -> Self {
+        Self {
+            routes,
+            calls: Mutex::default(),
+            live: Mutex::default(),
+            starts: Arc::new(Semaphore::new(1)),
+            broken: AtomicBool::new(false),
+            cursed: AtomicBool::new(false),
+        }
+    }
+
+    /// What it was asked, and forgets it.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.calls.lock().expect("lock"))
+    }
+
+    /// How often it was asked `call` since the last look.
+    pub(crate) fn count(&self, call: &str) -> usize {
+        let calls = self.calls.lock().expect("lock");
+        calls.iter().filter(|one| *one == call).count()
+    }
+
+    /// Replicas of a function that it knows.
+    pub(crate) fn replicas(&self, name: &FunctionName) -> Option<u32> {
+        let live = self.live.lock().expect("lock");
+        live.get(name).map(|(_, replicas)| *replicas)
+    }
+
+    /// Digest that answers calls.
+    pub(crate) fn serving(&self, name: &FunctionName) -> Option<String> {
+        self.routes.get(name).map(|route| route.revision.clone())
+    }
+
+    /// The route of a function that it knows.
+    pub(crate) fn route(&self, name: &FunctionName) -> Arc<Route> {
+        self.routes.get(name).expect("has a route")
+    }
+
+    fn note(&self, call: String) {
+        self.calls.lock().expect("lock").push(call);
+    }
+
+    async fn start(&self, function: &Function, replicas: u32) -> Result<(), EngineError> {
+        let _turn = self.starts.acquire().await.expect("open");
+        if replicas > 0 && self.broken.load(Ordering::SeqCst) {
+            return Err(EngineError::Start {
+                reason: EndReason::Exit,
+                message: format!("function `{}` ended at once: exit status 3", function.name),
+                log_tail: vec!["Traceback".into(), "NameError: x".into()],
+            });
+        }
+        self.set_route(function, replicas);
+        let mut live = self.live.lock().expect("lock");
+        live.insert(function.name.clone(), (function.clone(), replicas));
+        Ok(())
+    }
+
+    fn set_route(&self, function: &Function, replicas: u32) {
+        let backends = (0..replicas).map(|number| {
+            let id = ReplicaId(format!("{}-{number}", function.name).into());
+            Arc::new(Backend::new(id, Endpoint::Unix("/none".into())))
+        });
+        let set = hob_model::ReplicaSet::default();
+        set.replace(backends.collect());
+        self.routes.set(Route {
+            function: function.name.clone(),
+            revision: function.revision.digest.clone(),
+            timeout: function.revision.settings.timeout,
+            body_limit: 1,
+            cors: None,
+            target: Target::Replicas(Arc::new(set)),
+            counters: Arc::default(),
+        });
+    }
+}
+
+#[async_trait]
+impl Engine for FakeEngine {
+    async fn apply(&self, function: &Function) -> Result<(), EngineError> {
+        let (name, digest) = (&function.name, &function.revision.digest);
+        self.note(format!("apply {name} {digest} {}", function.replicas));
+        if digest.contains("lost") {
+            return Err(EngineError::Host(format!("bundle {digest} is missing")));
+        }
+        self.start(function, function.replicas).await
+    }
+
+    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
+        self.note(format!("scale {name} {replicas}"));
+        let known = self.live.lock().expect("lock").get(name).cloned();
+        let (function, _) = known.ok_or_else(|| EngineError::NotFound(name.clone()))?;
+        self.start(&function, replicas).await
+    }
+
+    async fn remove(&self, name: &FunctionName) -> Result<(), EngineError> {
+        self.note(format!("remove {name}"));
+        self.routes.remove(name);
+        let known = self.live.lock().expect("lock").remove(name);
+        known
+            .map(drop)
+            .ok_or_else(|| EngineError::NotFound(name.clone()))
+    }
+
+    async fn observe(&self) -> Result<Vec<Observed>, EngineError> {
+        assert!(!self.cursed.load(Ordering::SeqCst), "cursed on purpose");
+        let live = self.live.lock().expect("lock");
+        let observed = live.values().map(|(function, replicas)| Observed {
+            function: function.name.clone(),
+            state: match replicas {
+                0 => FunctionState::Stopped,
+                _ => FunctionState::Hot,
+            },
+            instances: (0..*replicas)
+                .map(|number| instance(function, number))
+                .collect(),
+            last_end: None,
+        });
+        Ok(observed.collect())
+    }
+
+    async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<LogStream, EngineError> {
+        let lines = (0..query.tail.unwrap_or(3)).map(|number| LogLine {
+            instance: ReplicaId(format!("{name}-0").into()),
+            text: format!("line {number}, follow {}", query.follow),
+        });
+        Ok(Box::pin(stream::iter(lines.map(Ok).collect::<Vec<_>>())))
+    }
+
+    async fn condemn(&self, name: &FunctionName, replica: &ReplicaId, why: EndReason) {
+        self.note(format!("condemn {name} {replica} {why}"));
+    }
+
+    async fn refresh_secret(
+        &self,
+        namespace: &str,
+        secret: &SecretName,
+    ) -> Result<(), EngineError> {
+        self.note(format!("refresh {namespace} {secret}"));
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(EngineError::Host("no tmpfs".into()));
+        }
+        Ok(())
+    }
+}
+
+fn instance(function: &Function, number: u32) -> Instance {
+    Instance {
+        id: ReplicaId(format!("{}-{number}", function.name).into()),
+        function: function.name.clone(),
+        revision: function.revision.digest.clone(),
+        state: InstanceState::Ready,
+        pid: 1,
+        memory: None,
+        in_flight: 0,
+        started_at: SystemTime::UNIX_EPOCH,
+    }
+}
+
+/// The archive is a script: its words say how the build goes, and all of it is the digest.
+pub(crate) struct FakeBuilder {
+    /// Builds wait here while a test has taken the permit.
+    pub(crate) builds: Arc<Semaphore>,
+}
+
+impl Default for FakeBuilder {
+    fn default() -> Self {
+        Self {
+            builds: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+#[async_trait]
+impl Builder for FakeBuilder {
+    async fn build(&self, source: Source, log: BuildLog) -> Result<Revision, BuildError> {
+        let SourceForm::Archive(path) = source.from else {
+            panic!("an archive was sent");
+        };
+        let script = fs::read(path).expect("the upload is there");
+        let script = String::from_utf8(script[2..].to_vec()).expect("text");
+        log(BuildLine::Step("python: compiling".into()));
+        let _turn = self.builds.acquire().await.expect("open");
+        log(BuildLine::Output("main.py:1".into()));
+        if script.contains("refuse") {
+            return Err(BuildError::Refused("entry `../x` leaves the folder".into()));
+        }
+        if script.contains("fail") {
+            log(BuildLine::Output("SyntaxError: invalid syntax".into()));
+            return Err(BuildError::Failed(
+                "python: compiling failed: exit status 1".into(),
+            ));
+        }
+        if script.contains("toolless") {
+            return Err(BuildError::Missing(
+                "no go: apt-get install golang-go".into(),
+            ));
+        }
+        assert!(!script.contains("panic"), "told to");
+        Ok(revision(&script))
+    }
+
+    async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {
+        if function.revision.digest.contains("unexportable") {
+            return Err(BuildError::Host("the bundle is gone".into()));
+        }
+        fs::create_dir(target.join("app")).expect("empty folder");
+        fs::write(target.join("app/main.py"), &function.revision.digest).expect("write");
+        fs::write(target.join("README.md"), "run me").expect("write");
+        Ok(())
+    }
+}
+
+fn revision(script: &str) -> Revision {
+    let mut settings = Settings::default();
+    if script.contains("impatient") {
+        settings.idle = Timespan(Duration::from_millis(50));
+    }
+    if script.contains("needs-key") {
+        settings.secrets = vec!["key".parse().expect("valid")];
+    }
+    let run = match script.contains("static") {
+        true => Run::Static { root: ".".into() },
+        false => Run::Process {
+            argv: vec!["python3".into()],
+            env: BTreeMap::new(),
+        },
+    };
+    Revision {
+        digest: script.to_owned(),
+        language: "python".into(),
+        run,
+        settings,
+        built_at: SystemTime::UNIX_EPOCH,
+    }
+}

@@ -1,0 +1,75 @@
+use hob_control::Restored;
+use http::StatusCode;
+
+use crate::Plane;
+
+#[tokio::test]
+async fn every_function_gets_its_route_and_none_is_started() {
+    let plane = Plane::new();
+    let hello = plane.deployed("hello", "v1").await;
+    plane.deployed("b.staging", "v2").await;
+
+    let plane = plane.again();
+    let restored = plane.control.restore().await.expect("restored");
+    assert_eq!(
+        restored,
+        Restored {
+            functions: 2,
+            failed: 0
+        }
+    );
+    assert_eq!(
+        plane.engine.calls(),
+        ["apply hello v1 0", "apply b.staging v2 0"]
+    );
+    assert_eq!(plane.engine.serving(&hello).as_deref(), Some("v1"));
+    let (_, text) = plane.call("GET /hob/v1/functions/hello", "").await;
+    assert!(
+        text.contains(r#""replicas":1"#) && text.contains(r#""state":"stopped""#),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_lost_bundle_takes_no_other_function_along() {
+    let plane = Plane::new();
+    let bad = plane.deployed("bad", "v1").await;
+    let good = plane.deployed("good", "v2").await;
+    let mut lost = plane.store.function(&bad).expect("reads").expect("kept");
+    lost.revision.digest = "lost".into();
+    plane.store.put_function(&lost).expect("put");
+
+    let plane = plane.again();
+    let restored = plane.control.restore().await.expect("restored");
+    assert_eq!(
+        restored,
+        Restored {
+            functions: 1,
+            failed: 1
+        }
+    );
+    assert!(plane.engine.serving(&good).is_some() && plane.engine.serving(&bad).is_none());
+    let (_, text) = plane.call("GET /hob/v1/functions/bad", "").await;
+    assert!(text.contains(r#""state":"failing""#), "{text}");
+
+    // It can be deployed again, or removed.
+    plane.deployed("bad", "v3").await;
+    assert_eq!(plane.engine.serving(&bad).as_deref(), Some("v3"));
+    let (status, _) = plane.call("DELETE /hob/v1/functions/bad", "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn what_could_not_be_restored_can_be_removed() {
+    let plane = Plane::new();
+    let bad = plane.deployed("bad", "v1").await;
+    let mut lost = plane.store.function(&bad).expect("reads").expect("kept");
+    lost.revision.digest = "lost".into();
+    plane.store.put_function(&lost).expect("put");
+
+    let plane = plane.again();
+    plane.control.restore().await.expect("restored");
+    let (status, _) = plane.call("DELETE /hob/v1/functions/bad", "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(plane.store.function(&bad).expect("reads"), None);
+}
