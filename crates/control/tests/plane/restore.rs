@@ -73,3 +73,21 @@ async fn what_could_not_be_restored_can_be_removed() {
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert_eq!(plane.store.function(&bad).expect("reads"), None);
 }
+
+#[tokio::test]
+async fn a_hundred_functions_are_back_in_no_time() {
+    let plane = Plane::new();
+    let name = plane.deployed("hello", "v1").await;
+    let mut function = plane.store.function(&name).expect("reads").expect("kept");
+    for number in 0..100 {
+        function.name = format!("f{number}").parse().expect("valid");
+        plane.store.put_function(&function).expect("put");
+    }
+    let plane = plane.again();
+    let began = std::time::Instant::now();
+    let restored = plane.control.restore().await.expect("restored");
+    assert_eq!(restored.functions, 101);
+    let millis = began.elapsed().as_millis();
+    assert!(millis < 200, "took {millis} ms");
+    eprintln!("restored in {millis} ms");
+}
