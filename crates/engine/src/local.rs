@@ -1,0 +1,174 @@
+//! Replicas on this machine: each a program in its own cage, started when it is called, kept
+//! alive while it is wanted, replaced without a gap when its function changes.
+
+mod environment;
+mod fleet;
+mod fleets;
+mod host;
+mod isolation;
+mod logs;
+mod places;
+mod plan;
+mod ready;
+mod replica;
+mod retire;
+mod rollout;
+mod scale;
+mod secrets;
+mod supervise;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use hob_model::{
+    EndReason, Function, FunctionName, Isolation, ReplicaId, Routes, SecretName,
+    port::{Engine, EngineError, LogQuery, LogStream, Observed, Secrets},
+};
+use hob_sandbox::Sandbox;
+use tokio::task::spawn_blocking;
+
+use fleets::Fleets;
+use host::Host;
+
+/// Default for [`LocalConfig::start_timeout`].
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a [`LocalEngine`] has to know.
+#[derive(Debug, Clone)]
+pub struct LocalConfig {
+    /// The data directory: `bundles/` is read, `logs/` is written.
+    pub data: PathBuf,
+    /// Folder of what only makes sense while replicas run, best on a tmpfs and with a short
+    /// path; anyone may pass through it and only hob lists it. Its `r/`, `secrets/` and
+    /// `replicas/` belong to the engine.
+    pub run: PathBuf,
+    /// The cage of functions that ask for none; `None` means as strong as the machine can.
+    pub isolation: Option<Isolation>,
+    /// Longest time from the start of a replica until it listens; a function's own timeout
+    /// counts where it is shorter.
+    pub start_timeout: Duration,
+}
+
+/// The engine that runs replicas on this machine.
+pub struct LocalEngine {
+    fleets: Arc<Fleets>,
+}
+
+// === impl LocalConfig ===
+
+impl LocalConfig {
+    /// With the defaults.
+    pub fn new(data: PathBuf, run: PathBuf) -> Self {
+        Self {
+            data,
+            run,
+            isolation: None,
+            start_timeout: START_TIMEOUT,
+        }
+    }
+}
+
+// === impl LocalEngine ===
+
+impl LocalEngine {
+    /// Ends what an earlier daemon left behind and makes the folders of running replicas.
+    /// Blocks for some milliseconds; has to be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When a leftover does not go away, or a folder cannot be made.
+    pub fn new(
+        config: LocalConfig,
+        sandbox: Arc<Sandbox>,
+        routes: Arc<Routes>,
+        secrets: Arc<dyn Secrets>,
+    ) -> Result<Arc<Self>, EngineError> {
+        let swept = sandbox
+            .sweep()
+            .map_err(|e| EngineError::Host(format!("replicas of an earlier run: {e}")))?;
+        if swept > 0 {
+            tracing::info!(swept, "ended replicas of an earlier run");
+        }
+        let run = config.run.clone();
+        let host = Host::new(config, sandbox, routes, secrets);
+        host.places.reset().map_err(|problem| {
+            EngineError::Host(format!("cannot use folder {}: {problem}", run.display()))
+        })?;
+        let fleets = Fleets::new(host);
+        tokio::spawn(Arc::clone(&fleets).rotate_logs());
+        Ok(Arc::new(Self { fleets }))
+    }
+
+    /// Ends all replicas, in parallel and within seconds, and removes everything that only made
+    /// sense while they ran. Nothing can be started after it.
+    pub async fn shutdown(&self) {
+        self.fleets.shutdown().await;
+    }
+
+    /// Runs `work` to its end even if the caller goes away: half a rollout helps nobody.
+    async fn finish<T: Send + 'static>(
+        work: impl Future<Output = Result<T, EngineError>> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let done = tokio::spawn(work).await;
+        done.unwrap_or_else(|panic| Err(EngineError::Host(format!("engine: {panic}"))))
+    }
+}
+
+#[async_trait]
+impl Engine for LocalEngine {
+    async fn apply(&self, function: &Function) -> Result<(), EngineError> {
+        let (fleets, function) = (Arc::clone(&self.fleets), function.clone());
+        Self::finish(async move { fleets.apply(&function).await }).await
+    }
+
+    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
+        self.fleets.get(name)?.scale(replicas).await
+    }
+
+    async fn remove(&self, name: &FunctionName) -> Result<(), EngineError> {
+        let (fleets, name) = (Arc::clone(&self.fleets), name.clone());
+        Self::finish(async move { fleets.remove(&name).await }).await
+    }
+
+    async fn observe(&self) -> Result<Vec<Observed>, EngineError> {
+        let fleets = self.fleets.list();
+        // Memory is read from files of the kernel.
+        let look = move || fleets.iter().filter_map(|fleet| fleet.observe()).collect();
+        let observed = spawn_blocking(look).await;
+        observed.map_err(|panic| EngineError::Host(format!("engine: {panic}")))
+    }
+
+    async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<LogStream, EngineError> {
+        let fleet = self.fleets.get(name)?;
+        let folder = fleet.host.places.logs(name);
+        let living = Arc::new(move || fleet.living());
+        Ok(logs::stream(folder, query, living))
+    }
+
+    async fn condemn(&self, name: &FunctionName, replica: &ReplicaId, why: EndReason) {
+        // A function that is gone has no replica to condemn.
+        if let Ok(fleet) = self.fleets.get(name) {
+            fleet.condemn(replica, why);
+        }
+    }
+
+    async fn refresh_secret(
+        &self,
+        namespace: &str,
+        secret: &SecretName,
+    ) -> Result<(), EngineError> {
+        let mut fleets = self.fleets.list();
+        fleets.retain(|fleet| fleet.name.namespace() == namespace);
+        let secret = secret.clone();
+        Self::finish(async move {
+            let refresh = move || {
+                let outcomes = fleets.iter().map(|fleet| fleet.refresh_secret(&secret));
+                // All are tried, whatever the first ones say.
+                let outcomes: Vec<_> = outcomes.collect();
+                outcomes.into_iter().collect()
+            };
+            let refreshed = spawn_blocking(refresh).await;
+            refreshed.unwrap_or_else(|panic| Err(EngineError::Host(format!("engine: {panic}"))))
+        })
+        .await
+    }
+}

@@ -1,0 +1,342 @@
+//! The replicas of one function: what is wanted, what is there, and each step from one to the
+//! other. The steps themselves are in `rollout`, `scale` and `supervise`.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+};
+
+use hob_model::{
+    Backend, Counters, End, FunctionName, ReplicaSet, SecretName,
+    port::{EngineError, Observed},
+    wire::{FunctionState, Instance, InstanceState},
+};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    host::Host,
+    logs,
+    plan::{Plan, Program},
+    ready::Started,
+    replica::Replica,
+    scale::{Attempt, Backoff},
+    secrets::SecretFolder,
+    supervise,
+};
+
+/// One function on this machine.
+pub(super) struct Fleet {
+    pub(super) name: FunctionName,
+    pub(super) host: Arc<Host>,
+    /// The ready replicas, as the gateway sees them. The same for all revisions.
+    pub(super) set: Arc<ReplicaSet>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) secrets: Arc<SecretFolder>,
+    /// Held by whoever changes the revision or removes the function: one at a time.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    /// Cancelled once, when the function is removed or hob stops.
+    pub(super) closed: CancellationToken,
+    /// Read while a replica is born, written while logs are cleaned up: the log of a replica
+    /// that is not on the list yet must not look like one of the past.
+    births: tokio::sync::RwLock<()>,
+    warned: Once,
+    /// Never held across an await.
+    state: Mutex<State>,
+}
+
+/// What is wanted and what is there.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    /// What answers calls; `None` until the first revision does.
+    pub(super) plan: Option<Arc<Plan>>,
+    /// Replicas that should take calls now; 0 while asleep.
+    pub(super) wanted: u32,
+    /// Every replica that is not gone.
+    pub(super) entries: Vec<Entry>,
+    /// The start of missing replicas, shared by all who wait for it; at most one at a time.
+    pub(super) attempt: Option<Attempt>,
+    pub(super) backoff: Backoff,
+    /// How the last replica that did not end well ended.
+    pub(super) last_end: Option<End>,
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) replica: Arc<Replica>,
+    pub(super) phase: Phase,
+}
+
+/// Where a replica stands. The only ways are starting, ready, draining; it may end in each.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// Whoever started it waits for it and answers for its end.
+    Starting,
+    /// Takes calls; if it ends now, that is a crash.
+    Ready(Arc<Backend>),
+    /// Takes no new calls; its end is expected.
+    Draining(Arc<Backend>),
+}
+
+/// A replica on its way out.
+#[derive(Debug)]
+pub(super) struct Leaving {
+    pub(super) replica: Arc<Replica>,
+    pub(super) backend: Arc<Backend>,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    pub(super) fn new(host: &Arc<Host>, name: &FunctionName) -> Arc<Self> {
+        let secrets = host.places.secrets(name);
+        Arc::new(Self {
+            name: name.clone(),
+            host: Arc::clone(host),
+            set: Arc::default(),
+            counters: Arc::default(),
+            secrets: Arc::new(SecretFolder::new(secrets, name, Host::cage_owner())),
+            turn: Arc::default(),
+            closed: host.closing.child_token(),
+            births: tokio::sync::RwLock::default(),
+            warned: Once::new(),
+            state: Mutex::default(),
+        })
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a revision answers for it: else it is only on its way to be a function.
+    pub(super) fn is_deployed(&self) -> bool {
+        self.state().plan.is_some()
+    }
+
+    /// Starts a program and a task that keeps watch over it.
+    pub(super) async fn give_birth(
+        self: &Arc<Self>,
+        program: &Arc<Program>,
+    ) -> Result<Arc<Replica>, EngineError> {
+        self.warn_of_weak_cage(program);
+        let _birth = self.births.read().await;
+        let (fleet, program) = (Arc::clone(self), Arc::clone(program));
+        let spawned =
+            spawn_blocking(move || Replica::spawn(&fleet.host, &fleet.secrets, &program)).await;
+        let replica = spawned.map_err(|panic| {
+            EngineError::Host(format!("function `{}`: start: {panic}", self.name))
+        })??;
+        let replica = Arc::new(replica);
+        self.state().entries.push(Entry {
+            replica: Arc::clone(&replica),
+            phase: Phase::Starting,
+        });
+        tokio::spawn(supervise::keep(Arc::clone(self), Arc::clone(&replica)));
+        Ok(replica)
+    }
+
+    /// Shows the gateway which replicas take calls. Call it with the changed `state` still
+    /// locked, so that the last change is the one that stays.
+    pub(super) fn publish(&self, state: &State) {
+        self.set.replace(state.ready().cloned().collect());
+    }
+
+    /// Ends every replica at once, those that start included; calls under way are told `end`.
+    async fn stop_all(&self, end: End) {
+        let all: Vec<Arc<Replica>> = {
+            let mut state = self.state();
+            state.wanted = 0;
+            for entry in &mut state.entries {
+                if let Some(leaving) = entry.drain() {
+                    leaving.backend.set_ended(end.clone());
+                }
+            }
+            self.publish(&state);
+            let entries = state.entries.iter();
+            entries.map(|entry| Arc::clone(&entry.replica)).collect()
+        };
+        futures_util::future::join_all(all.iter().map(|replica| replica.stop())).await;
+    }
+
+    /// Ends everything for good. The caller holds `turn`, so no rollout is under way.
+    pub(super) async fn close(&self, end: End) {
+        self.closed.cancel();
+        let settling = self.state().settling();
+        if let Some(settling) = settling {
+            settling.await;
+        }
+        self.stop_all(end).await;
+    }
+
+    /// Brings a new value to the replicas that may read it. Blocks on files.
+    pub(super) fn refresh_secret(&self, name: &SecretName) -> Result<(), EngineError> {
+        {
+            let mut state = self.state();
+            let plan = state.plan.as_ref();
+            if plan.is_some_and(|plan| plan.revision.settings.secrets.contains(name)) {
+                // What it waited for may be mended now.
+                state.backoff = Backoff::Calm;
+            }
+        }
+        self.secrets.refresh(name, &*self.host.secrets)
+    }
+
+    /// Log files that are being written.
+    pub(super) fn open_logs(&self) -> Vec<PathBuf> {
+        let state = self.state();
+        let entries = state.entries.iter();
+        entries.map(|entry| entry.replica.log.clone()).collect()
+    }
+
+    /// Removes logs of replicas that are long gone.
+    pub(super) async fn tidy_logs(&self) {
+        let _no_birth = self.births.write().await;
+        let folder = self.host.places.logs(&self.name);
+        let living = self.living();
+        let pruned = spawn_blocking(move || logs::prune(&folder, &living)).await;
+        if let Ok(Err(problem)) = pruned {
+            tracing::warn!(function = %self.name, %problem, "old logs could not be removed");
+        }
+    }
+
+    /// Names of the replicas that may still write to their logs.
+    pub(super) fn living(&self) -> BTreeSet<String> {
+        let state = self.state();
+        let ids = state.entries.iter().map(|entry| &entry.replica.id);
+        ids.map(ToString::to_string).collect()
+    }
+
+    pub(super) fn observe(&self) -> Option<Observed> {
+        let state = self.state();
+        let plan = state.plan.as_ref()?;
+        Some(Observed {
+            function: self.name.clone(),
+            state: state.summary(plan),
+            instances: state.entries.iter().map(Entry::instance).collect(),
+            last_end: state.last_end.clone(),
+        })
+    }
+
+    fn warn_of_weak_cage(&self, program: &Program) {
+        let Some(shortfall) = &program.cage.shortfall else {
+            return;
+        };
+        self.warned.call_once(|| {
+            let level = program.cage.isolation;
+            tracing::warn!(
+                function = %self.name,
+                "replicas run at isolation `{level}`, where they see the host's files, processes and network as any user does: {shortfall}"
+            );
+        });
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// The replicas that take calls.
+    pub(super) fn ready(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.entries.iter().filter_map(|entry| match &entry.phase {
+            Phase::Ready(backend) => Some(backend),
+            Phase::Starting | Phase::Draining(_) => None,
+        })
+    }
+
+    pub(super) fn ready_count(&self) -> u32 {
+        u32::try_from(self.ready().count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it was started, takes no calls yet and has not ended.
+    pub(super) fn is_starting(&self, replica: &Arc<Replica>) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| {
+            Arc::ptr_eq(&entry.replica, replica) && matches!(entry.phase, Phase::Starting)
+        })
+    }
+
+    /// Lets a started replica take calls. False if it has ended meanwhile.
+    pub(super) fn admit(&mut self, started: &Started) -> bool {
+        let same = |entry: &&mut Entry| Arc::ptr_eq(&entry.replica, &started.replica);
+        match self.entries.iter_mut().find(same) {
+            Some(entry) if matches!(entry.phase, Phase::Starting) => {
+                entry.phase = Phase::Ready(Arc::clone(&started.backend));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the least busy replicas out of service until only `kept` take calls.
+    pub(super) fn drain_down_to(&mut self, kept: u32) -> Vec<Leaving> {
+        let surplus = self.ready_count().saturating_sub(kept);
+        let mut ready: Vec<&mut Entry> = self
+            .entries
+            .iter_mut()
+            .filter(|entry| matches!(entry.phase, Phase::Ready(_)))
+            .collect();
+        ready.sort_by_key(|entry| entry.calls());
+        let leaving = ready.into_iter().take(surplus as usize);
+        leaving.filter_map(Entry::drain).collect()
+    }
+
+    /// Takes out the replica, which has ended, and tells where it stood.
+    pub(super) fn forget(&mut self, replica: &Arc<Replica>) -> Option<Phase> {
+        let same = |entry: &Entry| Arc::ptr_eq(&entry.replica, replica);
+        let at = self.entries.iter().position(same)?;
+        Some(self.entries.remove(at).phase)
+    }
+
+    fn summary(&self, plan: &Plan) -> FunctionState {
+        if plan.program().is_none() || self.ready_count() > 0 {
+            FunctionState::Hot
+        } else if self.backoff.is_pending() {
+            FunctionState::Failing
+        } else if self.attempt.is_some() {
+            FunctionState::Starting
+        } else {
+            FunctionState::Stopped
+        }
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// No new calls from here on, if it took any.
+    pub(super) fn drain(&mut self) -> Option<Leaving> {
+        let backend = match &self.phase {
+            Phase::Starting => return None,
+            Phase::Ready(backend) | Phase::Draining(backend) => Arc::clone(backend),
+        };
+        backend.drain();
+        self.phase = Phase::Draining(Arc::clone(&backend));
+        let replica = Arc::clone(&self.replica);
+        Some(Leaving { replica, backend })
+    }
+
+    fn calls(&self) -> u32 {
+        match &self.phase {
+            Phase::Starting => 0,
+            Phase::Ready(backend) | Phase::Draining(backend) => backend.in_flight(),
+        }
+    }
+
+    fn instance(&self) -> Instance {
+        let program = &self.replica.program;
+        Instance {
+            id: self.replica.id.clone(),
+            function: program.function.clone(),
+            revision: program.revision.digest.clone(),
+            state: match &self.phase {
+                Phase::Starting => InstanceState::Starting,
+                Phase::Ready(_) => InstanceState::Ready,
+                Phase::Draining(_) => InstanceState::Draining,
+            },
+            pid: self.replica.pid,
+            memory: self.replica.memory(),
+            in_flight: self.calls(),
+            started_at: self.replica.started_at,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{Ipv4Addr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hob_model::{FunctionName, Isolation, Routes, Settings, port::EngineError, port::Secrets};
+use hob_sandbox::{CAGE_UID, Sandbox};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    LocalConfig,
+    isolation::{self, CageKind},
+    places::Places,
+};
+
+/// How often a free port is looked for before giving up; each try is a new port.
+const PORT_TRIES: usize = 64;
+
+/// What all functions of this machine share.
+pub(super) struct Host {
+    pub(super) places: Places,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) routes: Arc<Routes>,
+    pub(super) secrets: Arc<dyn Secrets>,
+    /// Longest time from the start of a replica until it listens.
+    pub(super) start_timeout: Duration,
+    /// Cancelled once, when all replicas are to stop for good.
+    pub(super) closing: CancellationToken,
+    isolation: Option<Isolation>,
+    ports: Arc<Mutex<BTreeSet<u16>>>,
+}
+
+/// A port of the loopback interface that no two replicas get at the same time.
+#[derive(Debug)]
+pub(super) struct PortLease {
+    port: u16,
+    ports: Arc<Mutex<BTreeSet<u16>>>,
+}
+
+// === impl Host ===
+
+impl Host {
+    pub(super) fn new(
+        config: LocalConfig,
+        sandbox: Arc<Sandbox>,
+        routes: Arc<Routes>,
+        secrets: Arc<dyn Secrets>,
+    ) -> Self {
+        Self {
+            places: Places::new(config.data, config.run),
+            sandbox,
+            routes,
+            secrets,
+            start_timeout: config.start_timeout,
+            closing: CancellationToken::new(),
+            isolation: config.isolation,
+            ports: Arc::default(),
+        }
+    }
+
+    /// The kind of cage for a function with these settings.
+    pub(super) fn cage_for(
+        &self,
+        function: &FunctionName,
+        settings: &Settings,
+    ) -> Result<CageKind, EngineError> {
+        let machine = self.sandbox.capabilities();
+        isolation::choose(function, settings, self.isolation, machine)
+    }
+
+    /// As whom programs in cages run, where that is not hob's own user.
+    pub(super) fn cage_owner() -> Option<u32> {
+        rustix::process::geteuid().is_root().then_some(CAGE_UID)
+    }
+
+    /// A port that was free a moment ago. Nothing holds it until the program listens there.
+    pub(super) fn lease_port(&self) -> io::Result<PortLease> {
+        for _ in 0..PORT_TRIES {
+            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+                .local_addr()?
+                .port();
+            let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+            if ports.insert(port) {
+                drop(ports);
+                let ports = Arc::clone(&self.ports);
+                return Ok(PortLease { port, ports });
+            }
+        }
+        Err(io::Error::other(
+            "every free loopback port is promised to a replica",
+        ))
+    }
+}
+
+// === impl PortLease ===
+
+impl PortLease {
+    pub(super) fn number(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for PortLease {
+    fn drop(&mut self) {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.remove(&self.port);
+    }
+}

@@ -1,0 +1,164 @@
+use hob_model::{FunctionName, Isolation, Settings, port::EngineError};
+use hob_sandbox::{Able, Capabilities, Mechanism};
+
+/// The kind of cage that a function's replicas get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct CageKind {
+    pub(super) isolation: Isolation,
+    pub(super) mechanism: Mechanism,
+    /// Why it is not stronger, where nobody asked for less.
+    pub(super) shortfall: Option<String>,
+}
+
+/// The function's own word counts first, then the server's, then what the machine can do.
+/// Whatever was asked for is either given or refused.
+pub(super) fn choose(
+    function: &FunctionName,
+    settings: &Settings,
+    server: Option<Isolation>,
+    machine: &Capabilities,
+) -> Result<CageKind, EngineError> {
+    let kind = match (&settings.runtime, settings.isolation) {
+        (Some(_), Some(Isolation::Process)) => return Err(contradiction(function)),
+        (Some(program), _) => CageKind::asked(Isolation::Container, oci(program)),
+        (None, asked) => match asked.or(server) {
+            Some(isolation) => CageKind::asked(isolation, Mechanism::Native),
+            None => strongest(machine),
+        },
+    };
+    match machine.able(kind.isolation, &kind.mechanism) {
+        Able::Yes => Ok(kind),
+        Able::No { why, cure } => Err(refusal(function, &kind, &why, &cure)),
+    }
+}
+
+// === impl CageKind ===
+
+impl CageKind {
+    fn asked(isolation: Isolation, mechanism: Mechanism) -> Self {
+        Self {
+            isolation,
+            mechanism,
+            shortfall: None,
+        }
+    }
+}
+
+fn oci(program: &str) -> Mechanism {
+    Mechanism::Oci(program.to_owned())
+}
+
+/// A machine that can do nothing is asked for the best, so that the refusal says what is
+/// missing for that.
+fn strongest(machine: &Capabilities) -> CageKind {
+    let isolation = machine.strongest().unwrap_or(Isolation::Container);
+    let shortfall = match &machine.container {
+        Able::No { why, cure } if isolation < Isolation::Container => {
+            Some(format!("{why}; {cure}"))
+        }
+        _ => None,
+    };
+    CageKind {
+        isolation,
+        mechanism: Mechanism::Native,
+        shortfall,
+    }
+}
+
+fn contradiction(function: &FunctionName) -> EngineError {
+    EngineError::Unsupported(format!(
+        "function `{function}` asks for a `runtime` and for isolation `process`: a runtime makes containers, so leave one of the two out"
+    ))
+}
+
+fn refusal(function: &FunctionName, kind: &CageKind, why: &str, cure: &str) -> EngineError {
+    let what = match &kind.mechanism {
+        Mechanism::Oci(program) => format!("runtime `{program}`"),
+        Mechanism::Native => format!("isolation `{}`", kind.isolation),
+    };
+    EngineError::Unsupported(format!(
+        "function `{function}` cannot have {what} here: {why}; {cure}"
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use hob_sandbox::CgroupSupport;
+
+    use super::*;
+
+    fn no() -> Able {
+        Able::No {
+            why: "no user namespaces".into(),
+            cure: "run hob as root".into(),
+        }
+    }
+
+    fn machine(container: Able, process: Able) -> Capabilities {
+        Capabilities {
+            kernel: "6.1".into(),
+            container,
+            process,
+            cgroup: CgroupSupport {
+                version: None,
+                controllers: Vec::new(),
+                folders: Vec::new(),
+                able: no(),
+            },
+            landlock_abi: 0,
+            seccomp: Able::Yes,
+            user_namespaces: no(),
+            runtimes: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn pick(
+        settings: &Settings,
+        server: Option<Isolation>,
+        machine: &Capabilities,
+    ) -> Result<CageKind, String> {
+        let name = "hello".parse().unwrap();
+        choose(&name, settings, server, machine).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn what_was_asked_for_is_given_or_refused_and_never_weakened() {
+        let weak = machine(no(), Able::Yes);
+        let asked = Settings {
+            isolation: Some(Isolation::Container),
+            ..Settings::default()
+        };
+        let refusal = pick(&asked, None, &weak).unwrap_err();
+        assert!(refusal.contains("`hello`") && refusal.contains("run hob as root"));
+        assert!(pick(&Settings::default(), Some(Isolation::Container), &weak).is_err());
+        let chosen = pick(&Settings::default(), None, &weak).unwrap();
+        assert_eq!(chosen.isolation, Isolation::Process);
+        assert!(chosen.shortfall.unwrap().contains("no user namespaces"));
+    }
+
+    #[test]
+    fn the_function_counts_before_the_server_and_the_server_before_the_machine() {
+        let able = machine(Able::Yes, Able::Yes);
+        let asked = Settings {
+            isolation: Some(Isolation::Container),
+            ..Settings::default()
+        };
+        let level = |settings: &Settings, server| pick(settings, server, &able).unwrap().isolation;
+        let process = Some(Isolation::Process);
+        assert_eq!(level(&asked, process), Isolation::Container);
+        assert_eq!(level(&Settings::default(), process), Isolation::Process);
+        assert_eq!(level(&Settings::default(), None), Isolation::Container);
+    }
+
+    #[test]
+    fn a_runtime_that_is_not_there_is_named() {
+        let settings = Settings {
+            runtime: Some("runsc".into()),
+            ..Settings::default()
+        };
+        let refusal = pick(&settings, None, &machine(Able::Yes, Able::Yes)).unwrap_err();
+        assert!(refusal.contains("runtime `runsc`"), "{refusal}");
+    }
+}

@@ -1,0 +1,219 @@
+//! The log files of one function: one a replica, written by the replica itself, never by hob.
+
+mod follow;
+mod reader;
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::places::remove_file;
+
+pub(super) use follow::stream;
+
+/// How many logs of replicas that are gone stay, per function.
+const ENDED_KEPT: usize = 5;
+/// A log that has grown beyond this is put aside, and begins anew; one former part is kept.
+const LOG_MAX: u64 = 16 << 20;
+/// How many of a program's last lines explain why it did not start.
+const REASON_LINES: usize = 20;
+/// How many bytes these lines have at most.
+const REASON_BYTES: u64 = 16 << 10;
+
+const FILE_MODE: u32 = 0o640;
+const FOLDER_MODE: u32 = 0o750;
+const CURRENT: &str = ".log";
+const FORMER: &str = ".log.1";
+
+/// A file of the folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct LogFile {
+    replica: String,
+    path: PathBuf,
+    /// When its replica was started.
+    since: SystemTime,
+    /// When its replica last wrote.
+    written: SystemTime,
+    bytes: u64,
+    part: Part,
+}
+
+/// Which half of a replica's lines. The order is that of the lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Former,
+    Current,
+}
+
+/// Makes the log file of a new replica. Fails if there is one of that name.
+pub(super) fn create(folder: &Path, replica: &str) -> io::Result<File> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(FOLDER_MODE).create(folder)?;
+    let mut options = OpenOptions::new();
+    // Appending, so that cutting the file lets the writer go on at its new end.
+    let options = options.append(true).create_new(true).mode(FILE_MODE);
+    options.open(path_of(folder, replica))
+}
+
+pub(super) fn path_of(folder: &Path, replica: &str) -> PathBuf {
+    folder.join(format!("{replica}{CURRENT}"))
+}
+
+/// Removes the log of a replica that was never started.
+pub(super) fn discard(folder: &Path, replica: &str) -> io::Result<()> {
+    remove_file(&path_of(folder, replica))
+}
+
+/// The last words of a program: a few lines, bounded in bytes.
+pub(super) fn last_words(path: &Path) -> Vec<String> {
+    read_end(path).unwrap_or_default()
+}
+
+fn read_end(path: &Path) -> io::Result<Vec<String>> {
+    let mut file = File::open(path)?;
+    let end = file.metadata()?.len();
+    let start = end.saturating_sub(REASON_BYTES);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(REASON_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().collect();
+    let surplus = lines.len().saturating_sub(REASON_LINES);
+    Ok(lines[surplus..].iter().map(ToString::to_string).collect())
+}
+
+/// Puts the log aside if it has grown too long. Within the kernel, whatever its length.
+///
+/// Lines written in the instant between the end of the copy and the cut are lost; a rename
+/// cannot do, since the writer holds the file open.
+pub(super) fn rotate(path: &Path) -> io::Result<()> {
+    if fs::metadata(path)?.len() <= LOG_MAX {
+        return Ok(());
+    }
+    let former = path.with_extension("log.1");
+    let draft = path.with_extension("log.draft");
+    let mut from = File::open(path)?;
+    io::copy(&mut from, &mut File::create(&draft)?)?;
+    fs::rename(&draft, &former)?;
+    OpenOptions::new().write(true).open(path)?.set_len(0)
+}
+
+/// Removes the oldest logs of replicas that are gone, all but a few.
+pub(super) fn prune(folder: &Path, living: &BTreeSet<String>) -> io::Result<()> {
+    let mut ended = list(folder)?;
+    ended.retain(|file| !living.contains(&file.replica));
+    let mut newest_first: Vec<_> = ended
+        .iter()
+        .filter(|file| file.part == Part::Current)
+        .collect();
+    newest_first.sort_by_key(|file| std::cmp::Reverse(file.written));
+    let kept: BTreeSet<_> = newest_first
+        .iter()
+        .take(ENDED_KEPT)
+        .map(|file| &file.replica)
+        .collect();
+    let mut surplus = ended.iter().filter(|file| !kept.contains(&file.replica));
+    surplus.try_for_each(|file| remove_file(&file.path))
+}
+
+/// The files of the folder in the order of their lines: by start of the replica.
+fn list(folder: &Path) -> io::Result<Vec<LogFile>> {
+    let entries = match fs::read_dir(folder) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files: Vec<LogFile> = entries.filter_map(|entry| describe(&entry.ok()?)).collect();
+    // A former part is younger than the file that it was cut from, so it takes over its age.
+    let ages: Vec<_> = files
+        .iter()
+        .filter(|file| file.part == Part::Current)
+        .map(|file| (file.replica.clone(), file.since))
+        .collect();
+    for file in &mut files {
+        let age = ages.iter().find(|(replica, _)| *replica == file.replica);
+        file.since = age.map_or(file.since, |(_, since)| *since);
+    }
+    files.sort_by(|a, b| (a.since, &a.replica, a.part).cmp(&(b.since, &b.replica, b.part)));
+    Ok(files)
+}
+
+/// `None` for what is no log, and for what is gone by now.
+fn describe(entry: &fs::DirEntry) -> Option<LogFile> {
+    let name = entry.file_name().into_string().ok()?;
+    let (replica, part) = match name.strip_suffix(FORMER) {
+        Some(replica) => (replica, Part::Former),
+        None => (name.strip_suffix(CURRENT)?, Part::Current),
+    };
+    let about = entry.metadata().ok()?;
+    let written = about.modified().ok()?;
+    Some(LogFile {
+        replica: replica.to_owned(),
+        path: entry.path(),
+        // Not every filesystem knows when a file was made.
+        since: about.created().unwrap_or(written),
+        written,
+        bytes: about.len(),
+        part,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn only_a_few_logs_of_ended_replicas_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..9 {
+            create(folder.path(), &format!("f-{number}")).unwrap();
+        }
+        let living = BTreeSet::from(["f-0".to_owned()]);
+        prune(folder.path(), &living).unwrap();
+        let left = list(folder.path()).unwrap();
+        assert_eq!(left.len(), 1 + ENDED_KEPT);
+        assert!(left.iter().any(|file| file.replica == "f-0"));
+    }
+
+    #[test]
+    fn a_long_log_is_put_aside_and_its_writer_goes_on_at_the_new_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = create(folder.path(), "f-1").unwrap();
+        let path = path_of(folder.path(), "f-1");
+        writer.set_len(LOG_MAX).unwrap();
+        rotate(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().len(), LOG_MAX);
+        writer.write_all(b"full\n").unwrap();
+        rotate(&path).unwrap();
+        writer.write_all(b"anew\n").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"anew\n");
+        let parts: Vec<_> = list(folder.path()).unwrap();
+        assert_eq!(
+            parts.iter().map(|f| f.part).collect::<Vec<_>>(),
+            [Part::Former, Part::Current]
+        );
+        assert_eq!(parts[0].bytes, LOG_MAX + 5);
+    }
+
+    #[test]
+    fn last_words_are_few_and_short() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = create(folder.path(), "f-1").unwrap();
+        for number in 0..100 {
+            writeln!(writer, "line {number}").unwrap();
+        }
+        let words = last_words(&path_of(folder.path(), "f-1"));
+        assert_eq!(words.len(), REASON_LINES);
+        assert_eq!(words.last().unwrap(), "line 99");
+        writer.write_all(&vec![b'x'; 1 << 20]).unwrap();
+        let words = last_words(&path_of(folder.path(), "f-1"));
+        assert!(words.iter().map(String::len).sum::<usize>() as u64 <= REASON_BYTES);
+    }
+}

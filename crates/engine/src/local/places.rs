@@ -1,0 +1,106 @@
+use std::{
+    fs, io,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use hob_model::FunctionName;
+
+/// Folders on the way to what a cage may use: anyone may pass through, only hob may list.
+const PASSAGE_MODE: u32 = 0o711;
+/// Folders of one replica or function: its own user and nobody else.
+const OWN_MODE: u32 = 0o700;
+
+/// Where everything that belongs to replicas lies on the host.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Survives a restart of the machine: bundles, logs.
+    data: PathBuf,
+    /// Gone with a restart of the machine, best on tmpfs: sockets, records, secrets in the clear.
+    run: PathBuf,
+}
+
+impl Places {
+    pub(super) fn new(data: PathBuf, run: PathBuf) -> Self {
+        Self { data, run }
+    }
+
+    pub(super) fn bundle(&self, digest: &str) -> PathBuf {
+        self.data.join("bundles").join(digest)
+    }
+
+    /// Logs of all replicas of `function`.
+    pub(super) fn logs(&self, function: &FunctionName) -> PathBuf {
+        let namespace = self.data.join("logs").join(function.namespace());
+        namespace.join(function.name())
+    }
+
+    /// The secrets of `function` in the clear, bound into its cages.
+    pub(super) fn secrets(&self, function: &FunctionName) -> PathBuf {
+        let namespace = self.run.join("secrets").join(function.namespace());
+        namespace.join(function.name())
+    }
+
+    /// The replica's own folder, which holds its socket. The name is short, since the path of a
+    /// unix socket has to fit into 107 bytes.
+    pub(super) fn replica(&self, id: &str) -> PathBuf {
+        self.run.join("r").join(id)
+    }
+
+    /// What ordinary tools and the next daemon can know of a running replica.
+    pub(super) fn record(&self, id: &str) -> PathBuf {
+        self.run.join("replicas").join(format!("{id}.json"))
+    }
+
+    /// Removes what replicas of an earlier daemon left, and makes the folders anew.
+    pub(super) fn reset(&self) -> io::Result<()> {
+        self.clear()?;
+        passage(&self.run)?;
+        for name in ["r", "secrets", "replicas"] {
+            passage(&self.run.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Removes everything that only makes sense while replicas run.
+    pub(super) fn clear(&self) -> io::Result<()> {
+        for name in ["r", "secrets", "replicas"] {
+            remove_tree(&self.run.join(name))?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes a folder that cages reach through but cannot list, parents included.
+pub(super) fn passage(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(PASSAGE_MODE))
+}
+
+/// Hands a file or folder to `owner`, the user of the cages; `None` leaves it to hob's own.
+pub(super) fn give(path: &Path, owner: Option<u32>) -> io::Result<()> {
+    owner.map_or(Ok(()), |uid| chown(path, Some(uid), Some(uid)))
+}
+
+/// Makes a new folder that only `owner` may use. Fails if there is one of that name.
+pub(super) fn own_folder(path: &Path, owner: Option<u32>) -> io::Result<()> {
+    fs::create_dir(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(OWN_MODE))?;
+    give(path, owner)
+}
+
+/// `fs::remove_dir_all` that does not mind if there is nothing.
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
+        _ => Ok(()),
+    }
+}
+
+/// `fs::remove_file` that does not mind if there is nothing.
+pub(super) fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
+        _ => Ok(()),
+    }
+}

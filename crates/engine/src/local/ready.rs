@@ -1,0 +1,133 @@
+use std::{net::Ipv4Addr, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use hob_model::{Backend, End, EndReason, Endpoint, Timespan, port::EngineError};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    task::spawn_blocking,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{fleet::Fleet, logs, plan::Program, replica::Replica};
+
+/// First pause between two looks whether a program listens: the timer's own grain, since every
+/// millisecond here is one that a caller waits.
+const LOOK_FIRST: Duration = Duration::from_millis(1);
+/// Longest pause; reached after some 100 ms, where interpreters with large imports are.
+const LOOK_MAX: Duration = Duration::from_millis(10);
+/// After so many looks at the first pace the pause doubles each time.
+const LOOKS_AT_FIRST_PACE: u32 = 60;
+
+/// A replica that listens and takes no calls yet.
+#[derive(Debug)]
+pub(super) struct Started {
+    pub(super) replica: Arc<Replica>,
+    pub(super) backend: Arc<Backend>,
+}
+
+/// Starts one replica and waits until it listens. On failure nothing of it is left but its log.
+pub(super) async fn start(
+    fleet: &Arc<Fleet>,
+    program: &Arc<Program>,
+    cancel: &CancellationToken,
+) -> Result<Started, EngineError> {
+    let replica = fleet.give_birth(program).await?;
+    let limit = program.timeout().min(fleet.host.start_timeout);
+    let outcome = tokio::select! {
+        endpoint = listening(&replica) => Ok(endpoint),
+        end = replica.ended() => Err(ended(&replica, end)),
+        () = sleep(limit) => Err(unready(&replica, limit)),
+        () = cancel.cancelled() => Err(cancelled(program)),
+    };
+    match outcome {
+        Ok(endpoint) => {
+            let backend = Arc::new(Backend::new(replica.id.clone(), endpoint));
+            Ok(Started { replica, backend })
+        }
+        Err(failure) => {
+            replica.kill().await;
+            replica.gone().await;
+            Err(with_last_words(failure, &replica).await)
+        }
+    }
+}
+
+/// The first of the two places where the program accepts a connection.
+async fn listening(replica: &Replica) -> Endpoint {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, replica.port));
+    tokio::select! {
+        () = until(|| unix_accepts(&replica.socket)) => Endpoint::Unix(replica.socket.clone()),
+        () = until(|| tcp_accepts(address)) => Endpoint::Tcp(address),
+    }
+}
+
+async fn until<F: Future<Output = bool>>(look: impl Fn() -> F) {
+    let mut pause = LOOK_FIRST;
+    for looks in 0.. {
+        if look().await {
+            return;
+        }
+        sleep(pause).await;
+        if looks > LOOKS_AT_FIRST_PACE {
+            pause = (pause * 2).min(LOOK_MAX);
+        }
+    }
+}
+
+async fn unix_accepts(socket: &Path) -> bool {
+    UnixStream::connect(socket).await.is_ok()
+}
+
+async fn tcp_accepts(address: SocketAddr) -> bool {
+    let Ok(stream) = TcpStream::connect(address).await else {
+        return false;
+    };
+    // Where nobody listens on a port of the ephemeral range, a connection can meet itself.
+    stream.local_addr().is_ok_and(|own| own != address)
+}
+
+fn ended(replica: &Replica, end: End) -> EngineError {
+    let name = &replica.program.function;
+    let reason = match end.reason {
+        EndReason::Ok => EndReason::Exit,
+        other => other,
+    };
+    EngineError::Start {
+        reason,
+        message: format!(
+            "function `{name}` ended before it listened: {}",
+            end.message
+        ),
+        log_tail: Vec::new(),
+    }
+}
+
+fn unready(replica: &Replica, limit: Duration) -> EngineError {
+    let name = &replica.program.function;
+    let limit = Timespan(limit);
+    EngineError::Start {
+        reason: EndReason::Unready,
+        message: format!(
+            "function `{name}` runs but did not listen within {limit}: it must accept connections on the unix socket $HOB_SOCKET or on 127.0.0.1:$PORT"
+        ),
+        log_tail: Vec::new(),
+    }
+}
+
+pub(super) fn cancelled(program: &Program) -> EngineError {
+    let name = &program.function;
+    EngineError::Start {
+        reason: EndReason::Cancelled,
+        message: format!("function `{name}` was changed or stopped while it was starting"),
+        log_tail: Vec::new(),
+    }
+}
+
+async fn with_last_words(mut failure: EngineError, replica: &Replica) -> EngineError {
+    if let EngineError::Start { log_tail, .. } = &mut failure {
+        let log = replica.log.clone();
+        let words = spawn_blocking(move || logs::last_words(&log)).await;
+        *log_tail = words.unwrap_or_default();
+    }
+    failure
+}

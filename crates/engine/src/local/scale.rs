@@ -1,0 +1,325 @@
+//! More or fewer replicas of one revision, and the one start that all who wait share.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use hob_model::{End, EndReason, port::EngineError};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    fleet::{Fleet, State},
+    plan::{Program, check_replicas},
+    ready::{Started, cancelled, start},
+    retire::{Farewell, see_off},
+};
+
+/// Pause before the start that follows a first failure; doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// Longest pause between two starts.
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A replica that lived so long did not fail at its start: the pauses begin anew.
+const BACKOFF_RESET: Duration = Duration::from_secs(10);
+
+/// The start of the replicas that are missing. It goes on when those who wait go away.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    outcome: Outcome,
+    cancel: CancellationToken,
+    /// How many replicas are wanted if this fails: what was wanted before somebody asked.
+    fallback: u32,
+}
+
+/// `None` until the attempt has ended.
+type Outcome = watch::Receiver<Option<Result<(), EngineError>>>;
+
+/// How patient to be with a function whose replicas keep ending.
+#[derive(Debug, Default)]
+pub(super) enum Backoff {
+    #[default]
+    Calm,
+    Failing {
+        /// In a row; at least 1.
+        failures: u32,
+        /// The next start waits until then.
+        not_before: Instant,
+    },
+}
+
+/// What there is to do to get to a number of replicas.
+enum Step {
+    Done,
+    /// Wait for this start.
+    More(Outcome),
+    /// A start is being called off; it has to end before the rest can be decided.
+    Settle(Outcome),
+}
+
+impl Fleet {
+    /// Runs so many replicas; returns when they take calls, or take none any more.
+    pub(super) async fn scale(self: &Arc<Self>, replicas: u32) -> Result<(), EngineError> {
+        check_replicas(&self.name, replicas)?;
+        loop {
+            match self.step_to(replicas)? {
+                Step::Done => return Ok(()),
+                Step::Settle(outcome) => {
+                    let _ = wait_for(outcome).await;
+                    // Callers may have woken it again; that is theirs to decide.
+                    if replicas == 0 {
+                        return Ok(());
+                    }
+                }
+                Step::More(outcome) => match wait_for(outcome).await {
+                    Err(failure) if failure.reason() != EndReason::Cancelled => {
+                        return Err(failure);
+                    }
+                    // Called off, for another revision or number: see what is to do now.
+                    Ok(()) | Err(_) => {}
+                },
+            }
+        }
+    }
+
+    fn step_to(self: &Arc<Self>, replicas: u32) -> Result<Step, EngineError> {
+        let mut state = self.state();
+        if self.host.closing.is_cancelled() {
+            return Err(stopping());
+        }
+        let plan = state.plan.clone().filter(|_| !self.closed.is_cancelled());
+        let plan = plan.ok_or_else(|| EngineError::NotFound(self.name.clone()))?;
+        if plan.program().is_none() {
+            return Ok(Step::Done);
+        }
+        let before = std::mem::replace(&mut state.wanted, replicas);
+        self.trim(&mut state);
+        Ok(match &state.attempt {
+            Some(attempt) if replicas < before => {
+                attempt.cancel.cancel();
+                Step::Settle(attempt.outcome.clone())
+            }
+            _ if state.ready_count() >= replicas => Step::Done,
+            Some(attempt) => Step::More(attempt.outcome.clone()),
+            None => Step::More(self.begin(&mut state, before)),
+        })
+    }
+
+    /// Takes out of service what is more than wanted.
+    fn trim(self: &Arc<Self>, state: &mut State) {
+        let leaving = state.drain_down_to(state.wanted);
+        if leaving.is_empty() {
+            return;
+        }
+        self.publish(state);
+        for one in leaving {
+            see_off(self, one, Farewell::Gentle);
+        }
+    }
+
+    /// Starts what is missing, if nobody is at it already, whoever asked for it.
+    pub(super) fn heal(self: &Arc<Self>, state: &mut State) {
+        let missing = state.wanted > state.ready_count();
+        let runs = state
+            .plan
+            .as_ref()
+            .is_some_and(|plan| plan.program().is_some());
+        if missing && runs && state.attempt.is_none() && !self.closed.is_cancelled() {
+            let wanted = state.wanted;
+            self.begin(state, wanted);
+        }
+    }
+
+    fn begin(self: &Arc<Self>, state: &mut State, fallback: u32) -> Outcome {
+        let (tell, outcome) = watch::channel(None);
+        let cancel = self.closed.child_token();
+        state.attempt = Some(Attempt {
+            outcome: outcome.clone(),
+            cancel: cancel.clone(),
+            fallback,
+        });
+        let fleet = Arc::clone(self);
+        tokio::spawn(async move {
+            let result = fleet.start_missing(&cancel).await;
+            fleet.conclude(&result);
+            tell.send_replace(Some(result));
+        });
+        outcome
+    }
+
+    async fn start_missing(
+        self: &Arc<Self>,
+        cancel: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        let pause = self.state().backoff.pause();
+        let called_off = cancel.run_until_cancelled(sleep(pause)).await.is_none();
+        let (program, missing) = {
+            let state = self.state();
+            let program = state.plan.as_ref().and_then(|plan| plan.program());
+            let Some(program) = program.map(Arc::clone) else {
+                return Ok(());
+            };
+            (program, state.wanted.saturating_sub(state.ready_count()))
+        };
+        if called_off {
+            return Err(cancelled(&program));
+        }
+        let starts = (0..missing).map(|_| self.start_and_admit(&program, cancel));
+        join_all(starts).await.into_iter().collect()
+    }
+
+    async fn start_and_admit(
+        self: &Arc<Self>,
+        program: &Arc<Program>,
+        cancel: &CancellationToken,
+    ) -> Result<(), EngineError> {
+        let started = start(self, program, cancel).await?;
+        let admitted = {
+            let mut state = self.state();
+            // Cancelled under this very lock, so that nothing slips in after.
+            let admitted = !cancel.is_cancelled() && state.admit(&started);
+            self.publish(&state);
+            admitted
+        };
+        if admitted {
+            return Ok(());
+        }
+        let called_off = cancel.is_cancelled();
+        Err(if called_off {
+            started.replica.kill().await;
+            started.replica.gone().await;
+            cancelled(program)
+        } else {
+            ended_at_once(&started).await
+        })
+    }
+
+    fn conclude(self: &Arc<Self>, result: &Result<(), EngineError>) {
+        let mut state = self.state();
+        let Some(attempt) = state.attempt.take() else {
+            return;
+        };
+        if let Err(failure) = result
+            && failure.reason() != EndReason::Cancelled
+        {
+            state.backoff.failed();
+            state.last_end = Some(End::new(failure.reason(), failure.to_string()));
+            state.wanted = state.wanted.min(attempt.fallback);
+            if state.wanted > 0 {
+                let pause = state.backoff.pause();
+                tracing::warn!(function = %self.name, %failure, ?pause, "will start it again");
+            }
+        }
+        self.trim(&mut state);
+        self.heal(&mut state);
+    }
+}
+
+/// The replica listened and ended before anybody could call it.
+pub(super) async fn ended_at_once(started: &Started) -> EngineError {
+    let end = started.replica.ended().await;
+    let name = &started.replica.program.function;
+    EngineError::Start {
+        reason: EndReason::Exit,
+        message: format!(
+            "function `{name}` ended as soon as it listened: {}",
+            end.message
+        ),
+        log_tail: super::logs::last_words(&started.replica.log),
+    }
+}
+
+async fn wait_for(mut outcome: Outcome) -> Result<(), EngineError> {
+    match outcome.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(result)) => result.clone(),
+        // Only at the end of the runtime are tasks dropped half-way.
+        Ok(None) | Err(_) => Err(stopping()),
+    }
+}
+
+pub(super) fn stopping() -> EngineError {
+    EngineError::Host("hob is stopping".into())
+}
+
+// === impl State ===
+
+impl State {
+    /// Calls off a start under way, whose revision is not wanted any more.
+    pub(super) fn call_off(&self) {
+        if let Some(attempt) = &self.attempt {
+            attempt.cancel.cancel();
+        }
+    }
+
+    /// The start under way, to wait for its end.
+    pub(super) fn settling(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let outcome = self.attempt.as_ref()?.outcome.clone();
+        Some(async move {
+            let _ = wait_for(outcome).await;
+        })
+    }
+}
+
+// === impl Backoff ===
+
+impl Backoff {
+    /// A start failed, or a replica ended early.
+    pub(super) fn failed(&mut self) {
+        let before = match self {
+            Self::Calm => 0,
+            Self::Failing { failures, .. } => *failures,
+        };
+        let doubled = BACKOFF_FIRST.saturating_mul(1 << before.min(16));
+        *self = Self::Failing {
+            failures: before.saturating_add(1),
+            not_before: Instant::now() + doubled.min(BACKOFF_MAX),
+        };
+    }
+
+    /// A replica that took calls ended by itself after `age`.
+    pub(super) fn ended(&mut self, age: Duration) {
+        if age >= BACKOFF_RESET {
+            *self = Self::Calm;
+        }
+        self.failed();
+    }
+
+    /// How long the next start has to wait.
+    pub(super) fn pause(&self) -> Duration {
+        match self {
+            Self::Calm => Duration::ZERO,
+            Self::Failing { not_before, .. } => {
+                not_before.saturating_duration_since(Instant::now())
+            }
+        }
+    }
+
+    /// Whether the next start has to wait.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pause().is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_a_bound_and_begin_anew_after_a_long_life() {
+        let mut backoff = Backoff::default();
+        assert!(!backoff.is_pending());
+        let mut last = Duration::ZERO;
+        for _ in 0..8 {
+            backoff.failed();
+            assert!(backoff.pause() > last, "{backoff:?}");
+            last = backoff.pause();
+        }
+        for _ in 0..40 {
+            backoff.failed();
+        }
+        assert!(backoff.pause() <= BACKOFF_MAX);
+        backoff.ended(BACKOFF_RESET);
+        assert!(backoff.pause() <= BACKOFF_FIRST);
+    }
+}

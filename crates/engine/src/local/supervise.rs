@@ -1,0 +1,109 @@
+//! The watch over one replica, from its first moment until nothing is left of it.
+
+use std::{io, os::fd::OwnedFd, sync::Arc};
+
+use hob_model::{End, EndReason, ReplicaId};
+use hob_sandbox::Cage;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    task::spawn_blocking,
+};
+
+use super::{
+    fleet::{Fleet, Phase},
+    replica::{Life, Replica},
+    retire::{Farewell, see_off},
+};
+
+/// Waits for the end of `replica`, tells all who should know, and cleans up after it.
+pub(super) async fn keep(fleet: Arc<Fleet>, replica: Arc<Replica>) {
+    let end = match replica.cage() {
+        Some(cage) => end_of(cage).await,
+        None => End::new(EndReason::Host, "the replica is lost"),
+    };
+    fleet.lost(&replica, &end);
+    replica.announce(Life::Ended(end.clone()));
+    let remains = Arc::clone(&replica);
+    // A panic in there is shown by the runtime; those who wait must go on all the same.
+    let _ = spawn_blocking(move || remains.clear()).await;
+    fleet.tidy_logs().await;
+    replica.announce(Life::Gone(end));
+}
+
+async fn end_of(cage: Arc<Cage>) -> End {
+    match wait(&cage).await {
+        Ok(Some(end)) => end,
+        Ok(None) => End::new(EndReason::Host, "the machine cannot tell how it ended"),
+        Err(problem) => End::new(EndReason::Host, problem.to_string()),
+    }
+}
+
+async fn wait(cage: &Cage) -> io::Result<Option<End>> {
+    let pidfd: OwnedFd = cage.pidfd().try_clone_to_owned()?;
+    #[expect(
+        deprecated,
+        reason = "an `OwnedFd` stays what it is, which is all that the unsafe twin asks for"
+    )]
+    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    let _ended = pidfd.readable().await?;
+    cage.try_wait().map_err(io::Error::other)
+}
+
+impl Fleet {
+    /// `replica` has ended: expected or not, it is on no list any more.
+    fn lost(self: &Arc<Self>, replica: &Arc<Replica>, end: &End) {
+        let mut state = self.state();
+        match state.forget(replica) {
+            None | Some(Phase::Starting) => {}
+            Some(Phase::Draining(backend)) => backend.set_ended(end.clone()),
+            Some(Phase::Ready(backend)) => {
+                let end = as_crash(end);
+                backend.set_ended(end.clone());
+                self.publish(&state);
+                state.backoff.ended(replica.age());
+                let pause = state.backoff.pause();
+                tracing::warn!(
+                    function = %self.name, replica = %replica.id, %end, ?pause,
+                    "a replica ended by itself"
+                );
+                state.last_end = Some(end);
+                self.heal(&mut state);
+            }
+        }
+    }
+
+    /// Takes a replica out of service for good and has it killed when its other calls are done.
+    pub(super) fn condemn(self: &Arc<Self>, id: &ReplicaId, why: EndReason) {
+        let mut state = self.state();
+        let ready = |phase: &Phase| matches!(phase, Phase::Ready(_));
+        let mut entries = state.entries.iter_mut();
+        let found = entries.find(|entry| entry.replica.id == *id && ready(&entry.phase));
+        let Some(leaving) = found.and_then(|entry| entry.drain()) else {
+            return;
+        };
+        self.publish(&state);
+        let end = End::new(why, sentence(why));
+        tracing::warn!(function = %self.name, replica = %id, %end, "a replica was condemned");
+        state.last_end = Some(end.clone());
+        see_off(self, leaving, Farewell::Condemned(end));
+        self.heal(&mut state);
+    }
+}
+
+/// A program that serves has no business to end, not even with status 0.
+fn as_crash(end: &End) -> End {
+    let reason = match end.reason {
+        EndReason::Ok => EndReason::Exit,
+        other => other,
+    };
+    End::new(reason, end.message.clone())
+}
+
+fn sentence(why: EndReason) -> &'static str {
+    match why {
+        EndReason::Timeout => "a call passed its deadline, so its replica was killed",
+        EndReason::Output => "a call wrote more than it may, so its replica was killed",
+        EndReason::Cancelled => "a call was given up, so its replica was killed",
+        _ => "the replica was taken out of service",
+    }
+}
