@@ -85,14 +85,16 @@ async fn a_failure_is_shared_and_answers_for_a_while() {
         assert_eq!(&*message, "function `hello` ended at once: exit status 3");
     }
     plane.control.wake(&name).await.expect_err("remembered");
+    // One start, and on a machine under load at most one more per pause of a second.
+    let starts = plane.engine.count("scale hello 1") as u64;
     assert!(
-        began.elapsed().as_millis() < 900,
-        "slow machine: the pause may have passed"
+        (1..=1 + began.elapsed().as_secs()).contains(&starts),
+        "{starts}"
     );
-    assert_eq!(plane.engine.calls(), ["scale hello 1"]);
 
     // After the pause it is tried again, and a success is the end of it.
     plane.engine.broken.store(false, Ordering::SeqCst);
+    plane.engine.calls();
     while plane.control.wake(&name).await.is_err() {
         assert!(began.elapsed() < crate::PATIENCE);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
