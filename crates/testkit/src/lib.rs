@@ -1,1 +1,17 @@
-//! hob testkit.
+//! A hob of one's own for tests: the real executable on a free port with a temporary data
+//! directory, a strict client, and `assert_eventually!`.
+//!
+//! When a [`Hob`] is dropped it is stopped as its owner would stop it, and the test fails if a
+//! process, a cgroup, a mount or a folder of it is left.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod cli;
+mod eventually;
+mod hob;
+mod leftovers;
+
+pub use answer::Answer;
+pub use cli::{Cli, Outcome};
+pub use eventually::{EVENTUALLY, wait_until};
+pub use hob::{Hob, HobBuilder};

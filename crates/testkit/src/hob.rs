@@ -1,0 +1,365 @@
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::{
+    answer::{self, Answer},
+    cli::{Cli, Outcome, forget_settings},
+    eventually::wait_until,
+    leftovers,
+};
+
+/// Longest wait for a server to come up.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest wait for a server to go down, its grace for calls and replicas included.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// Cages may take a moment to go after the server is gone.
+const LEFTOVER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How to start a [`Hob`].
+#[derive(Debug)]
+pub struct HobBuilder {
+    executable: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    data: Option<TempDir>,
+}
+
+/// A running server with a data directory of its own.
+#[derive(Debug)]
+pub struct Hob {
+    executable: PathBuf,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    data: TempDir,
+    running: Option<Running>,
+    password: Option<String>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    /// Where `<data>/run` led while it ran.
+    run: PathBuf,
+    banner: Vec<String>,
+}
+
+// === impl HobBuilder ===
+
+impl HobBuilder {
+    /// Adds arguments of `hob up`.
+    #[must_use]
+    pub fn args<S: Into<OsString>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable of the server.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Goes on with the data directory of another server, which has to be down.
+    #[must_use]
+    pub fn data(mut self, data: TempDir) -> Self {
+        self.data = Some(data);
+        self
+    }
+
+    /// Starts the server and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not come up; what it said is printed.
+    pub fn start(self) -> Hob {
+        let mut hob = Hob {
+            executable: self.executable,
+            args: self.args,
+            env: self.env,
+            data: self.data.unwrap_or_else(data_folder),
+            running: None,
+            password: None,
+        };
+        hob.restart();
+        hob
+    }
+}
+
+fn data_folder() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("hob-test-")
+        // Cages at level `process` reach their bundles through it.
+        .permissions(fs::Permissions::from_mode(0o755))
+        .tempdir()
+        .expect("a temporary folder")
+}
+
+// === impl Hob ===
+
+impl Hob {
+    /// Starts `executable`, which is `env!("CARGO_BIN_EXE_hob")` in a test of the binary.
+    ///
+    /// # Panics
+    /// When it does not come up; what it said is printed.
+    pub fn start(executable: impl Into<PathBuf>) -> Self {
+        Self::builder(executable).start()
+    }
+
+    /// For a start that is not the usual one.
+    pub fn builder(executable: impl Into<PathBuf>) -> HobBuilder {
+        HobBuilder {
+            executable: executable.into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            data: None,
+        }
+    }
+
+    /// Starts the server again, on another port, after [`Hob::stop`] or [`Hob::kill`].
+    ///
+    /// # Panics
+    /// When it runs, or does not come up.
+    pub fn restart(&mut self) {
+        assert!(self.running.is_none(), "this hob runs");
+        let running = Running::start(self);
+        if let Some(password) = value_of(&running.banner, "password") {
+            self.password = Some(password.to_owned());
+        }
+        self.running = Some(running);
+    }
+
+    /// Runs the command line against this server, and asks for no leave.
+    pub fn cli<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Outcome {
+        self.command().args(args).run()
+    }
+
+    /// A run of the command line against this server.
+    pub fn command(&self) -> Cli {
+        Cli::new(&self.executable).env("HOB_DATA", self.data())
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// Where it accepts calls.
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn address(&self) -> SocketAddr {
+        self.running().address
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The admin password, as it was shown at the first start.
+    ///
+    /// # Panics
+    /// When none was shown.
+    pub fn password(&self) -> &str {
+        self.password.as_deref().expect("a password was shown")
+    }
+
+    /// The lines that it printed when it started.
+    pub fn banner(&self) -> &[String] {
+        &self.running().banner
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// What it wrote to its log so far, over all starts.
+    pub fn log(&self) -> String {
+        let raw = fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&raw).into_owned()
+    }
+
+    /// A `GET` of `path`.
+    pub fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, "")
+    }
+
+    /// A `POST` of `body` to `path`.
+    pub fn post(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        self.call(Method::POST, path, body)
+    }
+
+    /// A request with a body and nothing special in its head.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub fn call(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        self.send(request.body(body.into()).expect("a valid request"))
+    }
+
+    /// Any request.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub fn send(&self, request: Request<Bytes>) -> Answer {
+        answer::send(self.address(), request).expect("an answer")
+    }
+
+    /// Kills the server as a power cut would: nothing is cleaned up, its replicas stay.
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn kill(&mut self) {
+        let mut running = self.running.take().expect("this hob runs");
+        running.child.kill().expect("it can be killed");
+        running.child.wait().expect("it can be waited for");
+    }
+
+    /// Stops it as its owner would, and asserts that nothing of it is left but its data.
+    ///
+    /// # Panics
+    /// When it is down, does not end, or leaves something.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut running = self.running.take().expect("this hob runs");
+        let status = running.terminate();
+        assert!(status.success(), "hob ended with {status}:\n{}", self.log());
+        let find = || leftovers::find(&running.cgroup(), &running.run, self.data());
+        wait_until(LEFTOVER_TIMEOUT, || find().is_empty());
+        let left = find();
+        assert!(left.is_empty(), "left behind:\n{}", left.join("\n"));
+        status
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("this hob runs")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.data.path().with_extension("log")
+    }
+}
+
+impl Drop for Hob {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- log of hob ---\n{}---", self.log());
+            if let Some(mut running) = self.running.take() {
+                running.terminate();
+            }
+        } else if self.running.is_some() {
+            self.stop();
+        }
+        let _ = fs::remove_file(self.log_path());
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn start(hob: &Hob) -> Self {
+        let mut log = File::options();
+        log.create(true).append(true);
+        let log = log.open(hob.log_path()).expect("a log file");
+        let mut command = Command::new(&hob.executable);
+        forget_settings(&mut command);
+        command
+            .args(["up", "--config", "/dev/null", "--listen", "127.0.0.1:0"])
+            .arg("--data")
+            .arg(hob.data())
+            .args(&hob.args)
+            .envs(hob.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log);
+        let mut child = command.spawn().expect("the executable starts");
+        let lines = lines_of(&mut child);
+        let banner = banner(&lines).unwrap_or_else(|said| {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("hob does not come up: {said:?}\n{}", hob.log());
+        });
+        let url = value_of(&banner, "listening").expect("a line with the address");
+        let address = url.trim_start_matches("http://");
+        Self {
+            address: address.parse().expect("an address"),
+            run: fs::canonicalize(hob.data().join("run")).expect("a run folder"),
+            child,
+            banner,
+        }
+    }
+
+    /// SIGTERM, and SIGKILL when that does not help.
+    fn terminate(&mut self) -> ExitStatus {
+        let pid = Pid::from_child(&self.child);
+        let _ = kill_process(pid, Signal::TERM);
+        let ended = wait_until(STOP_TIMEOUT, || {
+            self.child.try_wait().is_ok_and(|status| status.is_some())
+        });
+        if !ended {
+            let _ = self.child.kill();
+        }
+        self.child.wait().expect("it can be waited for")
+    }
+
+    /// The name of its control groups: both names end with the id of the data directory.
+    fn cgroup(&self) -> String {
+        let name = self.run.file_name().unwrap_or_default().to_string_lossy();
+        let id = name.rsplit('-').next().unwrap_or_default();
+        format!("hob-{id}")
+    }
+}
+
+/// The lines of standard output, read to the end so that the server never waits for us.
+fn lines_of(child: &mut Child) -> Receiver<String> {
+    let (sender, lines) = channel();
+    let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            // Nobody listens after the last line of the banner.
+            let _ = sender.send(line);
+        }
+    });
+    lines
+}
+
+fn banner(lines: &Receiver<String>) -> Result<Vec<String>, Vec<String>> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    let mut said = Vec::new();
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match lines.recv_timeout(left) {
+            Ok(line) => {
+                let ready = line.starts_with("ready");
+                said.push(line);
+                if ready {
+                    return Ok(said);
+                }
+            }
+            Err(_) => return Err(said),
+        }
+    }
+}
+
+/// What follows `key` in the banner.
+fn value_of<'a>(banner: &'a [String], key: &str) -> Option<&'a str> {
+    let line = banner.iter().find_map(|line| line.strip_prefix(key))?;
+    Some(line.trim())
+}
