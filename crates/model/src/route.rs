@@ -1,5 +1,7 @@
 use std::{
+    array,
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::{
         Arc,
@@ -66,17 +68,33 @@ impl Counters {
     }
 }
 
+/// Parts of the route table. A change copies one part, so that it stays cheap with 10,000
+/// functions and starting with so many is not quadratic.
+const SHARDS: usize = 64;
+
+type Shard = ArcSwap<HashMap<Box<str>, Arc<Route>>>;
+
 /// The route table: read by the gateway on every call, written by the engine.
 /// A reader never waits for a writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Routes {
-    table: ArcSwap<HashMap<Box<str>, Arc<Route>>>,
+    shards: [Shard; SHARDS],
+    hasher: RandomState,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self {
+            shards: array::from_fn(|_| Shard::default()),
+            hasher: RandomState::new(),
+        }
+    }
 }
 
 impl Routes {
     /// Finds by `name` (default namespace) or `name.namespace`, as it stands in a URL.
     pub fn find(&self, name: &str) -> Option<Arc<Route>> {
-        self.table.load().get(name).cloned()
+        self.shard(name).load().get(name).cloned()
     }
 
     /// The route of `function`.
@@ -86,32 +104,39 @@ impl Routes {
 
     /// Every route, each once.
     pub fn all(&self) -> Vec<Arc<Route>> {
-        let table = self.table.load();
-        let qualified = table.iter().filter(|(key, _)| key.contains('.'));
-        qualified.map(|(_, route)| Arc::clone(route)).collect()
+        let tables = self.shards.iter().map(ArcSwap::load);
+        let qualified = |table: &HashMap<Box<str>, Arc<Route>>| -> Vec<_> {
+            let keys = table.iter().filter(|(key, _)| key.contains('.'));
+            keys.map(|(_, route)| Arc::clone(route)).collect()
+        };
+        tables.flat_map(|table| qualified(&table)).collect()
     }
 
     /// Adds a route, or puts it in place of the one that its function had.
     pub fn set(&self, route: Route) {
         let route = Arc::new(route);
-        self.table.rcu(|table| {
-            let mut table = HashMap::clone(table);
-            for key in keys(&route.function) {
-                table.insert(key, Arc::clone(&route));
-            }
-            table
-        });
+        for key in keys(&route.function) {
+            self.shard(&key).rcu(|table| {
+                let mut table = HashMap::clone(table);
+                table.insert(key.clone(), Arc::clone(&route));
+                table
+            });
+        }
     }
 
     /// Takes the route of `function` out.
     pub fn remove(&self, function: &FunctionName) {
-        self.table.rcu(|table| {
-            let mut table = HashMap::clone(table);
-            for key in keys(function) {
+        for key in keys(function) {
+            self.shard(&key).rcu(|table| {
+                let mut table = HashMap::clone(table);
                 table.remove(&key);
-            }
-            table
-        });
+                table
+            });
+        }
+    }
+
+    fn shard(&self, key: &str) -> &Shard {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 }
 
