@@ -1,7 +1,29 @@
 //! From a folder to a bundle.
+//!
+//! [`FolderBuilder`] goes through these steps, each in a file of its own: `unpack` → `detect` →
+//! `toolchain` → `dependencies` → `bench` (the tools, each in a cage) → `bundle`. [`pack()`] makes the
+//! archive that a client sends; [`Templates`] holds what hob knows of each language.
 
+mod bench;
+mod builder;
+mod bundle;
+mod dependencies;
+mod detect;
+mod pack;
 mod template;
 mod templates;
+mod toolchain;
+mod tree;
+mod unpack;
+mod workplace;
 
+pub use bench::{BUILD_FILES, BUILD_MEMORY, BUILD_PIDS, BUILD_TIME, BUILD_TMP};
+pub use builder::{BuilderConfig, FolderBuilder};
+pub use pack::{Packed, pack};
 pub use template::Template;
 pub use templates::Templates;
+pub use unpack::{MAX_ENTRIES, MAX_PATH, MAX_UNPACKED};
+
+pub(crate) use detect::has_any;
+pub(crate) use toolchain::SYSTEM_PATH;
+pub(crate) use tree::{Sharing, copy_tree};

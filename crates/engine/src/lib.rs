@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 pub mod build;
+mod export;
 pub mod local;
 
+pub use build::{BuilderConfig, FolderBuilder, Templates};
 pub use local::{LocalConfig, LocalEngine};

@@ -56,6 +56,9 @@ pub(crate) struct Tool {
     pub(crate) package: String,
     #[serde(default)]
     pub(crate) when: When,
+    /// Also needed where the function runs, not only where it is built.
+    #[serde(default)]
+    pub(crate) runs: bool,
 }
 
 /// Which functions something is for.
@@ -122,6 +125,8 @@ pub(crate) struct Export {
     pub(crate) install: Option<String>,
 }
 
+/// The folder in a function that holds its own template.
+pub(crate) const OWN_TEMPLATE: &str = "template";
 /// Bytes of all files of a template that comes with a function.
 const MAX_TEMPLATE: u64 = 4 << 20;
 
@@ -155,6 +160,11 @@ impl Template {
             read_folder(&folder.join("function"), &mut budget)?,
             read_folder(&folder.join("shim"), &mut budget)?,
         )
+    }
+
+    /// Reads the template that the function in `folder` brings itself.
+    pub(crate) fn of_function(folder: &Path) -> Result<Self, BuildError> {
+        Self::load(&folder.join(OWN_TEMPLATE))
     }
 
     /// Reads a built-in template; what it borrows is still to be added.

@@ -9,15 +9,12 @@ use std::{
 use hob_model::{Label, port::BuildError};
 use include_dir::{Dir, include_dir};
 
-use super::template::{Template, TemplateFile};
+use super::template::{OWN_TEMPLATE, Template, TemplateFile};
 
 static FOLDER: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../templates");
 
 static BUILT_IN: LazyLock<Templates> =
     LazyLock::new(|| Templates::read().expect("a test reads every built-in template"));
-
-/// The folder in a function that holds its own template.
-pub(crate) const OWN_TEMPLATE: &str = "template";
 
 /// The languages that hob knows.
 #[derive(Debug)]

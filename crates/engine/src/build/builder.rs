@@ -1,0 +1,339 @@
+//! The life of a build, top to bottom.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use hob_model::{
+    Function, Isolation, Manifest, Revision,
+    port::{BuildError, BuildLine, BuildLog, Builder, Source, SourceForm},
+};
+use hob_sandbox::Sandbox;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+
+use super::{
+    bench::{BUILD_TIME, Workbench},
+    bundle::{Built, settings},
+    dependencies::Wanted,
+    detect::{Found, Shape},
+    pack::pack,
+    toolchain::{Machine, SYSTEM_PATH, Toolchain},
+    tree::{Sharing, Tree, add_field, hex},
+    unpack::unpack,
+    workplace::{Workplace, give_to_cage},
+};
+use crate::export;
+
+/// Builds that run at the same time; more wait for their turn.
+const MAX_BUILDS: usize = 4;
+/// Bytes of a hob.toml.
+const MAX_MANIFEST: u64 = 256 << 10;
+/// A new number makes every folder be built again.
+const FORMAT: &str = "1";
+
+/// What a [`FolderBuilder`] needs to know.
+#[derive(Debug, Clone)]
+pub struct BuilderConfig {
+    /// The data directory; `bundles`, `cache` and `tmp` in it are used.
+    pub data: PathBuf,
+    /// What `~` means in templates: where hob's user keeps toolchains and settings.
+    pub home: PathBuf,
+    /// Folders for programs, separated by `:`.
+    pub path: String,
+    /// hob's own environment; tools see only what tells them how to reach their registries.
+    pub environment: BTreeMap<String, String>,
+    /// How tools are caged; `None` means as strong as this machine can.
+    pub isolation: Option<Isolation>,
+    /// How long all tools of one build may take together.
+    pub timeout: Duration,
+}
+
+/// Builds folders on this machine. Cheap to clone.
+#[derive(Clone)]
+pub struct FolderBuilder {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: BuilderConfig,
+    sandbox: Arc<Sandbox>,
+    turns: Arc<Semaphore>,
+}
+
+// === impl BuilderConfig ===
+
+impl BuilderConfig {
+    /// The usual one: programs of the system, the home and the environment of this process.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        let environment: BTreeMap<_, _> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let home = environment.get("HOME").map_or("/root", String::as_str);
+        Self {
+            data: data.into(),
+            home: PathBuf::from(home),
+            path: SYSTEM_PATH.into(),
+            environment,
+            isolation: None,
+            timeout: BUILD_TIME,
+        }
+    }
+}
+
+// === impl FolderBuilder ===
+
+impl FolderBuilder {
+    /// Puts it together; nothing is touched before the first build.
+    pub fn new(config: BuilderConfig, sandbox: Arc<Sandbox>) -> Self {
+        let turns = Arc::new(Semaphore::new(MAX_BUILDS));
+        let shared = Arc::new(Shared {
+            config,
+            sandbox,
+            turns,
+        });
+        Self { shared }
+    }
+}
+
+#[async_trait]
+impl Builder for FolderBuilder {
+    async fn build(&self, source: Source, log: BuildLog) -> Result<Revision, BuildError> {
+        let shared = Arc::clone(&self.shared);
+        let turn = Arc::clone(&shared.turns).acquire_owned().await;
+        let turn = turn.map_err(|error| BuildError::Host(error.to_string()))?;
+        let task = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            shared.build(&source, &log)
+        });
+        task.await
+            .unwrap_or_else(|error| Err(BuildError::Host(format!("the build broke down: {error}"))))
+    }
+
+    async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {
+        let bundle = self
+            .shared
+            .config
+            .data
+            .join("bundles")
+            .join(&function.revision.digest);
+        let (function, target) = (function.clone(), target.to_path_buf());
+        let task = tokio::task::spawn_blocking(move || export::export(&function, &bundle, &target));
+        task.await.unwrap_or_else(|error| {
+            Err(BuildError::Host(format!("the export broke down: {error}")))
+        })
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn build(&self, source: &Source, log: &BuildLog) -> Result<Revision, BuildError> {
+        let deadline = Instant::now() + self.config.timeout;
+        let place = Workplace::new(&self.config.data.join("tmp")).map_err(|error| {
+            let tmp = self.config.data.join("tmp");
+            BuildError::Host(format!("cannot work in `{}`: {error}", tmp.display()))
+        })?;
+        let folder = place.function();
+        // First, since whatever comes next looks only at what was let in.
+        fetch(source, &place)?;
+        let manifest = read_manifest(&folder)?;
+        let found = Found::look(&folder, &manifest)?;
+        let caches = self.caches(source, &found);
+        let wanted = match &found.template {
+            Some(template) => Wanted::look(template, found.when(), &folder)?,
+            None => None,
+        };
+        // Before any work is spent: is everything here that the work needs?
+        let toolchain = self.toolchain(&found, &caches, wanted.is_some())?;
+        let record = self
+            .record(&folder, &found, &toolchain)
+            .map_err(|error| host(&error))?;
+        if let Some(revision) = self.recall(&record) {
+            log(BuildLine::Step(format!("{}: unchanged", revision.language)));
+            return Ok(revision);
+        }
+        let bench = Workbench {
+            sandbox: &self.sandbox,
+            isolation: self.isolation(),
+            toolchain: &toolchain,
+            place: &place,
+            caches: caches.to_vec(),
+            env: &manifest.env,
+            deadline,
+            log,
+        };
+        let installed = self.make(&bench, &found, &manifest, wanted)?;
+        let settings = settings(&manifest);
+        let built = Built {
+            folder,
+            found: &found,
+            settings,
+            installed,
+        };
+        let revision = built.store(&self.config.data.join("bundles"))?;
+        remember(&record, &revision).map_err(|error| host(&error))?;
+        Ok(revision)
+    }
+
+    /// Runs the tools: dependencies first, then the function's own `build`, then the template's.
+    fn make(
+        &self,
+        bench: &Workbench<'_>,
+        found: &Found,
+        manifest: &Manifest,
+        wanted: Option<Wanted<'_>>,
+    ) -> Result<Option<super::dependencies::Installed>, BuildError> {
+        let folder = bench.place.function();
+        let language = found.language();
+        if found.shape == Shape::Handler {
+            for file in found.template.iter().flat_map(|template| &template.shim) {
+                file.write(&folder, &file.content)
+                    .map_err(|error| host(&error))?;
+            }
+        }
+        give_to_cage(&folder).map_err(|error| host(&error))?;
+        for cache in &bench.caches {
+            make_cache(cache).map_err(|error| host(&error))?;
+        }
+        let mut installed = None;
+        if let Some(wanted) = wanted {
+            // A build of the function's own may write wherever it likes.
+            let sharing = match manifest.build {
+                Some(_) => Sharing::Copied,
+                None => Sharing::Linked,
+            };
+            let cache = self.config.data.join("cache/dependencies");
+            installed = wanted.install(bench, &cache, sharing)?;
+        }
+        if let Some(build) = &manifest.build {
+            let doing = format!("{language}: running `build` of hob.toml");
+            (bench.log)(BuildLine::Step(doing.clone()));
+            bench.exec(&doing, build.argv())?;
+            if found.shape != Shape::Handler {
+                return Ok(installed);
+            }
+        }
+        if let Some(script) = found.program().and_then(|program| program.build.as_ref()) {
+            let doing = format!("{language}: building");
+            (bench.log)(BuildLine::Step(doing.clone()));
+            bench.run(&doing, script)?;
+        }
+        Ok(installed)
+    }
+
+    fn isolation(&self) -> Isolation {
+        let strongest = self.sandbox.capabilities().strongest();
+        // Where nothing works, asking for the best tells what is missing for it.
+        let strongest = strongest.unwrap_or(Isolation::Container);
+        self.config.isolation.unwrap_or(strongest)
+    }
+
+    /// Folders that tools keep between builds: the language's, and the function's.
+    fn caches(&self, source: &Source, found: &Found) -> [PathBuf; 2] {
+        let (cache, language) = (self.config.data.join("cache"), found.language());
+        let function = format!("{}-{language}", source.function.qualified());
+        [
+            cache.join("tools").join(language),
+            cache.join("functions").join(function),
+        ]
+    }
+
+    fn toolchain(
+        &self,
+        found: &Found,
+        [cache, function_cache]: &[PathBuf; 2],
+        with_dependencies: bool,
+    ) -> Result<Toolchain, BuildError> {
+        let machine = Machine {
+            home: &self.config.home,
+            system_path: &self.config.path,
+            environment: &self.config.environment,
+            cache,
+            function_cache,
+        };
+        Toolchain::find(
+            found.template.as_deref(),
+            &machine,
+            (found.when(), with_dependencies),
+        )
+    }
+
+    /// Where the outcome of building exactly this is written down.
+    fn record(&self, folder: &Path, found: &Found, toolchain: &Toolchain) -> io::Result<PathBuf> {
+        let mut hash = Sha256::new();
+        for text in [FORMAT, env!("CARGO_PKG_VERSION"), found.language()] {
+            add_field(&mut hash, text.as_bytes());
+        }
+        if let Some(template) = &found.template {
+            template.fingerprint(&mut hash);
+        }
+        toolchain.fingerprint(&mut hash);
+        Tree::read(folder, None)?.digest(&mut hash)?;
+        let name = format!("{}.json", hex(hash));
+        Ok(self.config.data.join("cache/sources").join(name))
+    }
+
+    fn recall(&self, record: &Path) -> Option<Revision> {
+        let revision: Revision = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
+        let bundle = self.config.data.join("bundles").join(&revision.digest);
+        bundle.is_dir().then_some(revision)
+    }
+}
+
+fn host(error: &io::Error) -> BuildError {
+    BuildError::Host(format!("the build cannot go on: {error}"))
+}
+
+/// Brings the folder in. One from this machine takes the same way as one that was sent, so that
+/// the same rules hold.
+fn fetch(source: &Source, place: &Workplace) -> Result<(), BuildError> {
+    match &source.from {
+        SourceForm::Archive(archive) => unpack(archive, &place.function()),
+        SourceForm::Folder(folder) => {
+            let archive = place.file("source.tar.gz");
+            let file = fs::File::create(&archive).map_err(|error| host(&error))?;
+            pack(folder, io::BufWriter::new(file))?;
+            unpack(&archive, &place.function())
+        }
+    }
+}
+
+fn read_manifest(folder: &Path) -> Result<Manifest, BuildError> {
+    let path = folder.join("hob.toml");
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
+        Ok(data) if data.is_file() && data.len() <= MAX_MANIFEST => {}
+        _ => {
+            return Err(BuildError::Refused(
+                "hob.toml is no file, or is too long".into(),
+            ));
+        }
+    }
+    let text = fs::read_to_string(&path)
+        .map_err(|error| BuildError::Refused(format!("hob.toml cannot be read: {error}")))?;
+    Manifest::parse(&text).map_err(|error| BuildError::Refused(error.to_string()))
+}
+
+fn make_cache(cache: &Path) -> io::Result<()> {
+    if !cache.is_dir() {
+        fs::create_dir_all(cache)?;
+        give_to_cage(cache)?;
+    }
+    Ok(())
+}
+
+/// Writes the outcome down. It may be lost: then the folder is built again.
+fn remember(record: &Path, revision: &Revision) -> io::Result<()> {
+    let folder = record.parent().unwrap_or(record);
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut file, &serde_json::to_vec(revision)?)?;
+    file.persist(record)?;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! The temporary folder of one build, gone with it whatever happens.
+
+use std::{
+    fs, io,
+    os::unix::fs::{PermissionsExt, lchown},
+    path::{Path, PathBuf},
+};
+
+use hob_sandbox::CAGE_UID;
+
+use super::tree::Tree;
+
+/// `<data>/tmp/<random>`; removed on drop.
+#[derive(Debug)]
+pub(crate) struct Workplace {
+    root: tempfile::TempDir,
+}
+
+impl Workplace {
+    /// Makes a new one in `tmp`.
+    pub(crate) fn new(tmp: &Path) -> io::Result<Self> {
+        fs::create_dir_all(tmp)?;
+        let root = tempfile::Builder::new()
+            .prefix("build-")
+            .permissions(fs::Permissions::from_mode(0o755))
+            .tempdir_in(tmp)?;
+        for part in ["function", "scratch", "settings"] {
+            fs::create_dir(root.path().join(part))?;
+        }
+        let place = Self { root };
+        give_to_cage(&place.scratch())?;
+        Ok(place)
+    }
+
+    /// What becomes the bundle.
+    pub(crate) fn function(&self) -> PathBuf {
+        self.root.path().join("function")
+    }
+
+    /// Home and temporary folder of tools that have no private `/tmp`.
+    pub(crate) fn scratch(&self) -> PathBuf {
+        self.root.path().join("scratch")
+    }
+
+    /// Private copies of the owner's settings for tools.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.root.path().join("settings")
+    }
+
+    /// The file of this name, in no use yet.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        // Tools may leave folders that even their owner may not change.
+        open_up(self.root.path());
+        let _ = fs::remove_dir_all(self.root.path());
+    }
+}
+
+/// Lets the user of cages write `path`, and everything below it.
+pub(crate) fn give_to_cage(path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    lchown(path, Some(CAGE_UID), Some(CAGE_UID))?;
+    if path.is_dir() {
+        for node in Tree::read(path, None)?.entries() {
+            lchown(path.join(&node.path), Some(CAGE_UID), Some(CAGE_UID))?;
+        }
+    }
+    Ok(())
+}
+
+fn open_up(folder: &Path) {
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
+    }
+}
