@@ -1,0 +1,267 @@
+//! The one place that names every crate and puts the server together.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use hob_control::{Access, Control, ControlConfig, ControlParts};
+use hob_engine::{
+    LocalConfig, LocalEngine,
+    build::{BuilderConfig, FolderBuilder},
+};
+use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
+use hob_model::{Isolation, Routes};
+use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
+use hob_store::{AdminPassword, SecretStore, Store};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use sha2::{Digest, Sha256};
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::{client::Address, config::Config, environment::Environment, exit::Failure};
+
+mod local_socket;
+mod run_folder;
+
+use local_socket::LocalSocket;
+pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
+
+/// Threads of the control plane; calls have threads of their own in the gateway.
+const CONTROL_THREADS: usize = 2;
+/// How long calls and requests under way may go on after the order to stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Makes this executable a cage's helper; see `hob_sandbox::run_helper_if_asked`.
+pub(crate) const HELPER_ARGUMENT: &str = "cage-init";
+/// Hexadecimal digits of the data directory's hash that tell servers of one machine apart.
+const ID_DIGITS: usize = 10;
+
+/// A running server.
+pub(crate) struct App {
+    gateway: GatewayHandle,
+    socket: LocalSocket,
+    engine: Arc<LocalEngine>,
+    background: JoinHandle<()>,
+    stop: CancellationToken,
+    run: RunFolder,
+    notices: Notices,
+}
+
+/// What a starting server has to tell its owner.
+pub(crate) struct Notices {
+    /// How replicas are caged unless they ask otherwise.
+    pub(crate) isolation: String,
+    /// What this machine cannot enforce, one line each.
+    pub(crate) warnings: Vec<String>,
+    /// The admin password, only when it has just been made.
+    pub(crate) password: Option<AdminPassword>,
+    /// Functions that are there again.
+    pub(crate) functions: usize,
+}
+
+/// The runtime for [`App::start`].
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("hob-control")
+        .enable_all()
+        .build()?;
+    Ok(runtime)
+}
+
+// === impl App ===
+
+impl App {
+    /// Brings everything up; on return calls are served on `listener`.
+    ///
+    /// # Errors
+    /// One line with the cure; nothing is left running.
+    pub(crate) async fn start(
+        config: Config,
+        listener: TcpListener,
+        env: &Environment,
+    ) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
+        // First: it keeps every other server out of the data directory.
+        let store = Store::open(&config.data)?;
+        let id = id(&config.data)?;
+        let run = RunFolder::make(&config.data, &id, env)?;
+        let sandbox = sandbox(&id, run.path())?;
+        let routes = Arc::new(Routes::default());
+        let secrets = Arc::new(SecretStore::open(
+            &config.data.join("secrets"),
+            &config.data.join("identity.txt"),
+        )?);
+        let engine = engine(&config, &run, &sandbox, &routes, &secrets)?;
+        let password = store.ensure_admin_password()?;
+        let mut notices = notices(&config, &sandbox, &run, address)?;
+        notices.password = password;
+        let control = Control::new(
+            ControlConfig {
+                data: config.data.clone(),
+                gateway: Address::from(address).to_string(),
+                isolation: notices.isolation.clone(),
+                warnings: notices.warnings.clone(),
+                runtime: Handle::current(),
+            },
+            ControlParts {
+                store,
+                secrets,
+                engine: engine.clone(),
+                builder: builder(&config, sandbox),
+                routes: Arc::clone(&routes),
+            },
+        );
+        notices.functions = control.restore().await?.functions;
+        let stop = CancellationToken::new();
+        let background = tokio::spawn(Arc::clone(&control).run(stop.clone().cancelled_owned()));
+        let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
+        let gateway = Gateway::start(
+            GatewayConfig::default(),
+            listener,
+            routes,
+            Arc::clone(&control) as _,
+            remote_api(&control),
+        )
+        .context("cannot start the gateway")?;
+        Ok(Self {
+            gateway,
+            socket,
+            engine,
+            background,
+            stop,
+            run,
+            notices,
+        })
+    }
+
+    /// Where calls are accepted.
+    pub(crate) fn url(&self) -> Address {
+        self.gateway.local_addr().into()
+    }
+
+    /// Where the control API listens on this machine.
+    pub(crate) fn socket(&self) -> &Path {
+        self.socket.path()
+    }
+
+    /// What the owner should read.
+    pub(crate) fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    /// Takes everything down, in the order that lets calls under way end well.
+    ///
+    /// # Errors
+    /// When something of it is left.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let gateway = self.gateway.shutdown(STOP_GRACE);
+        tokio::join!(gateway, self.socket.stop(STOP_GRACE));
+        self.stop.cancel();
+        self.background.await?;
+        self.engine.shutdown().await;
+        let left = format!("cannot remove {}", self.run.path().display());
+        self.run.remove().context(left)
+    }
+}
+
+/// Tells the server of this data directory from all others on the machine, and stays the same
+/// from start to start: what a killed server left behind is found by it.
+fn id(data: &Path) -> anyhow::Result<String> {
+    let data = data.canonicalize()?;
+    let hash = Sha256::digest(data.as_os_str().as_encoded_bytes());
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(hex[..ID_DIGITS].to_owned())
+}
+
+fn sandbox(id: &str, run: &Path) -> anyhow::Result<Arc<Sandbox>> {
+    let sandbox = Sandbox::new(SandboxConfig {
+        helper: PathBuf::from("/proc/self/exe"),
+        helper_args: vec![HELPER_ARGUMENT.into()],
+        cgroup_name: format!("hob-{id}"),
+        state: run.join("sandbox"),
+    })?;
+    Ok(Arc::new(sandbox))
+}
+
+fn engine(
+    config: &Config,
+    run: &RunFolder,
+    sandbox: &Arc<Sandbox>,
+    routes: &Arc<Routes>,
+    secrets: &Arc<SecretStore>,
+) -> anyhow::Result<Arc<LocalEngine>> {
+    let mut local = LocalConfig::new(config.data.clone(), run.path().to_owned());
+    local.isolation = config.isolation;
+    let engine = LocalEngine::new(
+        local,
+        Arc::clone(sandbox),
+        Arc::clone(routes),
+        Arc::clone(secrets) as _,
+    )?;
+    Ok(engine)
+}
+
+fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {
+    let mut building = BuilderConfig::new(&config.data);
+    building.isolation = config.isolation;
+    Arc::new(FolderBuilder::new(building, sandbox))
+}
+
+/// Says how functions are caged, and refuses a cage that was asked for and cannot be made.
+fn notices(
+    config: &Config,
+    sandbox: &Sandbox,
+    run: &RunFolder,
+    address: SocketAddr,
+) -> anyhow::Result<Notices> {
+    let machine = sandbox.capabilities();
+    if let Some(level) = config.isolation
+        && let Able::No { why, cure } = machine.able(level, &Mechanism::Native)
+    {
+        let message = format!("isolation `{level}` is not possible here: {why}; {cure}");
+        return Err(Failure::failed(message).into());
+    }
+    let level = config.isolation.or(machine.strongest());
+    let mut warnings = machine.warnings.clone();
+    if config.isolation.is_none()
+        && let Able::No { why, cure } = &machine.container
+    {
+        let level = level.map_or("none", Isolation::as_str);
+        warnings.push(format!(
+            "isolation is {level}, not container: {why}; {cure}"
+        ));
+    }
+    warnings.extend(run.warning());
+    if !address.ip().is_loopback() {
+        warnings.push(format!(
+            "everybody who reaches {address} can call every function, and traffic is not encrypted; the control API asks for the password"
+        ));
+    }
+    Ok(Notices {
+        isolation: level.map_or("none".into(), |level| level.to_string()),
+        warnings,
+        password: None,
+        functions: 0,
+    })
+}
+
+/// The control API behind the password, for all paths that are no calls.
+fn remote_api(control: &Arc<Control>) -> Fallback {
+    let router = control.router(Access::Remote);
+    Arc::new(move |request, _peer| {
+        let router = router.clone();
+        Box::pin(async move {
+            // A router never fails; it has no error to show.
+            let answer = router
+                .oneshot(request)
+                .await
+                .unwrap_or_else(|never| match never {});
+            answer.map(|body| -> AnswerBody { UnsyncBoxBody::new(body.map_err(Into::into)) })
+        })
+    })
+}

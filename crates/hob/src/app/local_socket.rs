@@ -1,0 +1,134 @@
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context;
+use axum::Router;
+use http::{StatusCode, header};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+const NAME: &str = "hob.sock";
+/// Only its owner may connect; root may always.
+const MODE: u32 = 0o600;
+/// Longest wait for the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Wait after a connection that could not be accepted, most likely for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The control API on this machine: no password, but the kernel says who is there.
+#[derive(Debug)]
+pub(crate) struct LocalSocket {
+    path: PathBuf,
+    stop: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl LocalSocket {
+    /// Listens in the folder `run`, which is ours alone.
+    pub(crate) fn serve(run: &Path, router: Router) -> anyhow::Result<Self> {
+        let path = run.join(NAME);
+        // Of a server that was killed: the lock on the data directory is ours.
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)
+            .with_context(|| format!("cannot listen on {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
+        let stop = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let accepting = accept(listener, router, stop.clone(), connections.clone());
+        connections.spawn(accepting);
+        Ok(Self {
+            path,
+            stop,
+            connections,
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Accepts nothing more and waits at most `grace` for the requests under way.
+    pub(crate) async fn stop(self, grace: Duration) {
+        self.stop.cancel();
+        self.connections.close();
+        // Those that follow a log never end by themselves.
+        let _ = timeout(grace, self.connections.wait()).await;
+    }
+}
+
+async fn accept(
+    listener: UnixListener,
+    router: Router,
+    stop: CancellationToken,
+    connections: TaskTracker,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let router = if is_trusted(&stream) {
+                    router.clone()
+                } else {
+                    stranger()
+                };
+                connections.spawn(serve(stream, router, stop.clone()));
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection on {NAME}: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: UnixStream, router: Router, stop: CancellationToken) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection on {NAME} broke: {error}");
+    }
+}
+
+/// Root, and the user whose server this is.
+fn is_trusted(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let peer: io::Result<_> = stream.peer_cred();
+    peer.is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+}
+
+/// Answers everything with the one line that says whose socket this is.
+fn stranger() -> Router {
+    Router::new().fallback(|| async {
+        (
+            StatusCode::FORBIDDEN,
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+            "this socket is for root and for the user who started hob: use `sudo hob`, or --server URL with HOB_PASSWORD\n",
+        )
+    })
+}

@@ -1,0 +1,147 @@
+//! The command line: one file a verb.
+
+use clap::{Parser, Subcommand};
+
+use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
+
+mod completion;
+mod deploy;
+mod describe;
+mod dev;
+mod doctor;
+mod export;
+mod invoke;
+mod list;
+mod logs;
+mod new;
+mod progress;
+mod remove;
+mod scale;
+mod secret;
+mod session;
+mod status;
+mod up;
+
+const EXAMPLE: &str = "\
+The first function:
+  hob up                             start the server, in a terminal of its own
+  hob new python hello && cd hello   write one
+  hob deploy                         bring it up
+  curl http://127.0.0.1:8080/function/hello -d Dracula";
+
+/// Functions on a machine you own.
+#[derive(Debug, Parser)]
+#[command(name = "hob", version, max_term_width = 100)]
+#[command(after_help = EXAMPLE, after_long_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"))]
+#[command(disable_help_subcommand = false, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Up(up::Up),
+    New(new::New),
+    Deploy(deploy::Deploy),
+    Dev(dev::Dev),
+    List(list::List),
+    Describe(describe::Describe),
+    Invoke(invoke::Invoke),
+    Logs(logs::Logs),
+    Scale(scale::Scale),
+    Remove(remove::Remove),
+    #[command(subcommand)]
+    Secret(secret::Secret),
+    Export(export::Export),
+    Status(status::Status),
+    Doctor(doctor::Doctor),
+    Completion(completion::Completion),
+}
+
+/// What every verb is given besides its own arguments.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The variables of the process.
+    pub(crate) env: Environment,
+    /// What the standard streams are.
+    pub(crate) terminal: Terminal,
+}
+
+impl Context {
+    /// Of this process.
+    pub(crate) fn of_process() -> Self {
+        let env = Environment::of_process();
+        let terminal = Terminal::of_process(&env);
+        Self { env, terminal }
+    }
+
+    /// Runs a client's work to its end.
+    ///
+    /// # Errors
+    /// What the work fails with.
+    fn wait<T>(&self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let done = runtime.block_on(work);
+        // A thread that still reads standard input must not keep the program from ending.
+        runtime.shutdown_background();
+        done
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// What the user has to read; [`crate::exit::code`] has the exit code for it.
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self.verb {
+            Verb::Up(verb) => verb.run(context),
+            Verb::New(verb) => verb.run(context),
+            Verb::Deploy(verb) => verb.run(context),
+            Verb::Dev(verb) => verb.run(context),
+            Verb::List(verb) => verb.run(context),
+            Verb::Describe(verb) => verb.run(context),
+            Verb::Invoke(verb) => verb.run(context),
+            Verb::Logs(verb) => verb.run(context),
+            Verb::Scale(verb) => verb.run(context),
+            Verb::Remove(verb) => verb.run(context),
+            Verb::Secret(verb) => verb.run(context),
+            Verb::Export(verb) => verb.run(context),
+            Verb::Status(verb) => verb.run(context),
+            Verb::Doctor(verb) => verb.run(context),
+            Verb::Completion(verb) => verb.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_and_flag_has_a_help_text() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(
+                    arg.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    arg.get_id()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

@@ -1,0 +1,222 @@
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use futures_util::TryStreamExt;
+use hob_model::{
+    FunctionName, Label, Manifest,
+    wire::{DeployEvent, FunctionSummary},
+};
+use http::Method;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use tokio_util::io::ReaderStream;
+
+use super::{
+    Context,
+    progress::Progress,
+    session::{Session, function_path},
+};
+use crate::{
+    client::{Body, Client, Lines},
+    config::ClientArgs,
+    exit::Failure,
+    output,
+    pack::{self, Archive},
+};
+
+const MANIFEST: &str = "hob.toml";
+/// Bytes of an upload that are read from disk at once.
+const UPLOAD_CHUNK: usize = 256 << 10;
+
+/// Build a folder on the server and bring it up under its name
+///
+/// Everything in the folder is sent, except what its .gitignore and .hobignore name, .git,
+/// virtual environments, and node_modules and target, which the build makes anew. The revision
+/// that ran before answers until the new one is ready, and stays when it fails.
+#[derive(Debug, Args)]
+pub(super) struct Deploy {
+    /// Folder of the function
+    #[arg(default_value = ".", value_name = "DIR")]
+    folder: PathBuf,
+    /// Name of the function [default: `name` in hob.toml, else the folder's name]
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// A deploy that the server acknowledged.
+pub(super) struct Deployed {
+    /// As the function is now.
+    pub(super) function: FunctionSummary,
+    /// False when the folder was unchanged.
+    pub(super) changed: bool,
+    /// From the end of the upload to the first revision that can answer, in milliseconds.
+    pub(super) millis: u64,
+}
+
+impl Deploy {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let session = Session::open(self.client, context)?;
+        let name = match &self.name {
+            Some(name) => session.function(name)?,
+            None => session.function(name_of(&self.folder)?.as_str())?,
+        };
+        let archive = pack::pack(&self.folder)?;
+        let progress = Progress::new(context.terminal);
+        context.wait(async {
+            let sent = send(&session.client, &name, archive, &progress).await;
+            progress.finish();
+            let done = sent?;
+            let gateway = session.gateway().await?;
+            output::line(&summary(&done, &format!("{gateway}{}", done.function.path)))
+        })
+    }
+}
+
+/// The line that ends a deploy.
+pub(super) fn summary(done: &Deployed, url: &str) -> String {
+    let name = &done.function.name;
+    let revision = output::short_digest(&done.function.revision);
+    if done.changed {
+        let millis = done.millis;
+        format!("{name} is live at {url} (revision {revision}, {millis} ms)")
+    } else {
+        format!("{name} is unchanged and live at {url} (revision {revision})")
+    }
+}
+
+/// What the function in `folder` is called: its manifest says so, or the folder does.
+pub(super) fn name_of(folder: &Path) -> anyhow::Result<Label> {
+    let path = folder.join(MANIFEST);
+    if path.is_file() {
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+        // A mistake in it is told before anything is sent.
+        let manifest = Manifest::parse(&text).map_err(|error| one_line(&error.to_string()))?;
+        if let Some(name) = manifest.name {
+            return Ok(name);
+        }
+    }
+    let full = folder.canonicalize().map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::failed(format!(
+            "{} does not exist: make one with `hob new python NAME`",
+            folder.display()
+        )),
+        _ => Failure::failed(format!("{}: {error}", folder.display())),
+    })?;
+    let name = full.file_name().unwrap_or_default().to_string_lossy();
+    name.parse().map_err(|_| {
+        Failure::usage(format!(
+            "the folder's name `{name}` is no name for a function: name one with --name, of lower-case letters, digits and `-`"
+        ))
+        .into()
+    })
+}
+
+/// The first lines of a TOML error are a picture; the last one says what is wrong.
+fn one_line(text: &str) -> Failure {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let message = match lines.as_slice() {
+        [only] => (*only).to_owned(),
+        [first, .., last] => format!("{}: {last}", first.trim_end_matches(':')),
+        [] => String::new(),
+    };
+    Failure::failed(message)
+}
+
+/// Sends a packed folder and follows its build to the end.
+pub(super) async fn send(
+    client: &Client,
+    name: &FunctionName,
+    archive: Archive,
+    progress: &Progress,
+) -> anyhow::Result<Deployed> {
+    let length = archive.length;
+    let files = output::count(archive.files, "file");
+    progress.step(format!("sending {files}, {}", output::bytes(length)));
+    let body = upload(archive, progress);
+    let path = function_path(name, "");
+    let answer = client
+        .stream(Method::PUT, &path, body, Some(length))
+        .await?;
+    follow(client.lines(answer), progress).await
+}
+
+fn upload(archive: Archive, progress: &Progress) -> Body {
+    let bar = progress.upload(archive.length);
+    let file = tokio::fs::File::from_std(archive.file);
+    let chunks = ReaderStream::with_capacity(file, UPLOAD_CHUNK).map_ok(move |chunk| {
+        bar.inc(chunk.len() as u64);
+        if bar.length() == Some(bar.position()) {
+            bar.finish_and_clear();
+        }
+        Frame::data(chunk)
+    });
+    StreamBody::new(chunks).boxed_unsync()
+}
+
+async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<Deployed> {
+    while let Some(json) = lines.next().await? {
+        match serde_json::from_slice(&json).map_err(|error| lines.broken(error))? {
+            DeployEvent::Step { text } => progress.step(text),
+            DeployEvent::Output { text } => progress.output(&text),
+            DeployEvent::Failed { message, .. } => return Err(Failure::failed(message).into()),
+            DeployEvent::Done {
+                function,
+                changed,
+                millis,
+            } => {
+                return Ok(Deployed {
+                    function: *function,
+                    changed,
+                    millis,
+                });
+            }
+        }
+    }
+    Err(lines
+        .broken("the deploy came to no end; `hob list` shows what runs")
+        .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str, manifest: Option<&str>) -> (tempfile::TempDir, PathBuf) {
+        let above = tempfile::tempdir().expect("temp dir");
+        let folder = above.path().join(name);
+        std::fs::create_dir(&folder).expect("folder");
+        if let Some(text) = manifest {
+            std::fs::write(folder.join(MANIFEST), text).expect("manifest");
+        }
+        (above, folder)
+    }
+
+    #[test]
+    fn the_manifest_names_the_function_and_else_the_folder() {
+        let (_above, path) = folder("hello", None);
+        assert_eq!(name_of(&path).expect("valid").as_str(), "hello");
+        let (_above, path) = folder("hello", Some("name = \"other\""));
+        assert_eq!(name_of(&path).expect("valid").as_str(), "other");
+    }
+
+    #[test]
+    fn a_folder_whose_name_does_not_fit_needs_a_flag() {
+        let (_above, path) = folder("My Function", None);
+        let message = name_of(&path).expect_err("bad").to_string();
+        assert!(message.contains("`My Function`") && message.contains("--name"));
+    }
+
+    #[test]
+    fn a_mistake_in_the_manifest_is_one_line() {
+        let (_above, path) = folder("hello", Some("timeot = 3\n"));
+        let message = name_of(&path).expect_err("bad").to_string();
+        assert!(!message.contains('\n'), "{message}");
+        assert!(
+            message.contains("hob.toml") && message.contains("`timeot`"),
+            "{message}"
+        );
+    }
+}

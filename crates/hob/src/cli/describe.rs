@@ -1,0 +1,136 @@
+use clap::Args;
+use hob_model::{
+    Cors, Settings,
+    wire::{FunctionDetail, Instance, InstanceState},
+};
+
+use super::{
+    Context,
+    list::state,
+    session::{Session, function_path},
+};
+use crate::{
+    config::ClientArgs,
+    output::{self, Cell, Format, OutputArgs, Table, Tint},
+};
+
+/// Show one function: its settings, its replicas and how the last one ended
+#[derive(Debug, Args)]
+pub(super) struct Describe {
+    /// The function
+    name: String,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+impl Describe {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let session = Session::open(self.client, context)?;
+        let name = session.function(&self.name)?;
+        let (detail, gateway) = context.wait(async {
+            let answer = session.client.get(&function_path(&name, "")).await;
+            let detail: FunctionDetail = match answer {
+                Ok(detail) => detail,
+                Err(error) => return Err(session.explain(&name, error).await),
+            };
+            Ok((detail, session.gateway().await?))
+        })?;
+        if self.output.output == Format::Json {
+            return output::json(&detail);
+        }
+        let url = format!("{gateway}{}", detail.summary.path);
+        print(&detail, url, context.terminal.colour)
+    }
+}
+
+fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<()> {
+    let summary = &detail.summary;
+    let mut table = Table::plain();
+    table.pair("name", summary.name.to_string());
+    table.pair("namespace", summary.name.namespace());
+    table.pair("url", url);
+    table.pair("state", state(summary.state));
+    let replicas = format!("{} ready of {} wanted", summary.ready, summary.replicas);
+    table.pair("replicas", replicas);
+    let calls = format!("{}, of which {} failed", summary.calls, summary.failed);
+    table.pair("calls", calls);
+    table.pair("language", summary.language.as_str());
+    table.pair("revision", output::short_digest(&summary.revision));
+    table.pair(
+        "updated",
+        format!("{} ago", output::age(summary.updated_at)),
+    );
+    table.pair("created", format!("{} ago", output::age(detail.created_at)));
+    settings(&mut table, &detail.settings);
+    if let Some(end) = &detail.last_end {
+        table.pair("last end", Cell::tinted(end.to_string(), Tint::Odd));
+    }
+    table.print(colour)?;
+    if !detail.instances.is_empty() {
+        output::line("")?;
+        instances(&detail.instances).print(colour)?;
+    }
+    Ok(())
+}
+
+fn settings(table: &mut Table, settings: &Settings) {
+    table.pair("timeout", settings.timeout.to_string());
+    table.pair("idle", settings.idle.to_string());
+    let limits = &settings.limits;
+    table.pair(
+        "limits",
+        format!(
+            "memory {}, cpu {}, pids {}, tmp {}, files {}, body {}",
+            limits.memory, limits.cpu, limits.pids, limits.tmp, limits.files, limits.body
+        ),
+    );
+    if let Some(isolation) = settings.isolation {
+        table.pair("isolation", isolation.as_str());
+    }
+    if let Some(runtime) = &settings.runtime {
+        table.pair("runtime", runtime.as_str());
+    }
+    match &settings.cors {
+        Some(Cors::Any) => table.pair("cors", "*"),
+        Some(Cors::Origins(origins)) => table.pair("cors", origins.join(", ")),
+        None => {}
+    }
+    if !settings.secrets.is_empty() {
+        let names: Vec<&str> = settings.secrets.iter().map(|name| name.as_str()).collect();
+        table.pair("secrets", names.join(", "));
+    }
+    for (key, value) in &settings.env {
+        table.pair("env", format!("{key}={value}"));
+    }
+}
+
+fn instances(instances: &[Instance]) -> Table {
+    let mut table = Table::with_head([
+        "REPLICA",
+        "STATE",
+        "PID",
+        "MEMORY",
+        "CALLS NOW",
+        "REVISION",
+        "AGE",
+    ]);
+    for instance in instances {
+        let state = match instance.state {
+            InstanceState::Starting => Cell::tinted("starting", Tint::Odd),
+            InstanceState::Ready => Cell::tinted("ready", Tint::Good),
+            InstanceState::Draining => Cell::tinted("draining", Tint::Dim),
+        };
+        table.row([
+            instance.id.to_string().into(),
+            state,
+            instance.pid.to_string().into(),
+            instance.memory.map_or("-".into(), output::bytes).into(),
+            instance.in_flight.to_string().into(),
+            output::short_digest(&instance.revision).into(),
+            output::age(instance.started_at).into(),
+        ]);
+    }
+    table
+}

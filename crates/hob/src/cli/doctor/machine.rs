@@ -1,0 +1,103 @@
+use hob_sandbox::{Able, Capabilities, Sandbox, SandboxConfig};
+
+use super::{Finding, State};
+use crate::{
+    app::{HELPER_ARGUMENT, candidates, is_tmpfs},
+    environment::Environment,
+};
+
+/// What the kernel and the installed programs can do.
+pub(super) fn examine(env: &Environment) -> Vec<Finding> {
+    let mut findings = match probe() {
+        Ok(machine) => cages(&machine),
+        Err(error) => vec![Finding::not(
+            State::Broken,
+            "isolation",
+            format!("cages cannot be tried: {error:#}"),
+            "make room in the folder for temporary files",
+        )],
+    };
+    findings.push(run_folder(env));
+    findings
+}
+
+/// Makes one cage of each kind.
+fn probe() -> anyhow::Result<Capabilities> {
+    let state = tempfile::tempdir()?;
+    let sandbox = Sandbox::new(SandboxConfig {
+        helper: "/proc/self/exe".into(),
+        helper_args: vec![HELPER_ARGUMENT.into()],
+        cgroup_name: format!("hob-doctor-{}", std::process::id()),
+        state: state.path().to_owned(),
+    })?;
+    Ok(sandbox.probe())
+}
+
+fn cages(machine: &Capabilities) -> Vec<Finding> {
+    // One level is enough to run functions; without any, the first is what to mend.
+    let none = machine.strongest().is_none();
+    let worst = if none { State::Broken } else { State::Limited };
+    let cgroup = &machine.cgroup;
+    let cgroup_found = match cgroup.version {
+        Some(version) => format!("version {version}: {}", cgroup.controllers.join(", ")),
+        None => "none that hob may write".to_owned(),
+    };
+    let landlock = match machine.landlock_abi {
+        0 => Finding::not(
+            State::Limited,
+            "landlock",
+            "not in this kernel",
+            "use a kernel of version 5.13 or later, with landlock among its `lsm=`",
+        ),
+        abi => Finding::ok("landlock", format!("version {abi}")),
+    };
+    let mut findings = vec![
+        Finding::ok("kernel", machine.kernel.as_str()),
+        able("isolation container", "works", &machine.container, worst),
+        able("isolation process", "works", &machine.process, worst),
+        able("cgroup limits", &cgroup_found, &cgroup.able, State::Limited),
+        able("seccomp", "works", &machine.seccomp, State::Limited),
+        landlock,
+        able(
+            "user namespaces",
+            "works",
+            &machine.user_namespaces,
+            State::Limited,
+        ),
+    ];
+    for runtime in &machine.runtimes {
+        let check = format!("runtime {}", runtime.name);
+        let found = runtime.path.display().to_string();
+        findings.push(able(&check, &found, &runtime.able, State::Limited));
+    }
+    let warnings = machine.warnings.iter();
+    findings.extend(warnings.map(|warning| Finding {
+        state: State::Limited,
+        ..Finding::ok("limits", warning.as_str())
+    }));
+    findings
+}
+
+fn able(check: &str, found: &str, able: &Able, otherwise: State) -> Finding {
+    match able {
+        Able::Yes => Finding::ok(check, found),
+        Able::No { why, cure } => Finding::not(otherwise, check, why.as_str(), cure.as_str()),
+    }
+}
+
+fn run_folder(env: &Environment) -> Finding {
+    let check = "tmpfs for secrets";
+    let mut places = candidates("doctor", env).into_iter();
+    match places.find(|path| is_tmpfs(path)) {
+        Some(path) => {
+            let parent = path.parent().unwrap_or(&path);
+            Finding::ok(check, parent.display().to_string())
+        }
+        None => Finding::not(
+            State::Limited,
+            check,
+            "none: secrets of running functions are written to disk",
+            "mount a tmpfs on /dev/shm",
+        ),
+    }
+}

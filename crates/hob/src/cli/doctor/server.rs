@@ -1,0 +1,87 @@
+use std::path::Path;
+
+use hob_model::wire::Status;
+use rustix::fs::{Access, access, statvfs};
+
+use super::{Context, Finding, State};
+use crate::{client::Client, config::ClientConfig, output};
+
+/// Below this many bytes a build of some size may fail.
+const DISK_FREE_MIN: u64 = 1 << 30;
+
+/// The data directory and the server that uses it.
+pub(super) fn examine(config: &ClientConfig, context: &Context) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.server.is_none() {
+        findings.push(data(&config.data));
+        findings.extend(disk(&config.data));
+    }
+    findings.push(server(config, context));
+    findings
+}
+
+fn data(data: &Path) -> Finding {
+    let check = "data directory";
+    let shown = data.display();
+    let existing = nearest_existing(data);
+    if !existing.is_dir() {
+        return Finding::not(
+            State::Broken,
+            check,
+            format!("{} is not a folder", existing.display()),
+            "name another with --data DIR",
+        );
+    }
+    match access(existing, Access::WRITE_OK | Access::EXEC_OK) {
+        Ok(()) if existing == data => Finding::ok(check, format!("{shown}")),
+        Ok(()) => Finding::ok(check, format!("{shown}, made at the first start")),
+        Err(error) => Finding::not(
+            State::Broken,
+            check,
+            format!("{} cannot be written ({error})", existing.display()),
+            "run as its owner, or name another with --data DIR",
+        ),
+    }
+}
+
+fn disk(data: &Path) -> Option<Finding> {
+    let check = "disk";
+    let stat = statvfs(nearest_existing(data)).ok()?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let detail = format!("{} free for {}", output::bytes(free), data.display());
+    Some(if free < DISK_FREE_MIN {
+        let cure = format!("free at least {}", output::bytes(DISK_FREE_MIN));
+        Finding::not(State::Limited, check, detail, cure)
+    } else {
+        Finding::ok(check, detail)
+    })
+}
+
+/// The data directory or the folder that it would be made in.
+fn nearest_existing(path: &Path) -> &Path {
+    let mut above = path.ancestors();
+    above
+        .find(|folder| folder.exists())
+        .unwrap_or(Path::new("/"))
+}
+
+fn server(config: &ClientConfig, context: &Context) -> Finding {
+    let check = "server";
+    let answer = Client::new(config, &context.env).and_then(|client| {
+        context.wait(async { Ok(client.get::<Status>("/hob/v1/status").await?) })
+    });
+    match answer {
+        Ok(status) => Finding::ok(
+            check,
+            format!(
+                "version {} at {}, isolation {}",
+                status.version, status.gateway, status.isolation
+            ),
+        ),
+        // A machine with no server yet is no worse for it.
+        Err(error) => Finding {
+            state: State::Limited,
+            ..Finding::ok(check, format!("{error:#}"))
+        },
+    }
+}

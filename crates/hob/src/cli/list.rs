@@ -1,0 +1,62 @@
+use clap::Args;
+use hob_model::wire::{FunctionState, FunctionSummary};
+
+use super::{Context, session::Session};
+use crate::{
+    config::ClientArgs,
+    output::{self, Cell, Format, OutputArgs, Table, Tint},
+};
+
+/// List the functions
+#[derive(Debug, Args)]
+#[command(visible_alias = "ls")]
+pub(super) struct List {
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+impl List {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let session = Session::open(self.client, context)?;
+        let path = "/hob/v1/functions";
+        let mut functions: Vec<FunctionSummary> =
+            context.wait(async { Ok(session.client.get(path).await?) })?;
+        functions.retain(|function| session.shows(&function.name));
+        functions.sort_by(|a, b| a.name.cmp(&b.name));
+        if self.output.output == Format::Json {
+            return output::json(&functions);
+        }
+        if functions.is_empty() {
+            eprintln!("no functions yet: `hob new python hello` writes the first");
+            return Ok(());
+        }
+        let mut table = Table::with_head([
+            "NAME", "STATE", "READY", "CALLS", "FAILED", "LANGUAGE", "REVISION", "UPDATED",
+        ]);
+        for function in &functions {
+            table.row([
+                function.name.to_string().into(),
+                state(function.state),
+                format!("{}/{}", function.ready, function.replicas).into(),
+                function.calls.to_string().into(),
+                function.failed.to_string().into(),
+                function.language.clone().into(),
+                output::short_digest(&function.revision).into(),
+                output::age(function.updated_at).into(),
+            ]);
+        }
+        table.print(context.terminal.colour)
+    }
+}
+
+/// A state in its colour.
+pub(super) fn state(state: FunctionState) -> Cell {
+    match state {
+        FunctionState::Hot => Cell::tinted("hot", Tint::Good),
+        FunctionState::Starting => Cell::tinted("starting", Tint::Odd),
+        FunctionState::Stopped => Cell::tinted("stopped", Tint::Dim),
+        FunctionState::Failing => Cell::tinted("failing", Tint::Bad),
+    }
+}

@@ -1,0 +1,123 @@
+use std::{io, net::TcpListener, time::Instant};
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Context;
+use crate::{
+    app::{self, App, Notices},
+    config::{Config, ServerArgs},
+    exit::Failure,
+    output,
+};
+
+/// Start the server and keep it in the foreground
+///
+/// SIGTERM and SIGINT stop it and all replicas; functions and secrets stay.
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+impl Up {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let started = Instant::now();
+        let config = self.server.resolve(&context.env)?;
+        log(&config);
+        let listener = listen(&config)?;
+        let data = config.data.clone();
+        let runtime = app::runtime()?;
+        runtime.block_on(async {
+            // Before anything is made that an early Ctrl-C would leave behind.
+            let stop = stop_signal([SignalKind::terminate(), SignalKind::interrupt()])?;
+            let app = App::start(config, listener, &context.env).await?;
+            let millis = started.elapsed().as_millis();
+            let mut told = vec![
+                format!("hob {}", env!("CARGO_PKG_VERSION")),
+                format!("data       {}", data.display()),
+                format!("listening  {}", app.url()),
+            ];
+            told.extend(describe(app.notices()));
+            told.push(format!("ready in {millis} ms"));
+            // A reader that went away is no reason to stop serving.
+            let _ = output::line(&told.join("\n"));
+            stop.await;
+            tracing::info!("stopping");
+            app.stop().await
+        })
+    }
+}
+
+fn describe(notices: &Notices) -> Vec<String> {
+    let mut lines = vec![
+        format!("isolation  {}", notices.isolation),
+        format!("functions  {}", notices.functions),
+    ];
+    if let Some(password) = &notices.password {
+        lines.push(format!("password   {}", password.reveal()));
+        lines.push(
+            "           for `--server` from elsewhere, in HOB_PASSWORD; shown only this once"
+                .to_owned(),
+        );
+    }
+    let warnings = notices.warnings.iter();
+    lines.extend(warnings.map(|warning| format!("warning: {warning}")));
+    lines
+}
+
+/// Sends what hob has to tell to standard error.
+pub(super) fn log(config: &Config) {
+    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    let colour = io::IsTerminal::is_terminal(&io::stderr());
+    // The first one stands: `hob dev` may have been there before.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .try_init();
+}
+
+/// Takes the address for calls, or says who has it and how to go on.
+pub(super) fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    let address = config.listen;
+    TcpListener::bind(address).map_err(|error| {
+        let message = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                let other = address.port().checked_add(1).unwrap_or(8080);
+                format!(
+                    "{address} is taken by another program (`ss -ltnp 'sport = :{}'` shows which): stop it, or use `--listen {}`",
+                    address.port(),
+                    std::net::SocketAddr::new(address.ip(), other)
+                )
+            }
+            io::ErrorKind::PermissionDenied => format!(
+                "{address} is only for root, as all ports below 1024: use `--listen {}`",
+                std::net::SocketAddr::new(address.ip(), 8080)
+            ),
+            io::ErrorKind::AddrNotAvailable => format!(
+                "{} is no address of this machine: `ip addr` shows those that it has",
+                address.ip()
+            ),
+            _ => format!("cannot listen on {address}: {error}"),
+        };
+        Failure::failed(message).into()
+    })
+}
+
+/// Completes with the first of these signals.
+pub(super) fn stop_signal<const N: usize>(
+    kinds: [SignalKind; N],
+) -> anyhow::Result<impl Future<Output = ()>> {
+    let signals = kinds.into_iter().map(signal);
+    let mut signals = signals
+        .collect::<io::Result<Vec<_>>>()
+        .context("cannot wait for the order to stop")?;
+    Ok(async move {
+        let waiting = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+        futures_util::future::select_all(waiting).await;
+    })
+}

@@ -1,0 +1,275 @@
+//! Talks to a server: over its unix socket with no login, or over TCP with the password.
+
+use std::{fmt::Display, time::Duration};
+
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use crate::{config::ClientConfig, environment::Environment, exit::Exit};
+
+mod address;
+mod connection;
+mod lines;
+
+pub(crate) use address::Address;
+pub(crate) use connection::{Body, empty};
+pub(crate) use lines::Lines;
+
+/// Longest wait for the answer to a request that starts or stops nothing.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest wait for the answer to a request that starts or stops replicas: the server has
+/// bounds of its own, well below this.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(180);
+/// Largest JSON answer or error text that is read, in bytes.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// Why a server did not do as it was asked.
+#[derive(Debug, Error)]
+pub(crate) enum ClientError {
+    /// Nobody answers there.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The password is missing or wrong, or the socket is not for this user.
+    #[error("{0}")]
+    Denied(String),
+    /// No function or secret of that name.
+    #[error("{0}")]
+    NotFound(String),
+    /// The server understood and said no.
+    #[error("{0}")]
+    Refused(String),
+    /// The connection broke, or what came over it is not what a hob says.
+    #[error("the answer of {place} broke off: {problem}")]
+    Broken {
+        /// The server's address.
+        place: String,
+        /// What went wrong.
+        problem: String,
+    },
+}
+
+impl ClientError {
+    /// The exit code that tells a script the same.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Unreachable(_) | Self::Broken { .. } => Exit::Unreachable,
+            Self::Denied(_) => Exit::Denied,
+            Self::NotFound(_) => Exit::NotFound,
+            Self::Refused(_) => Exit::Failed,
+        }
+    }
+}
+
+/// A server that is asked over one connection per request.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    address: Address,
+    password: Option<String>,
+}
+
+impl Client {
+    /// A client of the server that the settings name.
+    ///
+    /// # Errors
+    /// A usage failure when the address cannot be read.
+    pub(crate) fn new(config: &ClientConfig, env: &Environment) -> anyhow::Result<Self> {
+        let address = match &config.server {
+            Some(url) => Address::parse(url)?,
+            None => Address::Socket(config.data.join("run/hob.sock")),
+        };
+        let password = env.text("HOB_PASSWORD").map(str::to_owned);
+        if password.is_some() && address.is_exposed() {
+            eprintln!(
+                "warning: the password goes to {address} unencrypted: use a tunnel, as in `ssh -L 8080:127.0.0.1:8080 HOST`"
+            );
+        }
+        Ok(Self { address, password })
+    }
+
+    /// A client that never shows a password.
+    pub(crate) fn without_login(address: Address) -> Self {
+        Self {
+            address,
+            password: None,
+        }
+    }
+
+    /// Where the server is.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// The JSON at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError`], also when the JSON is not of the shape expected.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.bounded(ANSWER_TIMEOUT, Method::GET, path, empty());
+        self.parse(&self.collect(answer.await?).await?)
+    }
+
+    /// Sends `body` and reads the JSON that comes back.
+    ///
+    /// # Errors
+    /// [`ClientError`], also when the JSON is not of the shape expected.
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<T, ClientError> {
+        let body = full(body);
+        let answer = self.bounded(CHANGE_TIMEOUT, Method::POST, path, body);
+        self.parse(&self.collect(answer.await?).await?)
+    }
+
+    /// Puts `body` at `path`; true when it is new there.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn put(&self, path: &str, body: Vec<u8>) -> Result<bool, ClientError> {
+        let answer = self.bounded(ANSWER_TIMEOUT, Method::PUT, path, full(body));
+        Ok(answer.await?.status() == StatusCode::CREATED)
+    }
+
+    /// Deletes what is at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.bounded(CHANGE_TIMEOUT, Method::DELETE, path, empty())
+            .await?;
+        Ok(())
+    }
+
+    /// An answer of any length, as it comes.
+    ///
+    /// # Errors
+    /// [`ClientError`] until the head of the answer is there.
+    pub(crate) async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        length: Option<u64>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let mut request = self.request(method, path, body);
+        if let Some(length) = length {
+            let headers = request.headers_mut();
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        self.checked(self.send(request).await?).await
+    }
+
+    /// The lines of a streamed answer.
+    pub(crate) fn lines(&self, answer: Response<Incoming>) -> Lines {
+        Lines::new(answer.into_body(), self.address.to_string())
+    }
+
+    /// Sends a request as it is and returns whatever is answered.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`], [`ClientError::Denied`] or [`ClientError::Broken`].
+    pub(crate) async fn send(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        connection::send(&self.address, request).await
+    }
+
+    async fn bounded(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let request = self.request(method, path, body);
+        match timeout(limit, self.send(request)).await {
+            Ok(answer) => self.checked(answer?).await,
+            Err(_) => Err(self.broken(format!("no answer in {} s", limit.as_secs()))),
+        }
+    }
+
+    fn request(&self, method: Method, path: &str, body: Body) -> Request<Body> {
+        use base64::{Engine, prelude::BASE64_STANDARD};
+
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        // Every caller builds its path from checked names and numbers.
+        *request.uri_mut() = path.parse().unwrap_or_default();
+        let headers = request.headers_mut();
+        if let (Some(password), Address::Tcp { .. }) = (&self.password, &self.address) {
+            let token = BASE64_STANDARD.encode(format!("admin:{password}"));
+            if let Ok(mut value) = header::HeaderValue::from_str(&format!("Basic {token}")) {
+                value.set_sensitive(true);
+                headers.insert(header::AUTHORIZATION, value);
+            }
+        }
+        request
+    }
+
+    async fn checked(&self, answer: Response<Incoming>) -> Result<Response<Incoming>, ClientError> {
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let text = self.collect(answer).await.unwrap_or_default();
+        let said = String::from_utf8_lossy(&text).trim().replace('\n', " ");
+        let said = if said.is_empty() {
+            format!("{} answered {status}", self.address)
+        } else {
+            said
+        };
+        Err(match status {
+            StatusCode::UNAUTHORIZED => ClientError::Denied(self.denied()),
+            StatusCode::FORBIDDEN => ClientError::Denied(said),
+            StatusCode::NOT_FOUND => ClientError::NotFound(said),
+            _ => ClientError::Refused(said),
+        })
+    }
+
+    fn denied(&self) -> String {
+        let place = &self.address;
+        if self.password.is_some() {
+            format!(
+                "{place} does not accept the password in HOB_PASSWORD: it was shown when that server started for the first time"
+            )
+        } else {
+            format!("{place} asks for the admin password: put it into HOB_PASSWORD")
+        }
+    }
+
+    async fn collect(&self, answer: Response<Incoming>) -> Result<Bytes, ClientError> {
+        let body = Limited::new(answer.into_body(), ANSWER_MAX).collect();
+        match timeout(ANSWER_TIMEOUT, body).await {
+            Ok(Ok(body)) => Ok(body.to_bytes()),
+            Ok(Err(error)) => Err(self.broken(error)),
+            Err(_) => Err(self.broken("it stopped in the middle")),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, json: &[u8]) -> Result<T, ClientError> {
+        serde_json::from_slice(json).map_err(|error| {
+            self.broken(format!(
+                "no hob of this version speaks like this ({error}): is the address right?"
+            ))
+        })
+    }
+
+    fn broken(&self, problem: impl Display) -> ClientError {
+        ClientError::Broken {
+            place: self.address.to_string(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+fn full(body: Vec<u8>) -> Body {
+    Full::new(Bytes::from(body))
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}

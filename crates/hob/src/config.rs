@@ -1,0 +1,308 @@
+//! Two stages: what the user wrote (flags, environment, file), then what hob works with.
+//!
+//! Every setting has a flag, a key and a variable of one scheme: `--data`, `data`, `HOB_DATA`.
+//! A flag wins over the variable, the variable over the file, the file over the default.
+//! The password alone is not a setting: it comes from `HOB_PASSWORD` only, since flags are
+//! seen by everybody on the machine.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use hob_model::{Isolation, Label};
+use serde::Deserialize;
+use tracing_subscriber::EnvFilter;
+
+use crate::{environment::Environment, exit::Failure};
+
+const LISTEN: &str = "127.0.0.1:8080";
+const LOG: &str = "info";
+const DATA_OF_ROOT: &str = "/var/lib/hob";
+const CONFIG_OF_ROOT: &str = "/etc/hob/config.toml";
+
+/// Where settings are kept; every verb that has settings takes it.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct PlaceArgs {
+    /// Configuration file [default: /etc/hob/config.toml for root, else ~/.config/hob/config.toml]
+    #[arg(long, env = "HOB_CONFIG", value_name = "FILE", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Data directory of the server [default: /var/lib/hob for root, else ~/.local/share/hob]
+    #[arg(long, env = "HOB_DATA", value_name = "DIR", hide_env_values = true)]
+    data: Option<PathBuf>,
+}
+
+/// The settings of a server, as flags and variables.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ServerArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Address for calls and for the remote control API [default: 127.0.0.1:8080]
+    #[arg(
+        long,
+        env = "HOB_LISTEN",
+        value_name = "ADDRESS",
+        value_parser = parse_listen,
+        hide_env_values = true
+    )]
+    listen: Option<SocketAddr>,
+    /// How functions are caged that ask for nothing else: container or process [default: as strong as this machine can]
+    #[arg(
+        long,
+        env = "HOB_ISOLATION",
+        value_name = "LEVEL",
+        hide_env_values = true
+    )]
+    isolation: Option<Isolation>,
+    /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
+    #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
+    log: Option<String>,
+}
+
+/// The settings of the verbs that talk to a server, as flags and variables.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which server")]
+pub(crate) struct ClientArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Server to talk to over TCP, with the password in HOB_PASSWORD [default: the socket in the data directory]
+    #[arg(long, env = "HOB_SERVER", value_name = "URL", hide_env_values = true)]
+    server: Option<String>,
+    /// Namespace of names that do not say one [default: openfaas-fn]
+    #[arg(
+        short,
+        long,
+        env = "HOB_NAMESPACE",
+        value_name = "NAME",
+        hide_env_values = true
+    )]
+    namespace: Option<Label>,
+}
+
+/// The configuration file: all settings, none needed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    listen: Option<SocketAddr>,
+    isolation: Option<Isolation>,
+    log: Option<String>,
+    server: Option<String>,
+    namespace: Option<Label>,
+}
+
+/// What a server works with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Config {
+    /// The data directory, absolute.
+    pub(crate) data: PathBuf,
+    /// Where calls are accepted; port 0 means any free one.
+    pub(crate) listen: SocketAddr,
+    /// The cage of functions that ask for none; `None` means the strongest that works.
+    pub(crate) isolation: Option<Isolation>,
+    /// What is logged, in the syntax of `tracing`'s filters; checked.
+    pub(crate) log: String,
+}
+
+/// What a client works with.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ClientConfig {
+    /// The data directory, whose socket is used when there is no `server`.
+    pub(crate) data: PathBuf,
+    /// The server's address as the user wrote it.
+    pub(crate) server: Option<String>,
+    /// The namespace asked for, if any.
+    pub(crate) namespace: Option<Label>,
+}
+
+impl ServerArgs {
+    /// Fills in from the file and the defaults.
+    ///
+    /// # Errors
+    /// A usage failure that names the file, the key or the flag.
+    pub(crate) fn resolve(self, env: &Environment) -> anyhow::Result<Config> {
+        let file = self.place.read(env)?;
+        let log = self.log.or(file.log).unwrap_or_else(|| LOG.into());
+        if EnvFilter::try_new(&log).is_err() {
+            return Err(Failure::usage(format!(
+                "log filter `{log}` is invalid: use error, warn, info, debug, trace, or a filter such as `hob_engine=debug`"
+            ))
+            .into());
+        }
+        Ok(Config {
+            data: data(self.place.data.or(file.data), env)?,
+            listen: match self.listen.or(file.listen) {
+                Some(listen) => listen,
+                None => LISTEN.parse()?,
+            },
+            isolation: self.isolation.or(file.isolation),
+            log,
+        })
+    }
+}
+
+impl ClientArgs {
+    /// Fills in from the file and the defaults.
+    ///
+    /// # Errors
+    /// A usage failure that names the file, the key or the flag.
+    pub(crate) fn resolve(self, env: &Environment) -> anyhow::Result<ClientConfig> {
+        let file = self.place.read(env)?;
+        Ok(ClientConfig {
+            data: data(self.place.data.or(file.data), env)?,
+            server: self.server.or(file.server),
+            namespace: self.namespace.or(file.namespace),
+        })
+    }
+}
+
+impl PlaceArgs {
+    fn read(&self, env: &Environment) -> anyhow::Result<File> {
+        let (path, must_exist) = match &self.config {
+            Some(path) => (path.clone(), true),
+            None if env.root => (CONFIG_OF_ROOT.into(), false),
+            None => match env.xdg("XDG_CONFIG_HOME", ".config") {
+                Some(folder) => (folder.join("hob/config.toml"), false),
+                None => return Ok(File::default()),
+            },
+        };
+        read_file(&path, must_exist)
+    }
+}
+
+fn read_file(path: &Path, must_exist: bool) -> anyhow::Result<File> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
+            return Ok(File::default());
+        }
+        Err(error) => {
+            let message = format!("configuration file {}: {error}", path.display());
+            return Err(Failure::usage(message).into());
+        }
+    };
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| {
+            1 + text[..span.start.min(text.len())].matches('\n').count()
+        });
+        let problem = error.message().replace('\n', " ");
+        Failure::usage(format!("{}:{line}: {problem}", path.display())).into()
+    })
+}
+
+/// Reads an address to listen on; a name such as `localhost` could mean two.
+///
+/// # Errors
+/// One line with an example.
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "write an IP address and a port, as in 127.0.0.1:8080".to_owned())
+}
+
+fn data(asked: Option<PathBuf>, env: &Environment) -> anyhow::Result<PathBuf> {
+    let data = match asked {
+        Some(data) => data,
+        None if env.root => DATA_OF_ROOT.into(),
+        None => env
+            .xdg("XDG_DATA_HOME", ".local/share")
+            .map(|folder| folder.join("hob"))
+            .ok_or_else(|| {
+                Failure::usage("no home directory is known: name a data directory with --data DIR")
+            })?,
+    };
+    Ok(std::path::absolute(data)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Server {
+        #[command(flatten)]
+        args: ServerArgs,
+    }
+
+    #[derive(Parser)]
+    struct Client {
+        #[command(flatten)]
+        args: ClientArgs,
+    }
+
+    fn with_file(text: &str, args: &[&str]) -> anyhow::Result<Config> {
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), text)?;
+        let path = file.path().to_str().expect("utf-8");
+        let line = [&["up", "--config", path], args].concat();
+        Server::try_parse_from(line)?
+            .args
+            .resolve(&Environment::from([("HOME", "/home/ada")]))
+    }
+
+    #[test]
+    fn the_defaults_need_no_file() {
+        let args = ServerArgs::default();
+        let config = args
+            .resolve(&Environment::from([("HOME", "/home/ada")]))
+            .expect("valid");
+        assert_eq!(config.data, Path::new("/home/ada/.local/share/hob"));
+        assert_eq!(config.listen.to_string(), LISTEN);
+        assert_eq!(config.isolation, None);
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = "listen = \"127.0.0.1:9000\"\nisolation = \"process\"\n";
+        let config = with_file(file, &[]).expect("valid");
+        assert_eq!(config.listen.port(), 9000);
+        let config = with_file(file, &["--listen", "127.0.0.1:9001"]).expect("valid");
+        assert_eq!(config.listen.port(), 9001);
+        assert_eq!(config.isolation, Some(Isolation::Process));
+    }
+
+    #[test]
+    fn a_bad_file_is_named_with_its_line() {
+        for (text, expected) in [
+            ("\nlisten_on = \"x\"", ":2: unknown field `listen_on`"),
+            ("listen = \"8080\"", ":1: invalid socket address"),
+            ("isolation = \"vm\"", ":1: unknown variant `vm`"),
+        ] {
+            let message = with_file(text, &[]).expect_err(text).to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+        let error = with_file("", &["--log", "hob=nonsense"]).expect_err("bad filter");
+        assert!(error.to_string().contains("log filter `hob=nonsense`"));
+    }
+
+    #[test]
+    fn a_named_file_must_exist_and_the_default_one_need_not() {
+        assert!(read_file(Path::new("/nonexistent/config.toml"), true).is_err());
+        assert!(read_file(Path::new("/nonexistent/config.toml"), false).is_ok());
+    }
+
+    #[test]
+    fn flag_variable_and_key_follow_one_scheme() {
+        let example = |key: &str| match key {
+            "listen" => "127.0.0.1:1",
+            "isolation" => "process",
+            _ => "x",
+        };
+        for command in [Server::command(), Client::command()] {
+            for arg in command
+                .get_arguments()
+                .filter(|arg| arg.get_id() != "config")
+            {
+                let id = arg.get_id().as_str();
+                assert_eq!(arg.get_long(), Some(id));
+                let variable = format!("HOB_{}", id.to_uppercase());
+                assert_eq!(arg.get_env(), Some(variable.as_ref()));
+                let text = format!("{id} = \"{}\"", example(id));
+                toml::from_str::<File>(&text).expect(id);
+            }
+        }
+    }
+}

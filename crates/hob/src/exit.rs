@@ -1,0 +1,120 @@
+use std::{io, process::ExitCode};
+
+use thiserror::Error;
+
+use crate::client::ClientError;
+
+/// How `hob` ends. The numbers are a contract with scripts and never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// All was done.
+    Ok = 0,
+    /// The server, a build or the function said no, or this machine failed.
+    Failed = 1,
+    /// No function or secret of that name.
+    NotFound = 3,
+    /// No hob answers, or it stopped answering.
+    Unreachable = 4,
+    /// The password is missing or wrong, or this user may not use the socket.
+    Denied = 5,
+    /// The command line or the configuration is wrong; nothing was tried.
+    Usage = 64,
+}
+
+/// The exit codes as `hob help` shows them.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes:
+  0   done
+  1   the server, a build or the function said no, or this machine failed
+  3   no function or secret of that name
+  4   no hob answers
+  5   the password is missing or wrong, or this user may not use the socket
+  64  the command line or the configuration is wrong; nothing was tried";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// An error that knows its exit code. All errors without one end with [`Exit::Failed`].
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// The command line or the configuration is wrong.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// Something was tried and did not work.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, message)
+    }
+
+    /// A failure of any kind.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+        }
+    }
+}
+
+/// Prints an error once, on one line, and says how the process ends.
+pub(crate) fn report(error: &anyhow::Error) -> Exit {
+    if is_broken_pipe(error) {
+        // The reader of our output has seen enough: `hob logs | head`.
+        return Exit::Ok;
+    }
+    eprintln!("error: {error:#}");
+    code(error)
+}
+
+/// The exit code of an error.
+pub(crate) fn code(error: &anyhow::Error) -> Exit {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.exit;
+    }
+    error
+        .downcast_ref::<ClientError>()
+        .map_or(Exit::Failed, ClientError::exit)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_keeps_its_code_under_added_context() {
+        let error = anyhow::Error::from(Failure::usage("no")).context("while trying");
+        assert_eq!(code(&error), Exit::Usage);
+        assert_eq!(code(&anyhow::anyhow!("other")), Exit::Failed);
+    }
+
+    #[test]
+    fn the_help_lists_every_code() {
+        for exit in [
+            Exit::Ok,
+            Exit::Failed,
+            Exit::NotFound,
+            Exit::Unreachable,
+            Exit::Denied,
+            Exit::Usage,
+        ] {
+            let number = format!("\n  {:<2}  ", exit as u8);
+            assert!(EXIT_CODES.contains(&number), "{exit:?}");
+        }
+    }
+}
