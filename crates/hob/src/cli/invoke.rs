@@ -32,8 +32,8 @@ pub(super) struct Invoke {
     /// The function
     name: String,
     /// Body to send; @FILE sends a file, @- standard input
-    #[arg(short, long, value_name = "DATA", conflicts_with = "file")]
-    data: Option<String>,
+    #[arg(short = 'd', long, value_name = "DATA", conflicts_with = "file")]
+    body: Option<String>,
     /// File to send
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
@@ -88,11 +88,11 @@ impl Invoke {
 
     fn request(self, name: &FunctionName, terminal: bool) -> anyhow::Result<Request<Body>> {
         let uri = uri(name, &self.path)?;
-        let source = match (self.data, self.file) {
-            (Some(data), _) => match data.strip_prefix('@') {
+        let source = match (self.body, self.file) {
+            (Some(text), _) => match text.strip_prefix('@') {
                 Some("-") => Source::Stdin,
                 Some(path) => Source::File(path.into()),
-                None => Source::Text(data),
+                None => Source::Text(text),
             },
             (None, Some(path)) => Source::File(path),
             // A method that has no body must not wait for a standard input that never ends.

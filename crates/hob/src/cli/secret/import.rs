@@ -231,7 +231,7 @@ mod tests {
         // Of two that collide the first in order is kept, and the other one is said.
         assert_eq!(
             found,
-            [("api-key", &b"api-key"[..]), ("tls.crt", &b"tls.crt"[..])]
+            [("api-key", &b"api/key"[..]), ("tls.crt", &b"tls.crt"[..])]
         );
     }
 
