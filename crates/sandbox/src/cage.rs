@@ -1,19 +1,52 @@
 use std::{
+    fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use hob_model::End;
+use hob_model::{End, EndReason, Isolation};
+use rustix::{
+    io::Errno,
+    process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
+};
 use serde::{Deserialize, Serialize};
 
-use crate::SandboxError;
+use crate::{
+    CageLimits, SandboxError,
+    cgroup::{self, Group, Tally},
+    descendants,
+    native::launch::{First, readable},
+    oci::Container,
+};
 
-/// A running cage. Dropping it ends everything inside and leaves nothing behind.
+/// How long the last process of a killed cage may take to go.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Statuses above this mean a signal, as in shells; 128 + 64 is the last.
+const SIGNALLED: i32 = 128;
+/// Signals are numbered from 1 to this.
+const LAST_SIGNAL: i32 = 64;
+
+/// A running cage. Dropping it ends everything inside and leaves nothing behind; that blocks for
+/// a few milliseconds.
 #[derive(Debug)]
 pub struct Cage {
+    id: String,
+    isolation: Isolation,
+    limits: CageLimits,
     pid: u32,
+    start_time: u64,
     pidfd: OwnedFd,
+    group: Option<Box<dyn Group>>,
+    /// Made by an OCI runtime, which also has to clean up.
+    container: Option<Container>,
+    killed: AtomicBool,
+    end: Mutex<Option<End>>,
 }
 
 /// What another run of hob needs to know a cage again.
@@ -30,8 +63,33 @@ pub struct CageRecord {
     pub cgroups: Vec<PathBuf>,
 }
 
+/// What a cage is, beside its first process.
+pub(crate) struct Nature {
+    pub(crate) id: String,
+    pub(crate) isolation: Isolation,
+    pub(crate) limits: CageLimits,
+}
+
+// === impl Cage ===
+
 impl Cage {
-    /// Process id on the host of the cage's first process.
+    pub(crate) fn new(nature: Nature, first: First, container: Option<Container>) -> Self {
+        Self {
+            id: nature.id,
+            isolation: nature.isolation,
+            limits: nature.limits,
+            pid: first.pid,
+            start_time: start_time(first.pid).unwrap_or(0),
+            pidfd: first.pidfd,
+            group: first.group,
+            container,
+            killed: AtomicBool::new(false),
+            end: Mutex::new(None),
+        }
+    }
+
+    /// Process id on the host of the cage's first process, the program's parent; of the runtime
+    /// program, when an OCI runtime made the cage.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -42,39 +100,207 @@ impl Cage {
     }
 
     /// Sends SIGTERM to the program.
-    pub fn terminate(&self) {}
+    pub fn terminate(&self) {
+        // The first process passes it on. It may just have ended, which is what is wanted.
+        let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+    }
 
-    /// Sends SIGKILL to every process inside, descendants included.
-    pub fn kill(&self) {}
+    /// Sends SIGKILL to every process inside, descendants included; they are gone a few
+    /// milliseconds later.
+    pub fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        if let Some(container) = &self.container {
+            container.kill();
+        }
+        match (self.isolation, &self.group) {
+            // The kernel ends a pid namespace with its first process.
+            (Isolation::Container, _) => {}
+            (Isolation::Process, Some(group)) => {
+                if let Err(error) = group.kill() {
+                    tracing::warn!(cage = %self.id, %error, "cannot kill by cgroup");
+                }
+            }
+            (Isolation::Process, None) if self.is_running() => descendants::kill(self.pid),
+            (Isolation::Process, None) => {}
+        }
+        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
 
     /// How it ended, if it has.
     ///
     /// # Errors
     /// When the kernel cannot tell.
     pub fn try_wait(&self) -> Result<Option<End>, SandboxError> {
-        self.wait_timeout(Duration::ZERO)
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if end.is_none() {
+            *end = self.reap()?.map(|status| self.explain(status));
+        }
+        Ok(end.clone())
     }
 
     /// Waits up to `timeout` for the end.
     ///
     /// # Errors
     /// When the kernel cannot tell.
-    pub fn wait_timeout(&self, _timeout: Duration) -> Result<Option<End>, SandboxError> {
-        Ok(None)
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<End>, SandboxError> {
+        if let Some(end) = self.try_wait()? {
+            return Ok(Some(end));
+        }
+        readable(self.pidfd(), timeout)
+            .map_err(SandboxError::system("cannot wait for the cage"))?;
+        self.try_wait()
     }
 
     /// Resident bytes of all processes inside and their tmpfs; `None` without a memory cgroup.
     pub fn memory(&self) -> Option<u64> {
-        None
+        self.group.as_ref()?.memory()
     }
 
     /// What another run of hob needs to know this cage again.
     pub fn record(&self) -> CageRecord {
         CageRecord {
-            id: String::new(),
+            id: self.id.clone(),
             pid: self.pid,
-            start_time: 0,
-            cgroups: Vec::new(),
+            start_time: self.start_time,
+            cgroups: self
+                .group
+                .as_ref()
+                .map(|group| group.folders())
+                .unwrap_or_default(),
         }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(readable(self.pidfd(), Duration::ZERO), Ok(false))
+    }
+
+    /// The exit status of the first process, if it has ended; `None` inside for one that is not
+    /// known, since somebody else waited for it.
+    fn reap(&self) -> Result<Option<Option<i32>>, SandboxError> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        match waitid(WaitId::PidFd(self.pidfd()), options) {
+            Ok(None) => Ok(None),
+            Ok(Some(status)) => {
+                let signal = status.terminating_signal().map(|signal| SIGNALLED + signal);
+                Ok(Some(status.exit_status().or(signal)))
+            }
+            Err(Errno::CHILD) => Ok(Some(None)),
+            Err(error) => Err(SandboxError::system("cannot wait for the cage")(error)),
+        }
+    }
+
+    fn explain(&self, status: Option<i32>) -> End {
+        let tally = self
+            .group
+            .as_ref()
+            .map(|group| group.tally())
+            .unwrap_or_default();
+        explain(
+            status,
+            tally,
+            &self.limits,
+            self.killed.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Ends everything and removes all traces.
+    fn clear(&self) -> io::Result<()> {
+        let ended = self
+            .end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        if !ended {
+            self.kill();
+            readable(self.pidfd(), KILL_TIMEOUT)?;
+            // Somebody has to, or it stays a zombie.
+            let _ = self.reap();
+        }
+        if let Some(container) = &self.container {
+            container.delete();
+        }
+        self.group
+            .as_ref()
+            .map_or(Ok(()), |group| cgroup::remove(&**group))
+    }
+}
+
+impl Drop for Cage {
+    fn drop(&mut self) {
+        if let Err(error) = self.clear() {
+            tracing::warn!(cage = %self.id, %error, "cannot remove all of a cage");
+        }
+    }
+}
+
+fn explain(status: Option<i32>, tally: Tally, limits: &CageLimits, killed: bool) -> End {
+    if status == Some(0) {
+        return End::new(EndReason::Ok, "exit status 0");
+    }
+    if tally.oom_kills > 0 {
+        return End::new(
+            EndReason::Memory,
+            format!("over its limit of {} bytes of memory", limits.memory),
+        );
+    }
+    if tally.refused_forks > 0 {
+        return End::new(
+            EndReason::Pids,
+            format!("over its limit of {} processes and threads", limits.pids),
+        );
+    }
+    if killed {
+        return End::new(EndReason::Cancelled, "killed by hob");
+    }
+    let signal = |status: &i32| (SIGNALLED + 1..=SIGNALLED + LAST_SIGNAL).contains(status);
+    End::new(
+        EndReason::Exit,
+        match status {
+            Some(status) if signal(&status) => {
+                format!("exit status {status} (signal {})", status - SIGNALLED)
+            }
+            Some(status) => format!("exit status {status}"),
+            None => "exit status unknown".into(),
+        },
+    )
+}
+
+/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold blanks and parentheses.
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: CageLimits = CageLimits {
+        memory: 1024,
+        cpu_millis: 1,
+        pids: 9,
+        tmp: 0,
+        files: 16,
+    };
+
+    #[test]
+    fn the_strongest_evidence_names_the_end() {
+        let tally = |oom_kills, refused_forks| Tally {
+            oom_kills,
+            refused_forks,
+        };
+        let reason = |status, tally, killed| explain(status, tally, &LIMITS, killed).reason;
+        assert_eq!(reason(Some(0), tally(1, 1), false), EndReason::Ok);
+        assert_eq!(reason(Some(137), tally(1, 1), false), EndReason::Memory);
+        assert_eq!(reason(Some(1), tally(0, 1), true), EndReason::Pids);
+        assert_eq!(reason(Some(137), tally(0, 0), true), EndReason::Cancelled);
+        assert_eq!(reason(None, tally(0, 0), false), EndReason::Exit);
+        let end = explain(Some(143), tally(0, 0), &LIMITS, false);
+        assert_eq!(end.message, "exit status 143 (signal 15)");
+    }
+
+    #[test]
+    fn this_process_has_a_start_time() {
+        assert!(start_time(std::process::id()).is_some_and(|ticks| ticks > 0));
     }
 }

@@ -6,16 +6,19 @@
 
 mod cage;
 mod capabilities;
+mod cgroup;
+mod descendants;
 mod error;
+mod native;
+mod oci;
+mod probe;
 mod sandbox;
+mod seccomp;
 mod spec;
 
 pub use cage::{Cage, CageRecord};
 pub use capabilities::{Able, Capabilities, CgroupSupport, Runtime};
 pub use error::SandboxError;
+pub use native::helper::run_helper_if_asked;
 pub use sandbox::{Sandbox, SandboxConfig};
 pub use spec::{Access, Bind, CAGE_UID, CageLimits, CageSpec, CageUser, Mechanism};
-
-/// The first line of `main`: becomes the cage's helper, and never returns, when the first
-/// argument is `cage-init`.
-pub fn run_helper_if_asked() {}

@@ -1,11 +1,52 @@
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    process,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use crate::{Cage, CageSpec, Capabilities, SandboxError};
+use hob_model::Isolation;
+
+use crate::{
+    Able, Cage, CageSpec, Capabilities, Mechanism, SandboxError,
+    cage::Nature,
+    capabilities,
+    cgroup::{self, Tree},
+    native::{
+        launch::{Helper, memory_file},
+        plan::{Failure, Level, Plan, Rlimits, Root, UserNamespace},
+        standard,
+    },
+    oci, probe, seccomp,
+    spec::CAGE_UID,
+};
+
+/// Beginning of the names of cgroups that wait for a cage.
+const SPARE: &str = "spare-";
+
+/// Where no cgroup bounds memory, each process may have this many times the limit as private
+/// writable memory: the stacks of threads count in full, used or not.
+const DATA_FACTOR: u64 = 4;
+/// And at least this much, in bytes, or else no interpreter starts.
+const LEAST_DATA: u64 = 1 << 30;
 
 /// Makes cages. One per daemon, shared by reference.
 #[derive(Debug)]
 pub struct Sandbox {
+    config: SandboxConfig,
     capabilities: Capabilities,
+    tree: Tree,
+    /// The seccomp filters, compiled once, as a file in memory.
+    filters: OwnedFd,
+    standard: standard::Cache,
+    /// A helper that waits for the next cage.
+    spare: Mutex<Option<Helper>>,
+    spares: AtomicU64,
 }
 
 /// What a [`Sandbox`] needs to know.
@@ -23,14 +64,34 @@ pub struct SandboxConfig {
     pub state: PathBuf,
 }
 
+// === impl Sandbox ===
+
 impl Sandbox {
     /// Looks at the machine, in a few milliseconds.
     ///
     /// # Errors
     /// When `state` cannot be made. A machine that can cage nothing is not an error; see
     /// [`Sandbox::capabilities`].
-    pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
-        Err(SandboxError::Spec(config.cgroup_name))
+    pub fn new(mut config: SandboxConfig) -> Result<Self, SandboxError> {
+        let root = config.state.join("root");
+        fs::create_dir_all(&root).map_err(SandboxError::io("cannot create", &root))?;
+        config.state = fs::canonicalize(&config.state)
+            .map_err(SandboxError::io("cannot find", &config.state))?;
+        let tree = Tree::find(&config.cgroup_name);
+        let filters = seccomp::compile().map_err(|error| SandboxError::System {
+            what: "cannot compile the seccomp policy",
+            source: io::Error::other(error),
+        })?;
+        let filters = memory_file("hob-seccomp", &seccomp::encode(&filters));
+        Ok(Self {
+            capabilities: Capabilities::look(&tree),
+            config,
+            tree,
+            filters: filters.map_err(SandboxError::system("cannot make a memory file"))?,
+            standard: standard::Cache::default(),
+            spare: Mutex::new(None),
+            spares: AtomicU64::new(0),
+        })
     }
 
     /// What this machine can do, looked at once.
@@ -40,11 +101,20 @@ impl Sandbox {
 
     /// Like [`Sandbox::capabilities`], but by making one cage of each kind; takes up to seconds.
     pub fn probe(&self) -> Capabilities {
-        self.capabilities.clone()
+        probe::probe(self)
     }
 
-    /// Gets the next cage half ready, so that a first [`Sandbox::spawn`] is as quick as all others.
-    pub fn warm(&self) {}
+    /// Gets the next cage half ready, so that a first [`Sandbox::spawn`] is as quick as all
+    /// others. Keeps a process of a few megabytes, nearly all shared, waiting.
+    pub fn warm(&self) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.is_none() {
+            match self.helper() {
+                Ok(helper) => *spare = Some(helper),
+                Err(error) => tracing::warn!(%error, "cannot prepare a cage"),
+            }
+        }
+    }
 
     /// Makes a cage and starts the program; returns after `exec` inside has succeeded. Blocks for
     /// a few milliseconds.
@@ -52,15 +122,188 @@ impl Sandbox {
     /// # Errors
     /// Names the step and the cure. Nothing is left behind.
     pub fn spawn(&self, spec: CageSpec) -> Result<Cage, SandboxError> {
-        Err(SandboxError::Spec(spec.id))
+        spec.check().map_err(SandboxError::Spec)?;
+        if let Able::No { why, cure } = self.capabilities.able(spec.isolation, &spec.mechanism) {
+            return Err(SandboxError::Unable {
+                isolation: spec.isolation,
+                why,
+                cure,
+            });
+        }
+        match &spec.mechanism {
+            Mechanism::Native => self.spawn_native(spec),
+            Mechanism::Oci(program) => {
+                let place = oci::Place {
+                    state: &self.config.state,
+                    cgroup: &self.config.cgroup_name,
+                    tree: &self.tree,
+                };
+                oci::spawn(&place, program, &spec, self.standard.get())
+            }
+        }
     }
 
     /// Ends and removes whatever an earlier daemon with the same `cgroup_name` left; call it
     /// before the first [`Sandbox::spawn`]. Returns how many cages that were.
     ///
+    /// Without cgroups nothing can be found, and what a killed daemon left at level `process`
+    /// lives on.
+    ///
     /// # Errors
     /// When a leftover does not go away.
     pub fn sweep(&self) -> Result<usize, SandboxError> {
-        Ok(0)
+        let mut cages = 0;
+        for (name, group) in self.tree.groups() {
+            let folder = group.folders().into_iter().next().unwrap_or_default();
+            cgroup::remove(&*group)
+                .map_err(SandboxError::io("cannot remove the cgroup", folder))?;
+            cages += usize::from(!name.starts_with(SPARE));
+        }
+        oci::sweep(&self.config.state)?;
+        Ok(cages)
+    }
+
+    fn spawn_native(&self, spec: CageSpec) -> Result<Cage, SandboxError> {
+        let plan = self.plan(&spec);
+        let spare = self
+            .spare
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let ordered = spare.map(|helper| self.order(helper, &plan, &spec));
+        let helper = match ordered {
+            Some(Ok(helper)) => helper,
+            // The one that waited may have been killed meanwhile.
+            Some(Err(_)) | None => self
+                .helper()
+                .and_then(|helper| self.order(helper, &plan, &spec))
+                .map_err(|error| SandboxError::Helper {
+                    id: spec.id.clone(),
+                    problem: format!("cannot be started: {error}"),
+                })?,
+        };
+        // Meanwhile the cage is being built, so this costs no time.
+        self.warm();
+        let first = helper.finish().map_err(|failure| explain(&spec, failure))?;
+        let nature = Nature {
+            id: spec.id,
+            isolation: spec.isolation,
+            limits: spec.limits,
+        };
+        Ok(Cage::new(nature, first, None))
+    }
+
+    fn helper(&self) -> io::Result<Helper> {
+        let number = self.spares.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{SPARE}{}-{number}", process::id());
+        Helper::start(&self.config, &self.tree, &name)
+    }
+
+    fn order(&self, mut helper: Helper, plan: &Plan, spec: &CageSpec) -> io::Result<Helper> {
+        if let Some(group) = helper.adopt(&self.tree, &spec.id)? {
+            group.limit(&spec.limits)?;
+        }
+        helper.order(plan, &spec.output, &self.filters)?;
+        Ok(helper)
+    }
+
+    fn plan(&self, spec: &CageSpec) -> Plan {
+        let privileged = capabilities::is_privileged();
+        let container = spec.isolation == Isolation::Container;
+        let own = container && !privileged;
+        let outer = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        Plan {
+            argv: spec.argv.clone(),
+            env: spec
+                .env
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect(),
+            cwd: spec.cwd.clone(),
+            level: if container {
+                Level::Container(self.root(spec))
+            } else {
+                self.landlock(spec)
+            },
+            user_namespace: own.then_some(UserNamespace {
+                inner: CAGE_UID,
+                outer,
+            }),
+            uid: (own || outer.0 == 0).then_some(CAGE_UID),
+            rlimits: self.rlimits(spec, own),
+            cgroup: match &self.tree {
+                Tree::V2(tree) => Some(tree.folder().join(&spec.id)),
+                Tree::V1(_) | Tree::None(_) => None,
+            },
+        }
+    }
+
+    fn root(&self, spec: &CageSpec) -> Root {
+        Root {
+            mount_point: self.config.state.join("root"),
+            hostname: spec.hostname.clone(),
+            standard: self.standard.get(),
+            files: standard::files(&spec.hostname),
+            binds: spec.binds.clone(),
+            tmp: spec.limits.tmp,
+        }
+    }
+
+    fn landlock(&self, spec: &CageSpec) -> Level {
+        let of = |access| {
+            spec.binds
+                .iter()
+                .filter(move |bind| bind.access == access)
+                .map(|bind| bind.source.clone())
+        };
+        let standard = self.standard.get();
+        let links = standard.symlinks.into_iter().map(|(link, _)| link);
+        let shown = links
+            .chain(standard.read_only)
+            .chain([PathBuf::from("/proc")]);
+        Level::Process {
+            read_only: shown.chain(of(crate::Access::ReadOnly)).collect(),
+            read_write: of(crate::Access::ReadWrite).collect(),
+        }
+    }
+
+    fn rlimits(&self, spec: &CageSpec, own_user: bool) -> Rlimits {
+        let controllers = self.tree.support().controllers;
+        let limited = |name: &str| controllers.iter().any(|controller| controller == name);
+        let data = spec
+            .limits
+            .memory
+            .saturating_mul(DATA_FACTOR)
+            .max(LEAST_DATA);
+        Rlimits {
+            files: spec.limits.files.into(),
+            data: (!limited("memory")).then_some(data),
+            // Of a user that all cages share, one cage would use up what another needs.
+            processes: (!limited("pids") && own_user).then(|| cgroup::pids_with_init(&spec.limits)),
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.tree.remove();
+    }
+}
+
+fn explain(spec: &CageSpec, failure: Failure) -> SandboxError {
+    match failure.step {
+        Some(step) => SandboxError::Step {
+            id: spec.id.clone(),
+            step,
+            problem: failure.problem,
+        },
+        None => SandboxError::Exec {
+            program: spec.argv.first().cloned().unwrap_or_default(),
+            problem: failure.problem,
+        },
     }
 }

@@ -1,0 +1,253 @@
+//! Limits that hold for all processes of a cage together. `v1` and `v2` are shaped alike: a `Tree`
+//! is where this daemon's cages live, a `Group` is one cage's part of it.
+
+use std::{
+    fmt::Debug,
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{Able, CageLimits, CgroupSupport};
+
+pub(crate) mod v1;
+pub(crate) mod v2;
+
+/// The controllers that a cage's limits need.
+pub(crate) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
+
+/// Length of the window in which a cage may use its share of processor time, in microseconds.
+pub(crate) const CPU_PERIOD: u64 = 100_000;
+
+/// How long processes that were sent SIGKILL may take to leave a group.
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause between two looks at a group that is about to be empty.
+const EMPTY_POLL: Duration = Duration::from_micros(500);
+
+/// Where this daemon's cages live.
+#[derive(Debug)]
+pub(crate) enum Tree {
+    V1(v1::Tree),
+    V2(v2::Tree),
+    /// No cgroup that hob may write.
+    None(Able),
+}
+
+/// One cage's limits and what came of them.
+pub(crate) trait Group: Debug + Send + Sync {
+    /// Its folders, one per hierarchy.
+    fn folders(&self) -> Vec<PathBuf>;
+    /// Gives it the cage's name in place of the one that it was made with.
+    fn rename(&mut self, id: &str) -> io::Result<()>;
+    /// Sets every limit.
+    fn limit(&self, limits: &CageLimits) -> io::Result<()>;
+    /// Sends SIGKILL to every process inside, without letting one slip away by forking.
+    fn kill(&self) -> io::Result<()>;
+    /// Resident bytes.
+    fn memory(&self) -> Option<u64>;
+    /// What the limits did so far.
+    fn tally(&self) -> Tally;
+}
+
+/// What the limits of a group did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Processes that the kernel killed because the group was out of memory.
+    pub(crate) oom_kills: u64,
+    /// Forks that the kernel refused because the group was full.
+    pub(crate) refused_forks: u64,
+}
+
+// === impl Tree ===
+
+impl Tree {
+    /// Looks for the place of the cages. Version 2 is taken where it has the controllers.
+    pub(crate) fn find(name: &str) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let second = match v2::Tree::find(&mounts, &own, name) {
+            Ok(tree) => return Self::V2(tree),
+            Err(able) => able,
+        };
+        match v1::Tree::find(&mounts, name) {
+            Some(Ok(tree)) => Self::V1(tree),
+            Some(Err(able)) => Self::None(able),
+            None => Self::None(second),
+        }
+    }
+
+    /// Makes the group of one cage.
+    pub(crate) fn create(&self, id: &str) -> io::Result<Option<Box<dyn Group>>> {
+        Ok(match self {
+            Self::V1(tree) => Some(Box::new(tree.create(id)?)),
+            Self::V2(tree) => Some(Box::new(tree.create(id)?)),
+            Self::None(_) => None,
+        })
+    }
+
+    /// Names and groups that are there now, of whoever made them.
+    pub(crate) fn groups(&self) -> Vec<(String, Box<dyn Group>)> {
+        let names = self
+            .folders()
+            .into_iter()
+            .flat_map(|folder| subfolders(&folder));
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names.dedup();
+        let open = |name: String| -> Option<(String, Box<dyn Group>)> {
+            let group: Box<dyn Group> = match self {
+                Self::V1(tree) => Box::new(tree.open(&name)),
+                Self::V2(tree) => Box::new(tree.open(&name)),
+                Self::None(_) => return None,
+            };
+            Some((name, group))
+        };
+        names.into_iter().filter_map(open).collect()
+    }
+
+    /// The folders that hold the groups.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        match self {
+            Self::V1(tree) => tree.folders(),
+            Self::V2(tree) => vec![tree.folder().to_owned()],
+            Self::None(_) => Vec::new(),
+        }
+    }
+
+    /// Removes the folders that hold the groups, where they are empty.
+    pub(crate) fn remove(&self) {
+        for folder in self.folders() {
+            // Another daemon's cages, or a leftover, keep it; then it stays.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+
+    pub(crate) fn support(&self) -> CgroupSupport {
+        let (version, controllers, able) = match self {
+            Self::V1(tree) => (Some(1), tree.controllers(), None),
+            Self::V2(tree) => (Some(2), tree.controllers(), None),
+            Self::None(able) => (None, Vec::new(), Some(able.clone())),
+        };
+        let missing: Vec<_> = CONTROLLERS
+            .into_iter()
+            .filter(|name| !controllers.iter().any(|c| c == name))
+            .collect();
+        let able = able.unwrap_or_else(|| match missing.is_empty() {
+            true => Able::Yes,
+            false => Able::no(
+                format!("the cgroup controllers {} are missing", missing.join(", ")),
+                "enable them in the kernel or delegate them to hob",
+            ),
+        });
+        CgroupSupport {
+            version,
+            controllers,
+            folders: self.folders(),
+            able,
+        }
+    }
+}
+
+// === what both versions share ===
+
+/// Kills everything in `group`, waits until it is empty and removes its folders.
+pub(crate) fn remove(group: &dyn Group) -> io::Result<()> {
+    let deadline = Instant::now() + EMPTY_TIMEOUT;
+    for folder in group.folders() {
+        loop {
+            match remove_tree(&folder) {
+                Ok(()) => break,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                // A process is still inside, perhaps on its way out.
+                Err(error)
+                    if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline =>
+                {
+                    group.kill()?;
+                    thread::sleep(EMPTY_POLL);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes a cgroup folder with the folders that a program may have made in it.
+fn remove_tree(folder: &Path) -> io::Result<()> {
+    for name in subfolders(folder) {
+        remove_tree(&folder.join(name))?;
+    }
+    fs::remove_dir(folder)
+}
+
+fn subfolders(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let folders = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
+}
+
+/// Writes to a control file, which must be there: cgroup filesystems make none on demand.
+pub(crate) fn write(file: &Path, value: impl ToString) -> io::Result<()> {
+    let named =
+        |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", file.display()));
+    let mut control = OpenOptions::new().write(true).open(file).map_err(named)?;
+    control
+        .write_all(value.to_string().as_bytes())
+        .map_err(named)
+}
+
+/// The number after `key` in a file of `key number` lines.
+pub(crate) fn number(file: &Path, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+    line.trim().parse().ok()
+}
+
+/// The processes of a folder.
+pub(crate) fn processes(folder: &Path) -> Vec<rustix::process::Pid> {
+    let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?))
+        .collect()
+}
+
+/// Sends SIGKILL to the processes of a folder and of those in it; true when there was none.
+pub(crate) fn kill_processes(folder: &Path) -> bool {
+    let pids = processes(folder);
+    for pid in &pids {
+        // It may just have ended.
+        let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
+    }
+    let below = subfolders(folder)
+        .into_iter()
+        .map(|name| kill_processes(&folder.join(name)));
+    below.fold(pids.is_empty(), |empty, sub| empty && sub)
+}
+
+/// Mount points of filesystem `kind` in the text of `/proc/self/mountinfo`, with their options.
+fn mounts<'a>(mountinfo: &'a str, kind: &'a str) -> impl Iterator<Item = (PathBuf, &'a str)> {
+    mountinfo.lines().filter_map(move |line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut filesystem = filesystem.split(' ');
+        if filesystem.next()? != kind {
+            return None;
+        }
+        let point = mount.split(' ').nth(4)?;
+        Some((PathBuf::from(point), filesystem.nth(1)?))
+    })
+}
+
+/// The limit of processes with room for the cage's init, which is not the program's.
+pub(crate) fn pids_with_init(limits: &CageLimits) -> u64 {
+    u64::from(limits.pids) + 1
+}

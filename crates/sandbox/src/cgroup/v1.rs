@@ -1,0 +1,243 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{CPU_PERIOD, Tally, kill_processes, number, processes, write};
+use crate::{Able, CageLimits};
+
+/// How long the freezer may take to stop every process of a group.
+const FREEZE_TIMEOUT: Duration = Duration::from_millis(20);
+/// Pause between two looks at the freezer.
+const FREEZE_POLL: Duration = Duration::from_micros(200);
+
+/// Beside the limits' controllers, what a kill without a gap needs.
+const FREEZER: &str = "freezer";
+
+/// This daemon's folder in each version 1 hierarchy.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Controllers and folders; a folder stands twice where two controllers share a mount.
+    folders: Vec<(&'static str, PathBuf)>,
+}
+
+/// One cage's folder in each version 1 hierarchy.
+#[derive(Debug)]
+pub(crate) struct Group {
+    folders: Vec<(&'static str, PathBuf)>,
+}
+
+// === impl Tree ===
+
+impl Tree {
+    /// `None` when no hierarchy with a controller for limits is mounted.
+    pub(crate) fn find(mountinfo: &str, name: &str) -> Option<Result<Self, Able>> {
+        let mut folders = Vec::new();
+        for (point, options) in super::mounts(mountinfo, "cgroup") {
+            let wanted = super::CONTROLLERS.into_iter().chain([FREEZER]);
+            let here =
+                wanted.filter(|controller| options.split(',').any(|option| option == *controller));
+            folders.extend(here.map(|controller| (controller, point.join(name))));
+        }
+        if !folders.iter().any(|(controller, _)| *controller != FREEZER) {
+            return None;
+        }
+        for (_, folder) in &folders {
+            if let Err(error) = fs::create_dir_all(folder) {
+                let why = format!(
+                    "cannot create the cgroup folder {}: {error}",
+                    folder.display()
+                );
+                return Some(Err(Able::no(
+                    why,
+                    "run hob as root, or boot with cgroup v2",
+                )));
+            }
+        }
+        Some(Ok(Self { folders }))
+    }
+
+    pub(crate) fn create(&self, id: &str) -> io::Result<Group> {
+        let group = self.open(id);
+        for folder in group.unique() {
+            if let Err(error) = fs::create_dir(&folder) {
+                group
+                    .unique()
+                    .iter()
+                    .take_while(|made| **made != folder)
+                    .for_each(|made| {
+                        let _ = fs::remove_dir(made);
+                    });
+                return Err(io::Error::new(
+                    error.kind(),
+                    format!("{}: {error}", folder.display()),
+                ));
+            }
+        }
+        Ok(group)
+    }
+
+    pub(crate) fn open(&self, id: &str) -> Group {
+        let folders = self
+            .folders
+            .iter()
+            .map(|(controller, folder)| (*controller, folder.join(id)));
+        Group {
+            folders: folders.collect(),
+        }
+    }
+
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        unique(&self.folders)
+    }
+
+    pub(crate) fn controllers(&self) -> Vec<String> {
+        let limits = self
+            .folders
+            .iter()
+            .filter(|(controller, _)| *controller != FREEZER);
+        limits
+            .map(|(controller, _)| (*controller).to_owned())
+            .collect()
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    fn unique(&self) -> Vec<PathBuf> {
+        unique(&self.folders)
+    }
+
+    fn folder(&self, controller: &str) -> Option<&Path> {
+        let found = self.folders.iter().find(|(name, _)| *name == controller);
+        found.map(|(_, folder)| folder.as_path())
+    }
+
+    fn limit_memory(&self, folder: &Path, bytes: u64) -> io::Result<()> {
+        write(&folder.join("memory.limit_in_bytes"), bytes)?;
+        // Memory and swap together; the file is missing where the kernel does not account swap.
+        let together = folder.join("memory.memsw.limit_in_bytes");
+        if together.exists() {
+            write(&together, bytes)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn limit_cpu(&self, folder: &Path, millis: u32) -> io::Result<()> {
+        write(&folder.join("cpu.cfs_period_us"), CPU_PERIOD)?;
+        write(
+            &folder.join("cpu.cfs_quota_us"),
+            CPU_PERIOD * u64::from(millis) / 1000,
+        )
+    }
+
+    fn freeze(&self, folder: &Path) -> io::Result<()> {
+        let state = folder.join("freezer.state");
+        write(&state, "FROZEN")?;
+        let deadline = Instant::now() + FREEZE_TIMEOUT;
+        // Some kernels need several tries for a group that forks all the time.
+        while fs::read_to_string(&state)?.trim() != "FROZEN" && Instant::now() < deadline {
+            thread::sleep(FREEZE_POLL);
+            write(&state, "FROZEN")?;
+        }
+        Ok(())
+    }
+}
+
+impl super::Group for Group {
+    fn folders(&self) -> Vec<PathBuf> {
+        self.unique()
+    }
+
+    fn rename(&mut self, id: &str) -> io::Result<()> {
+        for from in self.unique() {
+            fs::rename(&from, from.with_file_name(id))?;
+        }
+        for (_, folder) in &mut self.folders {
+            folder.set_file_name(id);
+        }
+        Ok(())
+    }
+
+    fn limit(&self, limits: &CageLimits) -> io::Result<()> {
+        if let Some(folder) = self.folder("memory") {
+            self.limit_memory(folder, limits.memory)?;
+        }
+        if let Some(folder) = self.folder("pids") {
+            write(&folder.join("pids.max"), super::pids_with_init(limits))?;
+        }
+        if let Some(folder) = self.folder("cpu") {
+            self.limit_cpu(folder, limits.cpu_millis)?;
+        }
+        Ok(())
+    }
+
+    fn kill(&self) -> io::Result<()> {
+        // Frozen processes cannot fork while the list is read, so one pass finds them all.
+        let Some(folder) = self.folder(FREEZER) else {
+            self.unique().iter().for_each(|folder| {
+                kill_processes(folder);
+            });
+            return Ok(());
+        };
+        if processes(folder).is_empty() {
+            return Ok(());
+        }
+        self.freeze(folder)?;
+        kill_processes(folder);
+        write(&folder.join("freezer.state"), "THAWED")
+    }
+
+    fn memory(&self) -> Option<u64> {
+        let stat = self.folder("memory")?.join("memory.stat");
+        Some(number(&stat, "total_rss")? + number(&stat, "total_shmem").unwrap_or(0))
+    }
+
+    fn tally(&self) -> Tally {
+        let count = |controller, file, key| number(&self.folder(controller)?.join(file), key);
+        Tally {
+            oom_kills: count("memory", "memory.oom_control", "oom_kill").unwrap_or(0),
+            refused_forks: count("pids", "pids.events", "max").unwrap_or(0),
+        }
+    }
+}
+
+fn unique(folders: &[(&'static str, PathBuf)]) -> Vec<PathBuf> {
+    let mut paths: Vec<PathBuf> = folders.iter().map(|(_, folder)| folder.clone()).collect();
+    paths.dedup();
+    paths
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controllers_that_share_a_mount_share_a_folder() {
+        let root = std::env::temp_dir().join(format!("hob-cgroup-v1-{}", std::process::id()));
+        let line = |name: &str, options: &str| {
+            format!(
+                "32 31 0:29 / {}/{name} rw,relatime - cgroup cgroup rw,{options}\n",
+                root.display()
+            )
+        };
+        let mounts = line("cpu,cpuacct", "cpu,cpuacct")
+            + &line("memory", "memory")
+            + &line("systemd", "name=systemd");
+        let tree = Tree::find(&mounts, "hob-test").unwrap().unwrap();
+        assert_eq!(tree.controllers(), ["cpu", "memory"]);
+        assert_eq!(
+            tree.folders(),
+            [
+                root.join("cpu,cpuacct/hob-test"),
+                root.join("memory/hob-test")
+            ]
+        );
+        fs::remove_dir_all(root).unwrap();
+    }
+}

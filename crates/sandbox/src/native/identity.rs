@@ -1,0 +1,187 @@
+//! Giving up what a program in a cage must not have, and the calls that need `unsafe` for it.
+
+use std::{io, mem::MaybeUninit};
+
+use rustix::{
+    process::{DumpableBehavior, Pid, Resource, Rlimit, Signal, setrlimit},
+    thread::{CapabilitySet, CapabilitySets},
+};
+
+use super::plan::{Failure, Plan, Rlimits};
+
+/// Permissions that new files lack.
+const UMASK: u32 = 0o022;
+/// Signals are numbered from 1 to this.
+const LAST_SIGNAL: i32 = 64;
+/// No kernel has capabilities beyond this number.
+const LAST_CAPABILITY: libc::c_ulong = 63;
+/// Standard input, output and error stay open.
+const FIRST_CLOSED: libc::c_uint = 3;
+
+/// Changes to the cage's user and gives up every capability for good.
+pub(crate) fn become_user(plan: &Plan) -> Result<(), Failure> {
+    limit(&plan.rlimits).map_err(Failure::at("set resource limits"))?;
+    rustix::thread::set_no_new_privs(true).map_err(Failure::at("set no_new_privs"))?;
+    drop_bounding_set().map_err(Failure::at("drop the bounding set"))?;
+    if let Some(uid) = plan.uid {
+        let in_namespace = plan.user_namespace.is_some();
+        change_user(uid, in_namespace).map_err(Failure::at(format!("become uid {uid}")))?;
+    }
+    rustix::thread::clear_ambient_capability_set()
+        .map_err(Failure::at("drop ambient capabilities"))?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets {
+        effective: none,
+        permitted: none,
+        inheritable: none,
+    };
+    rustix::thread::set_capabilities(None, none).map_err(Failure::at("drop capabilities"))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
+    // Keeps the program, which has the same uid, out of this process's memory; exec undoes it
+    // for the program itself.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(Failure::at("become not dumpable"))
+}
+
+fn limit(limits: &Rlimits) -> io::Result<()> {
+    let set = |resource, value| {
+        let both = Rlimit {
+            current: Some(value),
+            maximum: Some(value),
+        };
+        setrlimit(resource, both)
+    };
+    set(Resource::Core, 0)?;
+    set(Resource::Nofile, limits.files)?;
+    if let Some(bytes) = limits.data {
+        set(Resource::Data, bytes)?;
+    }
+    if let Some(count) = limits.processes {
+        set(Resource::Nproc, count)?;
+    }
+    Ok(())
+}
+
+fn drop_bounding_set() -> io::Result<()> {
+    for capability in 0..=LAST_CAPABILITY {
+        // SAFETY: takes a number and touches no memory.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) } != 0 {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                // Beyond the last that this kernel knows.
+                Some(libc::EINVAL) if capability > 0 => Ok(()),
+                // Without root there is none to drop, and no_new_privs keeps it so.
+                Some(libc::EPERM) => Ok(()),
+                _ => Err(error),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// The uid is the gid too. A user namespace of one user has no say over supplementary groups.
+fn change_user(uid: u32, in_namespace: bool) -> io::Result<()> {
+    if !in_namespace {
+        // SAFETY: zero groups are read from no memory.
+        check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+    }
+    // SAFETY: these take numbers and touch no memory of ours.
+    check(unsafe { libc::setresgid(uid, uid, uid) })?;
+    // SAFETY: as above.
+    check(unsafe { libc::setresuid(uid, uid, uid) })
+}
+
+/// Forks. In the child the answer is `None`.
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: this process has one thread, so the child's copy of it is whole.
+    let pid = unsafe { libc::fork() };
+    check(pid.min(0))?;
+    Ok(Pid::from_raw(pid))
+}
+
+/// Holds all signals back, for [`next_signal`].
+pub(crate) fn block_signals() -> io::Result<()> {
+    let all = all_signals();
+    // SAFETY: reads a set that is alive and whole; the old set is not asked for.
+    check(unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) })
+}
+
+/// Waits for a signal that [`block_signals`] held back.
+pub(crate) fn next_signal() -> Signal {
+    let all = all_signals();
+    loop {
+        // SAFETY: reads a set that is alive and whole; details are not asked for.
+        let number = unsafe { libc::sigwaitinfo(&raw const all, std::ptr::null_mut()) };
+        if let Some(signal) = Signal::from_named_raw(number) {
+            return signal;
+        }
+    }
+}
+
+fn all_signals() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the call fills the whole set and cannot fail.
+    unsafe {
+        libc::sigfillset(set.as_mut_ptr());
+        set.assume_init()
+    }
+}
+
+/// A program starts with no signal blocked or ignored, whatever hob was started with.
+pub(crate) fn reset_signals() -> io::Result<()> {
+    // All zero: the default action, no flags, no mask. Not by the C library, which keeps two
+    // signals to itself, and so as they were inherited.
+    let default = [0_u64; 4];
+    for signal in 1..=LAST_SIGNAL {
+        // SAFETY: reads a struct of at most 32 bytes, which are alive; the default action runs no
+        // code of this process. SIGKILL and SIGSTOP refuse, and need nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
+    }
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: the first call fills the set which the second reads.
+    check(unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+    })
+}
+
+/// Closes whatever is open beyond standard input, output and error.
+pub(crate) fn close_all_but_output() {
+    // SAFETY: every owner of such a descriptor in this process is about to exit or to exec, and
+    // uses none of them again.
+    unsafe { libc::syscall(libc::SYS_close_range, FIRST_CLOSED, libc::c_uint::MAX, 0) };
+}
+
+/// Has everything beyond standard input, output and error closed by exec.
+pub(crate) fn close_on_exec() -> io::Result<()> {
+    // SAFETY: marks descriptors and closes none.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            FIRST_CLOSED,
+            libc::c_uint::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

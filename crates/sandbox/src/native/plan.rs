@@ -1,0 +1,130 @@
+use std::{fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Bind;
+
+/// Everything the helper has to know. It decides nothing itself.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Plan {
+    /// Program and arguments.
+    pub(crate) argv: Vec<String>,
+    /// `NAME=value` each.
+    pub(crate) env: Vec<String>,
+    /// Working directory, as seen from inside.
+    pub(crate) cwd: PathBuf,
+    /// How the cage is built.
+    pub(crate) level: Level,
+    /// Own user namespace, for want of root's rights.
+    pub(crate) user_namespace: Option<UserNamespace>,
+    /// uid and gid to change to; `None` keeps what the helper has.
+    pub(crate) uid: Option<u32>,
+    /// Resource limits of each process.
+    pub(crate) rlimits: Rlimits,
+    /// Folder of the cage's cgroup v2, to be born in. Version 1 was joined by the waiting helper.
+    pub(crate) cgroup: Option<PathBuf>,
+}
+
+/// How the cage is built.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Level {
+    /// Own namespaces and root.
+    Container(Root),
+    /// The host's root, of which landlock shows only this.
+    Process {
+        /// Readable files and folders.
+        read_only: Vec<PathBuf>,
+        /// Writable files and folders.
+        read_write: Vec<PathBuf>,
+    },
+}
+
+/// What the root of a container looks like.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Root {
+    /// An empty folder of the host on which it is put together; private to the cage.
+    pub(crate) mount_point: PathBuf,
+    /// The machine's name.
+    pub(crate) hostname: String,
+    /// What every cage has.
+    pub(crate) standard: Standard,
+    /// Small files, with their text.
+    pub(crate) files: Vec<(PathBuf, String)>,
+    /// What this cage has on top.
+    pub(crate) binds: Vec<Bind>,
+    /// Size of `/tmp`, in bytes.
+    pub(crate) tmp: u64,
+}
+
+/// What every cage shows of the host.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Standard {
+    /// Paths and what they point to, as on the host: `/bin` to `usr/bin`.
+    pub(crate) symlinks: Vec<(PathBuf, PathBuf)>,
+    /// Paths that are the same inside and read-only. One that has gone since is left out.
+    pub(crate) read_only: Vec<PathBuf>,
+}
+
+/// Who the cage's user is to the host.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct UserNamespace {
+    /// As seen inside.
+    pub(crate) inner: u32,
+    /// hob's own uid and gid.
+    pub(crate) outer: (u32, u32),
+}
+
+/// Resource limits of each process.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Rlimits {
+    /// Open files.
+    pub(crate) files: u64,
+    /// Private writable memory in bytes, where no cgroup bounds all memory together.
+    pub(crate) data: Option<u64>,
+    /// Processes of the user, where no cgroup counts them and the user is the cage's own.
+    pub(crate) processes: Option<u64>,
+}
+
+/// What the helper and the cage's init tell the daemon. When the channel closes after `Started`
+/// with no `Failed`, the program runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The helper is in its cgroups and waits for the plan.
+    Ready,
+    /// The first process exists; its pidfd comes along.
+    Started {
+        /// Process id as the host sees it.
+        pid: u32,
+    },
+    /// A step did not work; nothing runs.
+    Failed(Failure),
+}
+
+/// What did not work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// The step with its object: "mount /usr". `None` for the exec of the program itself.
+    pub(crate) step: Option<String>,
+    /// What the kernel said, and the cure where it is known.
+    pub(crate) problem: String,
+}
+
+impl Failure {
+    /// For `map_err`: names the step at which the kernel said no.
+    pub(crate) fn at<E: std::fmt::Display>(step: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let step = step.into();
+        move |error| Self {
+            step: Some(step),
+            problem: error.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.step {
+            Some(step) => write!(f, "{step}: {}", self.problem),
+            None => f.write_str(&self.problem),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! Cages made by an OCI runtime program in place of hob.
+//!
+//! The program runs in the foreground (`run`), as the daemon's child: so every runtime passes
+//! SIGTERM on and tells the exit status, at the price of its own memory.
+
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::{
+    Cage, CageSpec, SandboxError,
+    cage::Nature,
+    cgroup::{self, Group, Tree},
+    native::{
+        launch::{First, readable},
+        plan::Standard,
+    },
+};
+
+mod bundle;
+
+/// How long a runtime may take to start a program; gVisor's takes a tenth of a second.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Pause between two looks for the pid file.
+const START_POLL: Duration = Duration::from_millis(1);
+/// Most of a runtime's own words in an error, in bytes.
+const MAX_WORDS: usize = 400;
+
+/// What of the sandbox an OCI cage needs.
+pub(crate) struct Place<'a> {
+    /// Scratch folder.
+    pub(crate) state: &'a Path,
+    /// Name of the folder under each cgroup controller.
+    pub(crate) cgroup: &'a str,
+    pub(crate) tree: &'a Tree,
+}
+
+/// A container of a runtime program.
+#[derive(Debug)]
+pub(crate) struct Container {
+    program: String,
+    /// The runtime's own folder, for `--root`.
+    root: PathBuf,
+    bundle: PathBuf,
+    id: String,
+    /// The container's first process, where the runtime told it.
+    pidfd: Option<OwnedFd>,
+}
+
+/// Starts a program in a cage made by `program`.
+pub(crate) fn spawn(
+    place: &Place<'_>,
+    program: &str,
+    spec: &CageSpec,
+    standard: Standard,
+) -> Result<Cage, SandboxError> {
+    let bundle = place.state.join("oci").join(&spec.id);
+    let container = Container {
+        program: program.to_owned(),
+        root: place.state.join("oci-root"),
+        bundle: bundle.clone(),
+        id: spec.id.clone(),
+        pidfd: None,
+    };
+    let group = place
+        .tree
+        .create(&spec.id)
+        .map_err(SandboxError::system("cannot make a cgroup"))?;
+    let mut attempt = Attempt {
+        container: Some(container),
+        group,
+    };
+    if let Some(group) = &attempt.group {
+        group
+            .limit(&spec.limits)
+            .map_err(SandboxError::system("cannot limit a cgroup"))?;
+    }
+    let cgroup = format!("/{}/{}", place.cgroup, spec.id);
+    bundle::write(&bundle, spec, standard, &cgroup)
+        .map_err(SandboxError::io("cannot write the bundle", &bundle))?;
+    let (pid, pidfd) = attempt.run(spec)?;
+    let first = First {
+        pid,
+        pidfd,
+        group: attempt.group.take(),
+    };
+    let nature = Nature {
+        id: spec.id.clone(),
+        isolation: spec.isolation,
+        limits: spec.limits,
+    };
+    Ok(Cage::new(nature, first, attempt.container.take()))
+}
+
+/// Removes what an earlier daemon's runtimes left on disk; their processes ended with their cgroups.
+pub(crate) fn sweep(state: &Path) -> Result<(), SandboxError> {
+    for folder in ["oci", "oci-root"].map(|name| state.join(name)) {
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SandboxError::io("cannot remove", folder)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A cage on its way, which leaves nothing when it does not get there.
+struct Attempt {
+    container: Option<Container>,
+    group: Option<Box<dyn Group>>,
+}
+
+impl Attempt {
+    fn run(&mut self, spec: &CageSpec) -> Result<(u32, OwnedFd), SandboxError> {
+        let Some(container) = self.container.as_mut() else {
+            return Err(SandboxError::Spec("the cage is made already".into()));
+        };
+        let output = || {
+            spec.output
+                .try_clone()
+                .map_err(SandboxError::system("cannot share the output"))
+        };
+        let mut command = container.command();
+        command.arg("--log").arg(container.bundle.join("log"));
+        command.args(["run", "--bundle"]).arg(&container.bundle);
+        command
+            .arg("--pid-file")
+            .arg(container.bundle.join("pid"))
+            .arg(&container.id);
+        command
+            .stdin(Stdio::null())
+            .stdout(output()?)
+            .stderr(output()?);
+        // The terminal's Ctrl-C is the daemon's, not the runtime's.
+        command.process_group(0);
+        let mut child = command
+            .spawn()
+            .map_err(|error| container.refused(error.to_string()))?;
+        let pidfd = open(child.id());
+        let started = pidfd.and_then(|pidfd| {
+            container.pidfd = container.wait(&pidfd)?;
+            Ok(pidfd)
+        });
+        started.map(|pidfd| (child.id(), pidfd)).inspect_err(|_| {
+            let _ = child.kill();
+            let _ = child.wait();
+        })
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(container) = &self.container {
+            container.kill();
+            container.delete();
+        }
+        if let Some(group) = &self.group {
+            let _ = cgroup::remove(&**group);
+        }
+    }
+}
+
+// === impl Container ===
+
+impl Container {
+    /// Ends all processes of the container.
+    pub(crate) fn kill(&self) {
+        if let Some(pidfd) = &self.pidfd {
+            // Their pid namespace, or gVisor's kernel, ends with it.
+            let _ = pidfd_send_signal(pidfd, Signal::KILL);
+        }
+    }
+
+    /// Has the runtime forget the container, and removes the bundle.
+    pub(crate) fn delete(&self) {
+        let mut command = self.command();
+        command.args(["delete", "--force"]).arg(&self.id);
+        // After a clean end the runtime has forgotten it already, and says so.
+        let _ = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        let _ = fs::remove_dir_all(&self.bundle);
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        if self.program.ends_with("runsc") {
+            command.args(bundle::RUNSC_FLAGS);
+        }
+        command.arg("--root").arg(&self.root);
+        command
+    }
+
+    /// Waits until the program runs, which the pid file tells, or the runtime gave up.
+    fn wait(&self, runtime: &OwnedFd) -> Result<Option<OwnedFd>, SandboxError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let file = self.bundle.join("pid");
+        loop {
+            let pid = fs::read_to_string(&file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok());
+            if let Some(pid) = pid {
+                // A short program may have ended by now.
+                return Ok(open(pid).ok());
+            }
+            let wait = readable(std::os::fd::AsFd::as_fd(runtime), START_POLL);
+            if wait.map_err(SandboxError::system("cannot wait for the runtime"))? {
+                return self.ended();
+            }
+            if Instant::now() > deadline {
+                return Err(self.refused(format!(
+                    "did not start the program within {} s",
+                    START_TIMEOUT.as_secs()
+                )));
+            }
+        }
+    }
+
+    /// The runtime has ended before a pid file was seen.
+    fn ended(&self) -> Result<Option<OwnedFd>, SandboxError> {
+        if fs::exists(self.bundle.join("pid")).unwrap_or(false) {
+            return Ok(None);
+        }
+        Err(self.refused(self.words()))
+    }
+
+    /// The runtime's last complaint.
+    fn words(&self) -> String {
+        let log = fs::read_to_string(self.bundle.join("log")).unwrap_or_default();
+        let last = log
+            .lines()
+            .rev()
+            .find(|line| line.contains("error") || line.contains("msg="))
+            .or(log.lines().last());
+        let mut words = last
+            .unwrap_or("ended without a word; see the function's log")
+            .trim()
+            .to_owned();
+        let end = (0..=words.len().min(MAX_WORDS))
+            .rev()
+            .find(|end| words.is_char_boundary(*end));
+        words.truncate(end.unwrap_or(0));
+        words
+    }
+
+    fn refused(&self, problem: String) -> SandboxError {
+        SandboxError::Runtime {
+            program: self.program.clone(),
+            problem,
+        }
+    }
+}
+
+fn open(pid: u32) -> Result<OwnedFd, SandboxError> {
+    let raw = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(io::ErrorKind::InvalidInput);
+    raw.map_err(io::Error::from)
+        .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
+        .map_err(SandboxError::system("cannot watch the runtime"))
+}

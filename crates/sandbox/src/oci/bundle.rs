@@ -1,0 +1,136 @@
+use std::{fs, io, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::{
+    Access, CAGE_UID, CageSpec,
+    capabilities::is_privileged,
+    native::{plan::Standard, standard},
+    seccomp,
+};
+
+/// What gVisor's `runsc` needs beside what every runtime understands: the host's network, since
+/// the gateway calls functions over it, and a way to run without hardware support.
+pub(crate) const RUNSC_FLAGS: [&str; 3] = [
+    "--platform=ptrace",
+    "--network=host",
+    "--file-access=shared",
+];
+
+/// Version of the OCI runtime specification.
+const OCI_VERSION: &str = "1.0.2";
+
+/// Size of `/dev/shm` and `/dev`, as in hob's own cages.
+const SHM: &str = "size=65536k";
+
+/// Writes the bundle: `config.json`, an empty root to hang mounts on, and the cage's own files.
+pub(crate) fn write(
+    bundle: &Path,
+    spec: &CageSpec,
+    standard: Standard,
+    cgroup: &str,
+) -> io::Result<()> {
+    let root = bundle.join("root");
+    fs::create_dir_all(root.join("etc"))?;
+    for (link, target) in &standard.symlinks {
+        std::os::unix::fs::symlink(target, root.join(inner(link)))?;
+    }
+    for (path, text) in standard::files(&spec.hostname) {
+        fs::write(root.join(inner(&path)), text)?;
+    }
+    let config = config(spec, &standard, cgroup);
+    fs::write(
+        bundle.join("config.json"),
+        serde_json::to_vec_pretty(&config)?,
+    )
+}
+
+fn inner(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+fn config(spec: &CageSpec, standard: &Standard, cgroup: &str) -> Value {
+    let env: Vec<String> = spec
+        .env
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let files =
+        json!({ "type": "RLIMIT_NOFILE", "soft": spec.limits.files, "hard": spec.limits.files });
+    json!({
+        "ociVersion": OCI_VERSION,
+        "process": {
+            "terminal": false,
+            "user": { "uid": CAGE_UID, "gid": CAGE_UID, "umask": 0o022 },
+            "args": spec.argv,
+            "env": env,
+            "cwd": spec.cwd,
+            "capabilities": { "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [] },
+            "rlimits": [files, { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }],
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "root", "readonly": true },
+        "hostname": spec.hostname,
+        "mounts": mounts(spec, standard),
+        "linux": linux(spec, cgroup),
+    })
+}
+
+fn mounts(spec: &CageSpec, standard: &Standard) -> Vec<Value> {
+    let fresh = |target: &str, kind: &str, more: &[&str]| {
+        let options: Vec<&str> = ["nosuid", "nodev"].iter().chain(more).copied().collect();
+        json!({ "destination": target, "type": kind, "source": kind, "options": options })
+    };
+    let bind = |source: &Path, target: &Path, access: &str| {
+        let options = ["rbind", "rprivate", "nosuid", "nodev", access];
+        json!({ "destination": target, "type": "bind", "source": source, "options": options })
+    };
+    let tmp = format!("size={}", spec.limits.tmp);
+    let mut mounts = vec![
+        fresh("/proc", "proc", &["noexec"]),
+        json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", SHM] }),
+        fresh("/dev/shm", "tmpfs", &["mode=1777", SHM]),
+        fresh("/tmp", "tmpfs", &["mode=1777", &tmp]),
+    ];
+    mounts.extend(standard.read_only.iter().map(|path| bind(path, path, "ro")));
+    mounts.extend(spec.binds.iter().map(|item| {
+        bind(
+            &item.source,
+            &item.target,
+            if item.access == Access::ReadOnly {
+                "ro"
+            } else {
+                "rw"
+            },
+        )
+    }));
+    mounts
+}
+
+fn linux(spec: &CageSpec, cgroup: &str) -> Value {
+    let period = crate::cgroup::CPU_PERIOD;
+    let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
+    let mut linux = json!({
+        "cgroupsPath": cgroup,
+        "resources": {
+            "memory": { "limit": spec.limits.memory, "swap": spec.limits.memory },
+            "cpu": { "period": period, "quota": period * u64::from(spec.limits.cpu_millis) / 1000 },
+            "pids": { "limit": crate::cgroup::pids_with_init(&spec.limits) },
+        },
+        "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+            "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"],
+        "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        "seccomp": seccomp::oci_profile(),
+    });
+    if !is_privileged() {
+        namespaces.push("user");
+        let map = |outer: u32| json!([{ "containerID": CAGE_UID, "hostID": outer, "size": 1 }]);
+        linux["uidMappings"] = map(rustix::process::geteuid().as_raw());
+        linux["gidMappings"] = map(rustix::process::getegid().as_raw());
+    }
+    linux["namespaces"] = namespaces
+        .into_iter()
+        .map(|kind| json!({ "type": kind }))
+        .collect();
+    linux
+}
