@@ -1,0 +1,11 @@
+//! The local engine with real cages, real Python programs and real files.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod deploy;
+mod failure;
+mod isolation;
+mod lifetime;
+mod logs;
+mod scale;
+mod secrets;
+mod world;
