@@ -109,8 +109,8 @@ impl Cage {
     /// milliseconds later.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
-        if let Some(container) = &self.container {
-            container.kill();
+        if self.container.as_ref().is_some_and(Container::kill) {
+            return;
         }
         match (self.isolation, &self.group) {
             // The kernel ends a pid namespace with its first process.
@@ -190,17 +190,15 @@ impl Cage {
     }
 
     fn explain(&self, status: Option<i32>) -> End {
-        let tally = self
-            .group
-            .as_ref()
-            .map(|group| group.tally())
-            .unwrap_or_default();
-        explain(
-            status,
-            tally,
-            &self.limits,
-            self.killed.load(Ordering::Relaxed),
-        )
+        let tally = self.group.as_ref().map(|group| group.tally());
+        let killed = self.killed.load(Ordering::Relaxed);
+        let mut end = explain(status, tally.unwrap_or_default(), &self.limits, killed);
+        let complaint = self.container.as_ref().and_then(Container::complaint);
+        if let (EndReason::Exit, Some(words)) = (end.reason, complaint) {
+            // Some runtimes find out that there is no program only after they said it runs.
+            end.message = format!("{}: {words}", end.message);
+        }
+        end
     }
 
     /// Ends everything and removes all traces.
@@ -212,7 +210,9 @@ impl Cage {
             .is_some();
         if !ended {
             self.kill();
-            readable(self.pidfd(), KILL_TIMEOUT)?;
+            if !readable(self.pidfd(), KILL_TIMEOUT)? {
+                pidfd_send_signal(&self.pidfd, Signal::KILL)?;
+            }
             // Somebody has to, or it stays a zombie.
             let _ = self.reap();
         }

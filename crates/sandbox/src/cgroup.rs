@@ -116,11 +116,15 @@ impl Tree {
         }
     }
 
-    /// Removes the folders that hold the groups, where they are empty.
+    /// Removes the folders that hold the groups, where they are empty: a leftover keeps them.
     pub(crate) fn remove(&self) {
         for folder in self.folders() {
-            // Another daemon's cages, or a leftover, keep it; then it stays.
             let _ = fs::remove_dir(folder);
+        }
+        if let Self::V1(tree) = self {
+            for folder in tree.others() {
+                let _ = remove_tree(folder);
+            }
         }
     }
 

@@ -25,6 +25,8 @@ use crate::{
 
 mod bundle;
 
+use bundle::Resources;
+
 /// How long a runtime may take to start a program; gVisor's takes a tenth of a second.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two looks for the pid file.
@@ -76,13 +78,17 @@ pub(crate) fn spawn(
         container: Some(container),
         group,
     };
+    let limits = bundle::limits(program, spec);
     if let Some(group) = &attempt.group {
         group
-            .limit(&spec.limits)
+            .limit(&limits)
             .map_err(SandboxError::system("cannot limit a cgroup"))?;
     }
-    let cgroup = format!("/{}/{}", place.cgroup, spec.id);
-    bundle::write(&bundle, spec, standard, &cgroup)
+    let resources = Resources {
+        cgroup: format!("/{}/{}", place.cgroup, spec.id),
+        limits,
+    };
+    bundle::write(&bundle, spec, &standard, &resources)
         .map_err(SandboxError::io("cannot write the bundle", &bundle))?;
     let (pid, pidfd) = attempt.run(spec)?;
     let first = First {
@@ -170,12 +176,12 @@ impl Drop for Attempt {
 // === impl Container ===
 
 impl Container {
-    /// Ends all processes of the container.
-    pub(crate) fn kill(&self) {
-        if let Some(pidfd) = &self.pidfd {
-            // Their pid namespace, or gVisor's kernel, ends with it.
-            let _ = pidfd_send_signal(pidfd, Signal::KILL);
-        }
+    /// Ends all processes of the container, on which the runtime ends by itself. False when it
+    /// did not tell which process that is.
+    pub(crate) fn kill(&self) -> bool {
+        // Their pid namespace, or gVisor's kernel, ends with it. An error means that it has ended.
+        let kill = |pidfd| pidfd_send_signal(pidfd, Signal::KILL);
+        self.pidfd.as_ref().map(kill).is_some()
     }
 
     /// Has the runtime forget the container, and removes the bundle.
@@ -193,7 +199,7 @@ impl Container {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        if self.program.ends_with("runsc") {
+        if bundle::is_runsc(&self.program) {
             command.args(bundle::RUNSC_FLAGS);
         }
         command.arg("--root").arg(&self.root);
@@ -230,26 +236,23 @@ impl Container {
         if fs::exists(self.bundle.join("pid")).unwrap_or(false) {
             return Ok(None);
         }
-        Err(self.refused(self.words()))
+        let words = self.complaint().or_else(|| self.last_words(|_| true));
+        Err(self.refused(words.unwrap_or_else(|| "ended without a word; see the output".into())))
     }
 
-    /// The runtime's last complaint.
-    fn words(&self) -> String {
-        let log = fs::read_to_string(self.bundle.join("log")).unwrap_or_default();
-        let last = log
-            .lines()
-            .rev()
-            .find(|line| line.contains("error") || line.contains("msg="))
-            .or(log.lines().last());
-        let mut words = last
-            .unwrap_or("ended without a word; see the function's log")
-            .trim()
-            .to_owned();
-        let end = (0..=words.len().min(MAX_WORDS))
-            .rev()
-            .find(|end| words.is_char_boundary(*end));
-        words.truncate(end.unwrap_or(0));
-        words
+    /// What the runtime itself had to say about an error, if anything.
+    pub(crate) fn complaint(&self) -> Option<String> {
+        let is_error = |line: &str| ["error", "FATAL"].iter().any(|word| line.contains(word));
+        self.last_words(is_error)
+    }
+
+    /// The last line of the runtime's log that is `wanted`, cut at [`MAX_WORDS`].
+    fn last_words(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
+        let log = fs::read_to_string(self.bundle.join("log")).ok()?;
+        let line = log.lines().rev().find(|line| wanted(line))?.trim();
+        let end = (0..=line.len().min(MAX_WORDS)).rev();
+        let end = end.into_iter().find(|end| line.is_char_boundary(*end))?;
+        Some(line[..end].to_owned())
     }
 
     fn refused(&self, problem: String) -> SandboxError {

@@ -263,7 +263,7 @@ impl Sandbox {
         let links = standard.symlinks.into_iter().map(|(link, _)| link);
         let shown = links
             .chain(standard.read_only)
-            .chain([PathBuf::from("/proc")]);
+            .chain(standard::UNCAGED.map(PathBuf::from));
         Level::Process {
             read_only: shown.chain(of(crate::Access::ReadOnly)).collect(),
             read_write: of(crate::Access::ReadWrite).collect(),

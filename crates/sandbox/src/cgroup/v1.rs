@@ -21,6 +21,8 @@ const FREEZER: &str = "freezer";
 pub(crate) struct Tree {
     /// Controllers and folders; a folder stands twice where two controllers share a mount.
     folders: Vec<(&'static str, PathBuf)>,
+    /// The same in all other hierarchies, where OCI runtimes make folders too.
+    others: Vec<PathBuf>,
 }
 
 /// One cage's folder in each version 1 hierarchy.
@@ -34,8 +36,9 @@ pub(crate) struct Group {
 impl Tree {
     /// `None` when no hierarchy with a controller for limits is mounted.
     pub(crate) fn find(mountinfo: &str, name: &str) -> Option<Result<Self, Able>> {
-        let mut folders = Vec::new();
+        let (mut folders, mut others) = (Vec::new(), Vec::new());
         for (point, options) in super::mounts(mountinfo, "cgroup") {
+            others.push(point.join(name));
             let wanted = super::CONTROLLERS.into_iter().chain([FREEZER]);
             let here =
                 wanted.filter(|controller| options.split(',').any(|option| option == *controller));
@@ -56,7 +59,9 @@ impl Tree {
                 )));
             }
         }
-        Some(Ok(Self { folders }))
+        others.extend(super::mounts(mountinfo, "cgroup2").map(|(point, _)| point.join(name)));
+        others.retain(|other| folders.iter().all(|(_, folder)| folder != other));
+        Some(Ok(Self { folders, others }))
     }
 
     pub(crate) fn create(&self, id: &str) -> io::Result<Group> {
@@ -91,6 +96,10 @@ impl Tree {
 
     pub(crate) fn folders(&self) -> Vec<PathBuf> {
         unique(&self.folders)
+    }
+
+    pub(crate) fn others(&self) -> &[PathBuf] {
+        &self.others
     }
 
     pub(crate) fn controllers(&self) -> Vec<String> {

@@ -119,6 +119,12 @@ pub(crate) fn build(plan: &Root) -> Result<(), Failure> {
     mask_proc()?;
     tmpfs("/dev/shm", SHM_SIZE)?;
     tmpfs("/tmp", plan.tmp)?;
+    // The private /tmp has just covered the mount points that were made below it.
+    binds
+        .iter()
+        .filter(|piece| piece.target.starts_with("/tmp"))
+        .try_for_each(make_target)
+        .map_err(Failure::at("make mount points in /tmp"))?;
     plan.binds
         .iter()
         .zip(&binds)

@@ -51,6 +51,15 @@ const ETC: [&str; 33] = [
     "timezone",
 ];
 
+/// What a program at level `process` may read beside: in a container these are the cage's own.
+pub(crate) const UNCAGED: [&str; 5] = [
+    "/proc",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/hostname",
+    "/etc/hosts",
+];
+
 /// Beginnings of further names in `/etc`: these carry version numbers.
 const ETC_PREFIXES: [&str; 3] = ["java", "python3", "ssl"];
 

@@ -3,19 +3,25 @@ use std::{fs, io, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    Access, CAGE_UID, CageSpec,
+    Access, CAGE_UID, CageLimits, CageSpec,
     capabilities::is_privileged,
     native::{plan::Standard, standard},
     seccomp,
 };
 
 /// What gVisor's `runsc` needs beside what every runtime understands: the host's network, since
-/// the gateway calls functions over it, and a way to run without hardware support.
-pub(crate) const RUNSC_FLAGS: [&str; 3] = [
-    "--platform=ptrace",
-    "--network=host",
-    "--file-access=shared",
-];
+/// the gateway calls functions over it.
+pub(crate) const RUNSC_FLAGS: [&str; 1] = ["--network=host"];
+
+/// Threads that gVisor's own kernel may have beside the program's, which are counted with them.
+const RUNSC_THREADS: u32 = 512;
+
+/// The cgroup that the runtime is to use.
+pub(crate) struct Resources {
+    /// Below each hierarchy's mount.
+    pub(crate) cgroup: String,
+    pub(crate) limits: CageLimits,
+}
 
 /// Version of the OCI runtime specification.
 const OCI_VERSION: &str = "1.0.2";
@@ -27,8 +33,8 @@ const SHM: &str = "size=65536k";
 pub(crate) fn write(
     bundle: &Path,
     spec: &CageSpec,
-    standard: Standard,
-    cgroup: &str,
+    standard: &Standard,
+    resources: &Resources,
 ) -> io::Result<()> {
     let root = bundle.join("root");
     fs::create_dir_all(root.join("etc"))?;
@@ -38,7 +44,7 @@ pub(crate) fn write(
     for (path, text) in standard::files(&spec.hostname) {
         fs::write(root.join(inner(&path)), text)?;
     }
-    let config = config(spec, &standard, cgroup);
+    let config = config(spec, standard, resources);
     fs::write(
         bundle.join("config.json"),
         serde_json::to_vec_pretty(&config)?,
@@ -49,7 +55,7 @@ fn inner(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-fn config(spec: &CageSpec, standard: &Standard, cgroup: &str) -> Value {
+fn config(spec: &CageSpec, standard: &Standard, resources: &Resources) -> Value {
     let env: Vec<String> = spec
         .env
         .iter()
@@ -72,7 +78,7 @@ fn config(spec: &CageSpec, standard: &Standard, cgroup: &str) -> Value {
         "root": { "path": "root", "readonly": true },
         "hostname": spec.hostname,
         "mounts": mounts(spec, standard),
-        "linux": linux(spec, cgroup),
+        "linux": linux(resources),
     })
 }
 
@@ -107,15 +113,16 @@ fn mounts(spec: &CageSpec, standard: &Standard) -> Vec<Value> {
     mounts
 }
 
-fn linux(spec: &CageSpec, cgroup: &str) -> Value {
+fn linux(resources: &Resources) -> Value {
+    let limits = &resources.limits;
     let period = crate::cgroup::CPU_PERIOD;
     let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
     let mut linux = json!({
-        "cgroupsPath": cgroup,
+        "cgroupsPath": resources.cgroup,
         "resources": {
-            "memory": { "limit": spec.limits.memory, "swap": spec.limits.memory },
-            "cpu": { "period": period, "quota": period * u64::from(spec.limits.cpu_millis) / 1000 },
-            "pids": { "limit": crate::cgroup::pids_with_init(&spec.limits) },
+            "memory": { "limit": limits.memory, "swap": limits.memory },
+            "cpu": { "period": period, "quota": period * u64::from(limits.cpu_millis) / 1000 },
+            "pids": { "limit": crate::cgroup::pids_with_init(limits) },
         },
         "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
             "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"],
@@ -133,4 +140,19 @@ fn linux(spec: &CageSpec, cgroup: &str) -> Value {
         .map(|kind| json!({ "type": kind }))
         .collect();
     linux
+}
+
+/// The limits of the cage's cgroup, which for `runsc` holds its kernel too.
+pub(crate) fn limits(program: &str, spec: &CageSpec) -> CageLimits {
+    let more = if is_runsc(program) { RUNSC_THREADS } else { 0 };
+    CageLimits {
+        pids: spec.limits.pids.saturating_add(more),
+        ..spec.limits
+    }
+}
+
+pub(crate) fn is_runsc(program: &str) -> bool {
+    Path::new(program)
+        .file_name()
+        .is_some_and(|name| name == "runsc")
 }
