@@ -125,10 +125,10 @@ class Connection:
         while True:
             self.buffer = self.buffer.lstrip(b"\r\n")  # some clients end a body with a line break
             end = self.buffer.find(b"\r\n\r\n")
+            if (len(self.buffer) if end < 0 else end) > MAX_HEAD:
+                raise Refused(431, "request headers are too long")
             if end >= 0:
                 break
-            if len(self.buffer) > MAX_HEAD:
-                raise Refused(431, "request headers are too long")
             data = self.sock.recv(BLOCK)
             if not data:
                 return None
@@ -154,7 +154,7 @@ def parse(connection, lines):
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         name = name.lower()
-        if not colon or not name or name != name.strip() or any(c in line for c in "\r\n\0"):
+        if not colon or not name or " " in name or not name.isprintable() or any(c in value for c in "\r\n\0"):
             raise Refused(400, "bad header")
         value = value.strip(" \t")
         if name in headers:
@@ -235,9 +235,11 @@ class Server:
 
     def one_call(self, connection):
         """Serves one call. Returns whether the connection can be used again."""
+        connection.sock.settimeout(IDLE)
         lines = connection.head()
         if lines is None:
             return False
+        connection.sock.settimeout(None)  # hob keeps the call's deadline
         self.count(calls=1)
         try:
             call, keep = parse(connection, lines)
@@ -254,7 +256,6 @@ class Server:
     def talk(self, sock):
         connection = Connection(sock)
         try:
-            sock.settimeout(IDLE)
             while self.one_call(connection):
                 pass
         except Refused as refused:

@@ -103,6 +103,13 @@ impl Toolchain {
             settings: Vec::new(),
             programs: Vec::new(),
         };
+        for (name, folder) in [
+            ("CACHE", machine.cache),
+            ("FUNCTION_CACHE", machine.function_cache),
+        ] {
+            let folder = folder.to_string_lossy().into_owned();
+            toolchain.env.insert(name.into(), folder);
+        }
         for (name, value) in &bench.env {
             toolchain.env.insert(name.clone(), machine.expand(value));
         }

@@ -1,0 +1,122 @@
+//! What a command may do.
+
+use std::{fs, io::Read};
+
+use crate::{program::eventually, workshop::Workshop};
+
+#[test]
+fn a_command_sees_the_request_in_its_environment() {
+    let workshop = Workshop::new();
+    let program = workshop.start(
+        "environment",
+        &[(
+            "handler.sh",
+            "echo \"$Http_Method $Http_Path $Http_Query $Http_X_Call_Id $Http_Content_Length ${Http_None-unset}\"; cat",
+        )],
+    );
+    let answer = program.call("PATCH", "/a/b?c=d", "body");
+    assert_eq!(answer.text(), "PATCH /a/b c=d 7 4 unset\nbody");
+}
+
+#[test]
+fn an_exit_status_other_than_0_is_a_500() {
+    let workshop = Workshop::new();
+    let program = workshop.start(
+        "fails",
+        &[(
+            "handler.sh",
+            "echo out; echo 'the reason' >&2; [ -z \"$(cat)\" ] || kill -9 $$; exit 3",
+        )],
+    );
+    let answer = program.post("");
+    assert_eq!(
+        (answer.status, answer.text()),
+        (
+            500,
+            "handler.sh exited with status 3: see `hob logs hello`\n"
+        )
+    );
+    assert!(program.log().contains("the reason"), "{}", program.log());
+    let answer = program.post("x");
+    assert_eq!(
+        answer.text(),
+        "handler.sh was killed by signal 9: see `hob logs hello`\n"
+    );
+}
+
+#[test]
+fn large_bodies_pass_both_ways() {
+    let workshop = Workshop::new();
+    let program = workshop.start("cat", &[("handler.sh", "cat")]);
+    let body = "0123456789".repeat(500_000);
+    assert_eq!(program.post(&body).body.len(), body.len());
+    let program = workshop.start("deaf", &[("handler.sh", "exec <&-; echo no thanks")]);
+    assert_eq!(program.post(&body[..500_000]).text(), "no thanks\n");
+}
+
+#[test]
+fn any_language_with_a_first_line_will_do() {
+    let workshop = Workshop::new();
+    let program = workshop.start(
+        "perl",
+        &[(
+            "handler",
+            "#!/usr/bin/env perl\nmy $who = <STDIN>; print \"Hello, $who!\";\n",
+        )],
+    );
+    assert_eq!(program.post("Mina").text(), "Hello, Mina!");
+    let outcome = workshop.build(&workshop.folder("plain", &[("handler", "echo hi")]));
+    assert!(
+        outcome.output().contains("chmod +x handler"),
+        "{}",
+        outcome.output()
+    );
+}
+
+#[test]
+fn a_caller_that_hangs_up_ends_the_command_and_its_children() {
+    let workshop = Workshop::new();
+    let program = workshop.start(
+        "endless",
+        &[(
+            "handler.sh",
+            "sleep 1000 & echo $! > \"$(cat)\"; echo $$ >> \"$1/none\" 2>/dev/null; wait",
+        )],
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let name = file.to_str().unwrap();
+    let stream = program.open(&format!(
+        "POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{name}",
+        name.len()
+    ));
+    let pid = || {
+        fs::read_to_string(&file)
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    };
+    eventually("the child runs", || !pid().is_empty());
+    let pid = pid();
+    drop(stream);
+    eventually("the child is gone", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| !stat.contains(") Z")) == false
+    });
+}
+
+#[test]
+fn a_long_answer_streams_and_is_cut_when_the_command_fails() {
+    let workshop = Workshop::new();
+    let program = workshop.start(
+        "long",
+        &[("handler.sh", "head -c 200000 /dev/zero; exit \"$(cat)\"")],
+    );
+    assert_eq!(program.post("0").body.len(), 200_000);
+    let mut cut = Vec::new();
+    program
+        .open("POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\n1")
+        .read_to_end(&mut cut)
+        .unwrap();
+    assert!(!cut.ends_with(b"0\r\n\r\n") && cut.len() > 200_000);
+}
