@@ -135,14 +135,14 @@ impl Client {
         Ok(answer.await?.status() == StatusCode::CREATED)
     }
 
-    /// Deletes what is at `path`.
+    /// Deletes what is at `path`; returns what the server has to say about it, mostly nothing.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub(crate) async fn delete(&self, path: &str) -> Result<(), ClientError> {
-        self.bounded(CHANGE_TIMEOUT, Method::DELETE, path, empty())
-            .await?;
-        Ok(())
+    pub(crate) async fn delete(&self, path: &str) -> Result<String, ClientError> {
+        let answer = self.bounded(CHANGE_TIMEOUT, Method::DELETE, path, empty());
+        let said = self.collect(answer.await?).await?;
+        Ok(String::from_utf8_lossy(&said).trim().to_owned())
     }
 
     /// An answer of any length, as it comes.

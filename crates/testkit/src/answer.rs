@@ -36,6 +36,7 @@ const ALLOWED_HEADERS: &[&str] = &[
     "x-call-id",
     "x-content-type-options",
     "x-hob-end",
+    "x-start-time",
 ];
 
 /// What came back for a request, whole.

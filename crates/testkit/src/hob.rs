@@ -281,10 +281,12 @@ impl Running {
         let mut command = Command::new(&hob.executable);
         forget_settings(&mut command);
         command
-            .args(["up", "--config", "/dev/null", "--listen", "127.0.0.1:0"])
-            .arg("--data")
-            .arg(hob.data())
+            .arg("up")
             .args(&hob.args)
+            // As variables, so that a test can put flags above them.
+            .env("HOB_CONFIG", "/dev/null")
+            .env("HOB_LISTEN", "127.0.0.1:0")
+            .env("HOB_DATA", hob.data())
             .envs(hob.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

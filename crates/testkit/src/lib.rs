@@ -10,8 +10,10 @@ mod cli;
 mod eventually;
 mod hob;
 mod leftovers;
+mod needs;
 
 pub use answer::Answer;
 pub use cli::{Cli, Outcome};
 pub use eventually::{EVENTUALLY, wait_until};
 pub use hob::{Hob, HobBuilder};
+pub use needs::has_programs;

@@ -75,14 +75,12 @@ impl Invoke {
             if status == StatusCode::NOT_FOUND && is_missing(&session, &name).await {
                 return Err(session.not_found(&name).await.into());
             }
-            let end = answer.headers().get("x-hob-end").cloned();
+            let note = note(&answer);
             print(answer, include).await?;
             if status.is_success() {
                 return Ok(());
             }
-            let end = end.as_ref().and_then(|end| end.to_str().ok());
-            let end = end.map_or(String::new(), |end| format!(" (end: {end})"));
-            Err(Failure::failed(format!("{name} answered {status}{end}")).into())
+            Err(Failure::failed(format!("{name} answered {status}{note}")).into())
         })
     }
 
@@ -112,6 +110,16 @@ impl Invoke {
             request.headers_mut().append(name, value);
         }
         Ok(request)
+    }
+}
+
+/// What else to say of an answer that is no success.
+fn note(answer: &Response<Incoming>) -> String {
+    let header = |name: &str| answer.headers().get(name)?.to_str().ok();
+    match (header("location"), header("x-hob-end")) {
+        (Some(place), _) => format!(": go on at {place}"),
+        (None, Some(end)) => format!(" (end: {end})"),
+        (None, None) => String::new(),
     }
 }
 

@@ -27,7 +27,7 @@ impl Remove {
             let mut failed = None;
             for name in &names {
                 match session.client.delete(&function_path(name, "")).await {
-                    Ok(()) => output::line(&format!("removed {name}"))?,
+                    Ok(_) => output::line(&format!("removed {name}"))?,
                     Err(error) => {
                         let error = session.explain(name, error).await;
                         // The last one is printed where the program ends.

@@ -51,17 +51,24 @@ impl Watch {
     /// # Errors
     /// When the folder cannot be watched any more.
     pub(super) async fn changed(&mut self) -> anyhow::Result<PathBuf> {
-        let first = loop {
+        let mut changed = loop {
             let path = self.next().await?;
             if pack::packs(&self.folder, &path) {
                 break path;
             }
         };
-        let settle = async { while let Ok(Some(_)) = timeout(QUIET, self.events.recv()).await {} };
+        let settle = async {
+            while let Ok(Some(path)) = timeout(QUIET, self.events.recv()).await {
+                // Editors write to a file of another name first, which is of no interest.
+                if !changed.exists() && pack::packs(&self.folder, &path) {
+                    changed = path;
+                }
+            }
+        };
         // When it is over: a build begins either way.
         let _ = timeout(QUIET_LIMIT, settle).await;
         self.add_folders()?;
-        let inside = first.strip_prefix(&self.folder).unwrap_or(&first);
+        let inside = changed.strip_prefix(&self.folder).unwrap_or(&changed);
         Ok(inside.to_owned())
     }
 

@@ -32,7 +32,12 @@ impl Remove {
             for name in &names {
                 let path = secret_path(name, session.namespace());
                 match session.client.delete(&path).await {
-                    Ok(()) => output::line(&format!("removed secret {name}"))?,
+                    Ok(said) => {
+                        output::line(&format!("removed secret {name}"))?;
+                        if !said.is_empty() {
+                            eprintln!("warning: {said}");
+                        }
+                    }
                     Err(error) => {
                         let error = explain(&session, name, error).await.into();
                         if let Some(earlier) = failed.replace(error) {

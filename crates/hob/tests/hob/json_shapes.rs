@@ -1,0 +1,105 @@
+//! The JSON that programs read: its keys are a contract.
+
+use serde_json::Value;
+
+use crate::bench::Bench;
+
+fn keys(value: &Value) -> Vec<&str> {
+    let object = value.as_object().expect("an object");
+    let mut keys: Vec<_> = object.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn every_list_has_its_shape() {
+    let bench = Bench::new();
+    let hob = &bench.hob;
+    bench.deploy(&bench.site("welcome", "hi"));
+    let json = |args: &[&str]| hob.command().args(args).args(["-o", "json"]).run().json();
+
+    let list = json(&["list"]);
+    let summary = [
+        "calls",
+        "failed",
+        "language",
+        "name",
+        "path",
+        "ready",
+        "replicas",
+        "revision",
+        "state",
+        "updated_at",
+    ];
+    assert_eq!(keys(&list[0]), summary);
+    assert_eq!(list[0]["path"], "/function/welcome");
+    assert_eq!(list[0]["language"], "static");
+
+    let detail = json(&["describe", "welcome"]);
+    let mut more = [
+        &summary[..],
+        &["created_at", "instances", "last_end", "settings"],
+    ]
+    .concat();
+    more.sort_unstable();
+    assert_eq!(keys(&detail), more);
+
+    let status = json(&["status"]);
+    let expected = [
+        "data",
+        "functions",
+        "gateway",
+        "isolation",
+        "memory",
+        "pid",
+        "replicas",
+        "uptime",
+        "version",
+        "warnings",
+    ];
+    assert_eq!(keys(&status), expected);
+    assert_eq!(status["functions"], 1);
+    assert_eq!(status["gateway"], hob.url());
+
+    hob.command()
+        .args(["secret", "set", "key"])
+        .stdin("x")
+        .run()
+        .ok();
+    assert_eq!(keys(&json(&["secret", "list"])[0]), ["name", "namespace"]);
+}
+
+#[test]
+fn the_doctor_says_of_each_thing_how_it_is() {
+    let bench = Bench::new();
+    let findings = bench.hob.cli(["doctor", "-o", "json"]).json();
+    let findings = findings.as_array().unwrap();
+    for finding in findings {
+        let state = finding["state"].as_str().unwrap();
+        assert!(["ok", "limited", "broken"].contains(&state), "{finding}");
+        assert!(
+            !finding["detail"].as_str().unwrap().contains('\n'),
+            "{finding}"
+        );
+    }
+    for check in [
+        "kernel",
+        "isolation container",
+        "isolation process",
+        "cgroup limits",
+        "seccomp",
+        "landlock",
+        "language python",
+        "language rust",
+        "data directory",
+        "disk",
+        "server",
+    ] {
+        assert!(
+            findings.iter().any(|finding| finding["check"] == check),
+            "no {check} in {findings:?}"
+        );
+    }
+    let server = findings.iter().find(|finding| finding["check"] == "server");
+    assert_eq!(server.unwrap()["state"], "ok");
+}

@@ -1,0 +1,14 @@
+//! The real executable, from outside: what its users see, and what they must never lose.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod bench;
+mod command_line;
+mod develop;
+mod export;
+mod first_function;
+mod json_shapes;
+mod mistakes;
+mod remote;
+mod secrets;
+mod start;
+mod survive;
