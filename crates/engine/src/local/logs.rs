@@ -20,6 +20,9 @@ pub(super) use follow::stream;
 const ENDED_KEPT: usize = 5;
 /// A log that has grown beyond this is put aside, and begins anew; one former part is kept.
 const LOG_MAX: u64 = 16 << 20;
+/// A log that outgrew its limit by less than this between two looks is put aside whole; of a
+/// longer one, only the end.
+const LOG_SLACK: u64 = 48 << 20;
 /// How many of a program's last lines explain why it did not start.
 const REASON_LINES: usize = 20;
 /// How many bytes these lines have at most.
@@ -87,20 +90,45 @@ fn read_end(path: &Path) -> io::Result<Vec<String>> {
     Ok(lines[surplus..].iter().map(ToString::to_string).collect())
 }
 
-/// Puts the log aside if it has grown too long. Within the kernel, whatever its length.
+/// Puts the end of the log aside if it has grown too long. Within the kernel, whatever its
+/// length.
 ///
 /// Lines written in the instant between the end of the copy and the cut are lost; a rename
 /// cannot do, since the writer holds the file open.
 pub(super) fn rotate(path: &Path) -> io::Result<()> {
-    if fs::metadata(path)?.len() <= LOG_MAX {
+    let length = match fs::metadata(path) {
+        // Its replica and its function are gone.
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(()),
+        about => about?.len(),
+    };
+    if length <= LOG_MAX {
         return Ok(());
     }
-    let former = path.with_extension("log.1");
     let draft = path.with_extension("log.draft");
-    let mut from = File::open(path)?;
-    io::copy(&mut from, &mut File::create(&draft)?)?;
-    fs::rename(&draft, &former)?;
+    let copied = copy_end(path, &draft, length.saturating_sub(LOG_MAX + LOG_SLACK));
+    let copied = copied.and_then(|()| fs::rename(&draft, path.with_extension("log.1")));
+    if let Err(problem) = copied {
+        remove_file(&draft)?;
+        // On a full disk, the room is worth more than the lines.
+        if problem.kind() != io::ErrorKind::StorageFull {
+            return Err(problem);
+        }
+    }
     OpenOptions::new().write(true).open(path)?.set_len(0)
+}
+
+/// Bounded, so that a writer who is faster than the copy does not keep it going for ever.
+fn copy_end(from: &Path, to: &Path, start: u64) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    source.seek(SeekFrom::Start(start))?;
+    let mut options = OpenOptions::new();
+    let options = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(FILE_MODE);
+    let mut target = options.open(to)?;
+    io::copy(&mut source.take(2 * (LOG_MAX + LOG_SLACK)), &mut target).map(drop)
 }
 
 /// Removes the oldest logs of replicas that are gone, all but a few.
@@ -200,6 +228,23 @@ mod tests {
             [Part::Former, Part::Current]
         );
         assert_eq!(parts[0].bytes, LOG_MAX + 5);
+    }
+
+    #[test]
+    fn of_a_flood_only_the_end_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = create(folder.path(), "f-1").unwrap();
+        let path = path_of(folder.path(), "f-1");
+        writer.set_len(4 * (LOG_MAX + LOG_SLACK)).unwrap();
+        writer.write_all(b"the end\n").unwrap();
+        rotate(&path).unwrap();
+        let former = path.with_extension("log.1");
+        assert_eq!(fs::metadata(&former).unwrap().len(), LOG_MAX + LOG_SLACK);
+        assert_eq!(
+            last_words(&former).last().unwrap().trim_matches('\0'),
+            "the end"
+        );
+        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
     }
 
     #[test]

@@ -139,9 +139,16 @@ impl Fleet {
             cancel: cancel.clone(),
             fallback,
         });
-        let fleet = Arc::clone(self);
+        let (fleet, starter) = (Arc::clone(self), Arc::clone(self));
         tokio::spawn(async move {
-            let result = fleet.start_missing(&cancel).await;
+            // In a task of its own, so that even a panic ends the attempt and not the function.
+            let start = tokio::spawn(async move { starter.start_missing(&cancel).await });
+            let result = start.await.unwrap_or_else(|panic| {
+                Err(EngineError::Host(format!(
+                    "function `{}`: start: {panic}",
+                    fleet.name
+                )))
+            });
             fleet.conclude(&result);
             tell.send_replace(Some(result));
         });

@@ -1,9 +1,13 @@
 use std::{fs, sync::Arc};
 
 use hob_engine::{LocalConfig, LocalEngine};
-use hob_model::port::Engine;
+use hob_model::{
+    EndReason,
+    port::Engine,
+    wire::{Instance, InstanceState},
+};
 
-use crate::world::{World, entries, is_running};
+use crate::world::{World, entries, eventually, is_running, name};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_leaves_no_process_no_folder_and_no_group() {
@@ -42,6 +46,64 @@ async fn a_shutdown_leaves_no_process_no_folder_and_no_group() {
     assert!(late.to_string().contains("stopping"), "{late}");
     let late = world.engine.apply(&world.server("four", "one")).await;
     assert!(late.unwrap_err().to_string().contains("stopping"));
+}
+
+/// Everything at once, in whatever order the threads find: the last word counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_hands_at_one_function_leave_it_as_the_last_one_wanted() {
+    let world = World::new();
+    world.secrets.set("token", b"x");
+    let revision = |revision: &str| {
+        let mut function = world.server("hello", revision);
+        function.revision.settings.secrets = vec!["token".parse().unwrap()];
+        function
+    };
+    let (one, two) = (revision("one"), revision("two"));
+    world.apply(&one).await;
+    let deploys = async {
+        for round in 0..10 {
+            let next = if round % 2 == 0 { &two } else { &one };
+            world.engine.apply(next).await.unwrap();
+        }
+    };
+    let scales = async {
+        for round in 0..30 {
+            world.scale("hello", round % 4).await.unwrap();
+        }
+    };
+    let crashes = async {
+        for _ in 0..6 {
+            world.scale("hello", 1).await.unwrap();
+            let _ = world.call("hello", "/crash/1").await;
+        }
+    };
+    let condemned = async {
+        for _ in 0..20 {
+            world.scale("hello", 1).await.unwrap();
+            if let Some(lease) = world.lease("hello") {
+                let id = lease.id.clone();
+                drop(lease);
+                let why = EndReason::Timeout;
+                world.engine.condemn(&name("hello"), &id, why).await;
+            }
+        }
+    };
+    futures_util::join!(deploys, scales, crashes, condemned);
+
+    let mut last = revision("three");
+    last.replicas = 2;
+    world.apply(&last).await;
+    let settled = || async {
+        let observed = world.observe("hello").await;
+        let ready = |one: &Instance| one.state == InstanceState::Ready;
+        observed.instances.len() == 2 && observed.instances.iter().all(ready)
+    };
+    eventually("two replicas of the last revision", settled).await;
+    assert_eq!(world.text("hello", "/").await, "three");
+    assert_eq!(world.text("hello", "/secret/token").await, "x");
+    assert_eq!(entries(&world.run().join("r")).len(), 2);
+    assert_eq!(entries(&world.run().join("replicas")).len(), 2);
+    world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
