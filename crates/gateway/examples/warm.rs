@@ -100,7 +100,10 @@ fn gateway(address: &str, target: &str) {
         })
     });
     let listener = TcpListener::bind(address).unwrap();
-    let config = GatewayConfig::default();
+    let mut config = GatewayConfig::default();
+    if let Some(threads) = env::var("THREADS").ok().and_then(|t| t.parse().ok()) {
+        config.threads = threads;
+    }
     let handle = Gateway::start(config, listener, routes, Arc::new(Awake), fallback).unwrap();
     println!("gateway on {}", handle.local_addr());
     loop {

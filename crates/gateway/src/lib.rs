@@ -20,6 +20,7 @@ mod head;
 mod headers;
 mod inlet;
 mod listen;
+mod outbox;
 mod outlet;
 mod path;
 mod pool;

@@ -1,42 +1,47 @@
 use std::{
-    io::{self, IoSlice},
+    io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use hob_model::Endpoint;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpStream, UnixStream, tcp, unix},
 };
 
+use crate::outbox::{Outbox, WriteHalf};
+
 /// A connection to a replica, over either kind of socket.
-pub(crate) enum Outlet {
-    Unix(UnixStream),
-    Tcp(TcpStream),
+pub(crate) struct Outlet {
+    reader: ReadHalf,
+    outbox: Arc<Outbox>,
+}
+
+enum ReadHalf {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
 }
 
 impl Outlet {
     pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        match endpoint {
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+        let (reader, writer) = match endpoint {
+            Endpoint::Unix(path) => {
+                let (reader, writer) = UnixStream::connect(path).await?.into_split();
+                (ReadHalf::Unix(reader), WriteHalf::Unix(writer))
+            }
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 // A head and its body are separate writes at times; Nagle would hold the second.
                 stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
+                let (reader, writer) = stream.into_split();
+                (ReadHalf::Tcp(reader), WriteHalf::Tcp(writer))
             }
-        }
+        };
+        let outbox = Outbox::new(writer);
+        Ok(Self { reader, outbox })
     }
-}
-
-macro_rules! either {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Outlet::Unix($stream) => $call,
-            Outlet::Tcp($stream) => $call,
-        }
-    };
 }
 
 impl AsyncRead for Outlet {
@@ -45,36 +50,28 @@ impl AsyncRead for Outlet {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_read(cx, buf))
+        match &mut self.get_mut().reader {
+            ReadHalf::Tcp(reader) => Pin::new(reader).poll_read(cx, buf),
+            ReadHalf::Unix(reader) => Pin::new(reader).poll_read(cx, buf),
+        }
     }
 }
 
+/// Not vectored: small messages are copied together anyway, and so they are by hyper.
 impl AsyncWrite for Outlet {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write(cx, buf))
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        either!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
+        self.outbox.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_flush(cx))
+        self.outbox.poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        either!(self, stream => Pin::new(stream).poll_shutdown(cx))
+        self.outbox.poll_shutdown(cx)
     }
 }
