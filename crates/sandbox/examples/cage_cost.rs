@@ -6,7 +6,7 @@ use std::{
     env,
     fs::File,
     path::Path,
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -27,96 +27,119 @@ const LIMITS: CageLimits = CageLimits {
     files: 1024,
 };
 
+/// To exec, and to the end, in milliseconds.
+type Times = (f64, f64);
+type Way<'a> = (String, Box<dyn Fn() -> Times + 'a>);
+
 fn main() {
     hob_sandbox::run_helper_if_asked();
-    let state = env::temp_dir().join(format!("hob-cage-cost-{}", std::process::id()));
-    let sandbox = || {
+    let state = env::temp_dir().join(format!("hob-cage-cost-{}", process::id()));
+    let sandbox = |name: &str| {
         let config = SandboxConfig {
             helper: "/proc/self/exe".into(),
             helper_args: vec!["cage-init".into()],
-            cgroup_name: format!("hob-cost-{}", std::process::id()),
-            state: state.clone(),
+            cgroup_name: format!("hob-cost-{}-{name}", process::id()),
+            state: state.join(name),
         };
         Sandbox::new(config).unwrap()
     };
     let start = Instant::now();
-    let warm = sandbox();
-    println!(
-        "Sandbox::new                   {:8.3} ms",
-        millis(start.elapsed())
-    );
-
-    // A status pipe closes at exec, as for cages; the standard library waits for it.
-    let bare = program(&["/bin/true"]);
+    let warm = sandbox("warm");
+    println!("Sandbox::new {:.3} ms", millis(start.elapsed()));
     warm.warm();
-    cages(
-        "container, one kept ready",
-        &warm,
-        Isolation::Container,
-        bare,
-    );
-    cages("process, one kept ready", &warm, Isolation::Process, bare);
-    drop(warm);
-    median("container, made from nothing", bare, || {
-        let sandbox = sandbox();
-        let start = Instant::now();
-        let cage = sandbox.spawn(spec(Isolation::Container)).unwrap();
-        let (exec, end) = (start.elapsed(), {
-            cage.wait_timeout(Duration::from_secs(5)).unwrap();
-            start.elapsed()
-        });
-        (exec, end)
-    });
-    let view = [
-        "--ro-bind",
-        "/usr",
-        "/usr",
-        "--symlink",
-        "usr/lib",
-        "/lib",
-        "--symlink",
-        "usr/lib64",
-        "/lib64",
+
+    let mut ways: Vec<Way<'_>> = vec![
+        ("bare".into(), Box::new(|| program(&["/bin/true"]))),
+        (
+            "container".into(),
+            Box::new(|| cage(&warm, Isolation::Container)),
+        ),
+        (
+            "process".into(),
+            Box::new(|| cage(&warm, Isolation::Process)),
+        ),
+        (
+            "container, none kept ready".into(),
+            Box::new(|| cage(&sandbox("cold"), Isolation::Container)),
+        ),
     ];
-    if Path::new("/usr/bin/bwrap").exists() {
-        let own = [
-            "/usr/bin/bwrap",
-            "--unshare-pid",
-            "--unshare-ipc",
-            "--unshare-uts",
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-        ];
-        program(&[&own[..], &view[..], &["/usr/bin/true"]].concat());
+    if Path::new(BWRAP[0]).exists() {
+        ways.push(("bwrap".into(), Box::new(|| program(&BWRAP))));
     }
+    // Side by side, so that what else the machine does falls on all alike.
+    let mut times = vec![Vec::new(); ways.len()];
+    for _ in 0..ROUNDS {
+        for (way, times) in ways.iter().zip(&mut times) {
+            thread::sleep(PAUSE);
+            times.push(way.1());
+        }
+    }
+    let bare = (
+        median(&times[0], |time| time.0),
+        median(&times[0], |time| time.1),
+    );
+    for (way, times) in ways.iter().zip(&times) {
+        let (exec, end) = (median(times, |time| time.0), median(times, |time| time.1));
+        let (more, longer) = (exec - bare.0, end - bare.1);
+        println!(
+            "{:28} to exec {exec:7.3} ms ({more:+.3})   to the end {end:7.3} ms ({longer:+.3})",
+            way.0
+        );
+    }
+    drop(ways);
+    drop(warm);
     std::fs::remove_dir_all(state).unwrap();
 }
 
-fn program(argv: &[&str]) -> (f64, f64) {
-    median(argv[0], (0.0, 0.0), || {
-        let start = Instant::now();
-        let mut command = Command::new(argv[0]);
-        let mut child = command
-            .args(&argv[1..])
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        let exec = start.elapsed();
-        assert!(child.wait().unwrap().success());
-        (exec, start.elapsed())
-    })
+/// For comparison. Its exec cannot be seen from here, only its end.
+const BWRAP: [&str; 20] = [
+    "/usr/bin/bwrap",
+    "--unshare-pid",
+    "--unshare-ipc",
+    "--unshare-uts",
+    "--proc",
+    "/proc",
+    "--dev",
+    "/dev",
+    "--ro-bind",
+    "/usr",
+    "/usr",
+    "--symlink",
+    "usr/lib",
+    "/lib",
+    "--symlink",
+    "usr/lib64",
+    "/lib64",
+    "--tmpfs",
+    "/tmp",
+    "/usr/bin/true",
+];
+
+fn program(argv: &[&str]) -> Times {
+    let start = Instant::now();
+    let mut command = Command::new(argv[0]);
+    let mut child = command
+        .args(&argv[1..])
+        .stdin(Stdio::null())
+        .spawn()
+        .unwrap();
+    let exec = start.elapsed();
+    assert!(child.wait().unwrap().success());
+    (millis(exec), millis(start.elapsed()))
 }
 
-fn cages(name: &str, sandbox: &Sandbox, isolation: Isolation, bare: (f64, f64)) {
-    median(name, bare, || {
-        let start = Instant::now();
-        let cage = sandbox.spawn(spec(isolation)).unwrap();
-        let exec = start.elapsed();
-        cage.wait_timeout(Duration::from_secs(5)).unwrap().unwrap();
-        (exec, start.elapsed())
-    });
+fn cage(sandbox: &Sandbox, isolation: Isolation) -> Times {
+    let start = Instant::now();
+    let cage = sandbox.spawn(spec(isolation)).unwrap();
+    let exec = start.elapsed();
+    cage.wait_timeout(Duration::from_secs(5)).unwrap().unwrap();
+    (millis(exec), millis(start.elapsed()))
+}
+
+fn median(times: &[Times], pick: fn(&Times) -> f64) -> f64 {
+    let mut values: Vec<f64> = times.iter().map(pick).collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn spec(isolation: Isolation) -> CageSpec {
@@ -133,32 +156,6 @@ fn spec(isolation: Isolation) -> CageSpec {
         output: File::options().append(true).open("/dev/null").unwrap(),
         user: CageUser::Unprivileged,
     }
-}
-
-/// Prints and returns the medians to exec and to the end; the difference is that to `bare`.
-fn median(
-    name: &str,
-    bare: (f64, f64),
-    mut once: impl FnMut() -> (Duration, Duration),
-) -> (f64, f64) {
-    let mut times: Vec<(f64, f64)> = Vec::new();
-    for _ in 0..ROUNDS {
-        thread::sleep(PAUSE);
-        let (exec, end) = once();
-        times.push((millis(exec), millis(end)));
-    }
-    let middle = |pick: fn(&(f64, f64)) -> f64| {
-        let mut values: Vec<f64> = times.iter().map(pick).collect();
-        values.sort_by(f64::total_cmp);
-        values[ROUNDS / 2]
-    };
-    let (exec, end) = (middle(|time| time.0), middle(|time| time.1));
-    println!(
-        "{name:30} {exec:8.3} ms to exec (+{:.3})  {end:8.3} ms to the end (+{:.3})",
-        exec - bare.0,
-        end - bare.1
-    );
-    (exec, end)
 }
 
 fn millis(time: Duration) -> f64 {

@@ -3,6 +3,10 @@
 //! What stands in no list is answered with "no such system call", as by an older kernel, so that
 //! programs fall back to what they did before it was there.
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the list of what is used is the policy itself"
+)]
 use libc::*;
 
 /// System calls that share a reason.
