@@ -13,7 +13,7 @@ use hob_model::{
     wire::{FunctionState, Instance, InstanceState},
 };
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     host::Host,
@@ -41,6 +41,8 @@ pub(super) struct Fleet {
     /// Read while a replica is born, written while logs are cleaned up: the log of a replica
     /// that is not on the list yet must not look like one of the past.
     births: tokio::sync::RwLock<()>,
+    /// The watch over each replica, until nothing is left of it.
+    keepers: TaskTracker,
     warned: Once,
     /// Never held across an await.
     state: Mutex<State>,
@@ -100,6 +102,7 @@ impl Fleet {
             turn: Arc::default(),
             closed: host.closing.child_token(),
             births: tokio::sync::RwLock::default(),
+            keepers: TaskTracker::new(),
             warned: Once::new(),
             state: Mutex::default(),
         })
@@ -132,7 +135,8 @@ impl Fleet {
             replica: Arc::clone(&replica),
             phase: Phase::Starting,
         });
-        tokio::spawn(supervise::keep(Arc::clone(self), Arc::clone(&replica)));
+        self.keepers
+            .spawn(supervise::keep(Arc::clone(self), Arc::clone(&replica)));
         Ok(replica)
     }
 
@@ -167,6 +171,9 @@ impl Fleet {
             settling.await;
         }
         self.stop_all(end).await;
+        // Those that ended by themselves a moment ago are on no list and not cleaned up yet.
+        self.keepers.close();
+        self.keepers.wait().await;
     }
 
     /// Brings a new value to the replicas that may read it. Blocks on files.

@@ -21,7 +21,8 @@ async fn replicas_follow_the_number_that_is_asked_for() {
     let gone = || async { world.observe("hello").await.instances.is_empty() };
     eventually("all replicas are gone", gone).await;
     assert_eq!(world.observe("hello").await.state, FunctionState::Stopped);
-    assert!(entries(&world.run().join("r")).is_empty());
+    let clean = || async { entries(&world.run().join("r")).is_empty() };
+    eventually("their folders are gone", clean).await;
 
     function.replicas = 2;
     world.apply(&function).await;
