@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 from . import cage, idle, latency, machine, many, redeploy, table, throughput, wake
 from .programs import Failed, Programs
@@ -65,9 +66,11 @@ def run(bench, parts):
         print(f"{part} …", flush=True)
         try:
             rows += PARTS[part](bench)
-        except Failed as failure:
-            failures[part] = str(failure)
-            print(f"make bench: {part}: {failure}", flush=True)
+        except Exception as problem:  # whatever it is, the other parts are worth measuring
+            failures[part] = str(problem) if isinstance(problem, Failed) else repr(problem)
+            print(f"make bench: {part}: {failures[part]}", flush=True)
+            if not isinstance(problem, Failed):
+                traceback.print_exc()
     return rows, failures
 
 

@@ -3,6 +3,7 @@
 import http.client
 import os
 import shutil
+import subprocess
 import time
 
 from .programs import Failed, free_port, json_output, listens, output, wait_for
@@ -24,10 +25,15 @@ class Hob:
     def start(self):
         self.process = self.programs.start([self.program, "up"], self.name, env=self.env)
         try:
-            wait_for("hob up", lambda: listens(self.port), self.process)
+            wait_for("hob up", self.answers, self.process)
         except Failed as failure:
             raise Failed(f"{failure}: {self.programs.log_tail(self.name)}")
         return self
+
+    def answers(self):
+        """Whether both the command line and calls reach it."""
+        done = subprocess.run([self.program, "status"], env=self.env, capture_output=True, stdin=subprocess.DEVNULL)
+        return done.returncode == 0 and listens(self.port)
 
     def stop(self):
         if self.process is not None:
@@ -41,8 +47,13 @@ class Hob:
         self.stop()
         shutil.rmtree(self.data, ignore_errors=True)
 
-    def cli(self, *args):
-        return output([self.program, *args], env=self.env)
+    def cli(self, *args, cwd=None):
+        return output([self.program, *args], env=self.env, cwd=cwd)
+
+    def new(self, language, folder):
+        """Writes what a newcomer starts with."""
+        where, name = os.path.split(folder)
+        self.cli("new", language, name, cwd=where)
 
     def deploy(self, folder, name):
         self.cli("deploy", folder, "--name", name)

@@ -16,7 +16,7 @@ PYTHON = "hob, Python hello"
 
 def measure(bench):
     with Stage(bench) as stage:
-        stage.hob.cli("new", "python", os.path.join(stage.folder, "hello"))
+        stage.hob.new("python", os.path.join(stage.folder, "hello"))
         stage.hob.deploy(os.path.join(stage.folder, "hello"), "hello")
         ways = dict(stage.ways, **{PYTHON: (stage.hob.port, "/function/hello")})
         for place in ways.values():

@@ -14,8 +14,8 @@ NAME = "hello"
 
 def measure(bench):
     with Hob(bench, "wake") as hob:
-        folder = os.path.join(bench.scratch, "wake-function")
-        hob.cli("new", "python", folder)
+        folder = os.path.join(bench.scratch, NAME)
+        hob.new("python", folder)
         hob.deploy(folder, NAME)
         hob.call(NAME, b"Hello")
         bare = Bare(bench, hob)
