@@ -48,6 +48,10 @@ impl Built<'_> {
         let home = bundles.join(&digest);
         if !home.exists() {
             tree.sync().map_err(host)?;
+            if let Some(installed) = &self.installed {
+                let tree = Tree::read(&self.folder.join(&installed.folder), None).map_err(host)?;
+                tree.sync_folders().map_err(host)?;
+            }
             fs::create_dir_all(bundles).map_err(host)?;
             match fs::rename(&self.folder, &home) {
                 // Another build of the same was quicker.

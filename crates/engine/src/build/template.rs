@@ -79,7 +79,7 @@ pub(crate) enum When {
 pub(crate) struct Bench {
     pub(crate) path: Vec<String>,
     pub(crate) folders: Vec<String>,
-    pub(crate) settings: BTreeMap<String, String>,
+    pub(crate) settings: BTreeMap<String, Vec<String>>,
     pub(crate) env: BTreeMap<String, String>,
 }
 

@@ -20,7 +20,7 @@ use super::{
 pub(crate) const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables of hob's own environment that tools may see: how they reach their registries.
-const PASSED_ON: [&str; 18] = [
+const PASSED_ON: [&str; 26] = [
     "LANG",
     "LC_ALL",
     "http_proxy",
@@ -38,10 +38,26 @@ const PASSED_ON: [&str; 18] = [
     "JAVA_HOME",
     "JAVA_TOOL_OPTIONS",
     "MAVEN_OPTS",
-    "RUSTFLAGS",
+    "GOFLAGS",
+    "GOINSECURE",
+    "GONOPROXY",
+    "GONOSUMDB",
+    "GOPRIVATE",
+    "GOPROXY",
+    "GOSUMDB",
+    "GOTOOLCHAIN",
+    "GOVCS",
 ];
 /// The same, by how they begin.
-const PASSED_ON_FAMILIES: [&str; 6] = ["PIP_", "UV_", "NPM_CONFIG_", "npm_config_", "GO", "CARGO_"];
+const PASSED_ON_FAMILIES: [&str; 7] = [
+    "PIP_",
+    "UV_",
+    "NPM_CONFIG_",
+    "npm_config_",
+    "CARGO_HTTP_",
+    "CARGO_NET_",
+    "CARGO_REGISTRIES_",
+];
 
 /// The tools of one language as they are on this machine.
 #[derive(Debug)]
@@ -113,11 +129,14 @@ impl Toolchain {
         for (name, value) in &bench.env {
             toolchain.env.insert(name.clone(), machine.expand(value));
         }
-        for (name, file) in &bench.settings {
-            let file = place(file);
-            if file.is_file() {
-                toolchain.settings.push((name.clone(), file));
-            }
+        for (name, files) in &bench.settings {
+            let file = files
+                .iter()
+                .map(|file| place(file))
+                .find(|file| file.is_file());
+            toolchain
+                .settings
+                .extend(file.map(|file| (name.clone(), file)));
         }
         if let Some(template) = template {
             toolchain.check(template, needs)?;

@@ -165,13 +165,25 @@ impl Tree {
 
     /// Brings everything to the disk, so that it survives the loss of power.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        if self.entries.len() > MAX_SINGLE_SYNCS {
+        self.sync_those(|kind| matches!(kind, NodeKind::File { .. } | NodeKind::Folder))
+    }
+
+    /// The same for new names of files that are there already.
+    pub(crate) fn sync_folders(&self) -> io::Result<()> {
+        self.sync_those(|kind| *kind == NodeKind::Folder)
+    }
+
+    fn sync_those(&self, wanted: fn(&NodeKind) -> bool) -> io::Result<()> {
+        let wanted: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|node| wanted(&node.kind))
+            .collect();
+        if wanted.len() > MAX_SINGLE_SYNCS {
             return Ok(rustix::fs::syncfs(File::open(&self.root)?)?);
         }
-        for node in &self.entries {
-            if matches!(node.kind, NodeKind::File { .. } | NodeKind::Folder) {
-                File::open(self.root.join(&node.path))?.sync_all()?;
-            }
+        for node in wanted {
+            File::open(self.root.join(&node.path))?.sync_all()?;
         }
         File::open(&self.root)?.sync_all()
     }

@@ -14,6 +14,24 @@ fn python_with_a_package() {
 }
 
 #[test]
+fn a_program_out_of_a_package() {
+    let workshop = Workshop::new();
+    let app = "def app(environ, start):\n    start('200 OK', [('Content-Length', '3')])\n    return [b'yes']\n";
+    let program = workshop.start(
+        "gunicorn",
+        &[
+            ("app.py", app),
+            ("requirements.txt", "gunicorn\n"),
+            (
+                "hob.toml",
+                "run = \"gunicorn -b unix:$HOB_SOCKET app:app\"\n",
+            ),
+        ],
+    );
+    assert_eq!(program.call("GET", "/", "").text(), "yes");
+}
+
+#[test]
 fn node_with_a_package() {
     let workshop = Workshop::new();
     let handler = "const isNumber = require('is-number');\nmodule.exports = (req) => String(isNumber(req.body));\n";
