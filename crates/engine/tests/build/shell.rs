@@ -78,10 +78,7 @@ fn a_caller_that_hangs_up_ends_the_command_and_its_children() {
     let workshop = Workshop::new();
     let program = workshop.start(
         "endless",
-        &[(
-            "handler.sh",
-            "sleep 1000 & echo $! > \"$(cat)\"; wait",
-        )],
+        &[("handler.sh", "sleep 1000 & echo $! > \"$(cat)\"; wait")],
     );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
