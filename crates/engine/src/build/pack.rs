@@ -109,7 +109,7 @@ mod tests {
             packed,
             Packed {
                 entries: 3,
-                bytes: 12
+                bytes: 11
             }
         );
     }
