@@ -41,8 +41,8 @@ pub struct Sandbox {
     config: SandboxConfig,
     capabilities: Capabilities,
     tree: Tree,
-    /// The seccomp filters, compiled once, as a file in memory.
-    filters: OwnedFd,
+    /// The seccomp filter, compiled once, as a file in memory.
+    filter: OwnedFd,
     standard: standard::Cache,
     /// A helper that waits for the next cage.
     spare: Mutex<Option<Helper>>,
@@ -78,16 +78,12 @@ impl Sandbox {
         config.state = fs::canonicalize(&config.state)
             .map_err(SandboxError::io("cannot find", &config.state))?;
         let tree = Tree::find(&config.cgroup_name);
-        let filters = seccomp::compile().map_err(|error| SandboxError::System {
-            what: "cannot compile the seccomp policy",
-            source: io::Error::other(error),
-        })?;
-        let filters = memory_file("hob-seccomp", &seccomp::encode(&filters));
+        let filter = memory_file("hob-seccomp", &seccomp::encode(&seccomp::compile()));
         Ok(Self {
             capabilities: Capabilities::look(&tree),
             config,
             tree,
-            filters: filters.map_err(SandboxError::system("cannot make a memory file"))?,
+            filter: filter.map_err(SandboxError::system("cannot make a memory file"))?,
             standard: standard::Cache::default(),
             spare: Mutex::new(None),
             spares: AtomicU64::new(0),
@@ -203,7 +199,7 @@ impl Sandbox {
         if let Some(group) = helper.adopt(&self.tree, &spec.id)? {
             group.limit(&spec.limits)?;
         }
-        helper.order(plan, &spec.output, &self.filters)?;
+        helper.order(plan, &spec.output, &self.filter)?;
         Ok(helper)
     }
 

@@ -9,7 +9,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// Most descriptors in one message: plan, output and filters on the way in.
+/// Most descriptors in one message: plan, output and filter on the way in.
 pub(crate) const MAX_FDS: usize = 3;
 /// Longest message, in bytes. Plans do not travel as messages but as files.
 const MAX_MESSAGE: usize = 4096;

@@ -84,14 +84,14 @@ fn join(procs: impl Iterator<Item = OsString>) -> Result<(), Failure> {
 }
 
 fn carry_out(order: Message, channel: BorrowedFd<'_>) -> Result<(), Failure> {
-    let Ok([plan, output, filters]) = <[OwnedFd; channel::MAX_FDS]>::try_from(order.fds) else {
+    let Ok([plan, output, filter]) = <[OwnedFd; channel::MAX_FDS]>::try_from(order.fds) else {
         return Err(Failure::at("receive the plan")("descriptors are missing"));
     };
     redirect(&output).map_err(Failure::at("redirect the output"))?;
     let plan: Plan =
         serde_json::from_slice(&contents(plan)?).map_err(Failure::at("read the plan"))?;
-    let filters = seccomp::decode(&contents(filters)?);
-    let filters = filters.ok_or_else(|| Failure::at("read the filters")("they are cut short"))?;
+    let filter = seccomp::decode(&contents(filter)?);
+    let mut filter = filter.ok_or_else(|| Failure::at("read the filter")("it is cut short"))?;
     if let Some(users) = &plan.user_namespace {
         enter_user_namespace(users)?;
     }
@@ -102,7 +102,7 @@ fn carry_out(order: Message, channel: BorrowedFd<'_>) -> Result<(), Failure> {
             report(channel, &Report::Started { pid }, &[pidfd.as_fd()]);
             Ok(())
         }
-        Ok(None) => init::run(&plan, &filters, channel),
+        Ok(None) => init::run(&plan, &mut filter, channel),
         Err(error) => Err(Failure::at("make the namespaces")(error)),
     }
 }
@@ -124,7 +124,7 @@ fn redirect(output: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// What a memory file holds, wherever its offset is: several helpers share the filters' offset.
+/// What a memory file holds, wherever its offset is: all helpers share that of the filter.
 fn contents(fd: OwnedFd) -> Result<Vec<u8>, Failure> {
     let read = |file: &File| -> io::Result<Vec<u8>> {
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;

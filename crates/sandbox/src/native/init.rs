@@ -4,7 +4,6 @@
 use std::{fs, os::fd::BorrowedFd, process};
 
 use rustix::process::{Pid, Signal, WaitOptions};
-use seccompiler::BpfProgram;
 
 use super::{
     confine,
@@ -13,6 +12,7 @@ use super::{
     plan::{Failure, Level, Plan, Report},
     program, root,
 };
+use crate::seccomp::Filter;
 
 /// Exit status of an init that could not start its program.
 const FAILED: i32 = 125;
@@ -22,10 +22,10 @@ const SIGNALLED: i32 = 128;
 /// Never returns in the cage's first process; the return type lets the caller use `match`.
 pub(crate) fn run(
     plan: &Plan,
-    filters: &[BpfProgram],
+    filter: &mut Filter,
     channel: BorrowedFd<'_>,
 ) -> Result<(), Failure> {
-    let program = match start(plan, filters, channel) {
+    let program = match start(plan, filter, channel) {
         Ok(program) => program,
         Err(failure) => {
             report(channel, &Report::Failed(failure), &[]);
@@ -40,7 +40,7 @@ pub(crate) fn run(
     process::exit(status)
 }
 
-fn start(plan: &Plan, filters: &[BpfProgram], channel: BorrowedFd<'_>) -> Result<Pid, Failure> {
+fn start(plan: &Plan, filter: &mut Filter, channel: BorrowedFd<'_>) -> Result<Pid, Failure> {
     // Away from the daemon's terminal and its Ctrl-C.
     rustix::process::setsid().map_err(Failure::at("make a session"))?;
     identity::block_signals().map_err(Failure::at("block signals"))?;
@@ -63,7 +63,7 @@ fn start(plan: &Plan, filters: &[BpfProgram], channel: BorrowedFd<'_>) -> Result
     match identity::fork().map_err(Failure::at("start the program's process"))? {
         Some(program) => Ok(program),
         None => {
-            let failure = program::exec(plan, filters, rules);
+            let failure = program::exec(plan, filter, rules);
             report(channel, &Report::Failed(failure), &[]);
             process::exit(FAILED)
         }

@@ -94,12 +94,12 @@ impl Helper {
     }
 
     /// Hands over the plan. An error means that the helper has gone.
-    pub(crate) fn order(&self, plan: &Plan, output: &File, filters: &OwnedFd) -> io::Result<()> {
+    pub(crate) fn order(&self, plan: &Plan, output: &File, filter: &OwnedFd) -> io::Result<()> {
         let plan = memory_file("hob-plan", &serde_json::to_vec(plan)?)?;
         channel::send(
             &self.channel,
             b"go",
-            &[plan.as_fd(), output.as_fd(), filters.as_fd()],
+            &[plan.as_fd(), output.as_fd(), filter.as_fd()],
         )
     }
 

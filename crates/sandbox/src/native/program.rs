@@ -9,19 +9,19 @@ use std::{
 };
 
 use landlock::RulesetCreated;
-use seccompiler::BpfProgram;
 
 use super::{
     confine, identity,
     plan::{Failure, Plan},
 };
+use crate::seccomp::{self, Filter};
 
 /// Where programs are looked for when the environment has no `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// Becomes the program; returns only why that did not work.
-pub(crate) fn exec(plan: &Plan, filters: &[BpfProgram], rules: Option<RulesetCreated>) -> Failure {
-    match prepare(plan, filters, rules) {
+pub(crate) fn exec(plan: &Plan, filter: &mut Filter, rules: Option<RulesetCreated>) -> Failure {
+    match prepare(plan, filter, rules) {
         Err(failure) => failure,
         Ok(()) => Failure {
             step: None,
@@ -30,11 +30,7 @@ pub(crate) fn exec(plan: &Plan, filters: &[BpfProgram], rules: Option<RulesetCre
     }
 }
 
-fn prepare(
-    plan: &Plan,
-    filters: &[BpfProgram],
-    rules: Option<RulesetCreated>,
-) -> Result<(), Failure> {
+fn prepare(plan: &Plan, filter: &mut Filter, rules: Option<RulesetCreated>) -> Result<(), Failure> {
     rustix::process::setsid().map_err(Failure::at("make a session"))?;
     let cwd = format!("enter the folder {}", plan.cwd.display());
     rustix::process::chdir(&plan.cwd).map_err(Failure::at(cwd))?;
@@ -43,11 +39,8 @@ fn prepare(
     if let Some(rules) = rules {
         confine::apply(rules)?;
     }
-    // Last, since the filters refuse much of the above.
-    for filter in filters {
-        seccompiler::apply_filter(filter).map_err(Failure::at("load the seccomp filter"))?;
-    }
-    Ok(())
+    // Last, since the filter refuses much of the above.
+    seccomp::load(filter).map_err(Failure::at("load the seccomp filter"))
 }
 
 /// Tries every place where the program may be; returns what was wrong with the best of them.

@@ -136,4 +136,4 @@ pub(crate) const NAMESPACES: [c_int; 7] = [
 ];
 
 /// Arguments of `personality` that only ask, or mean an ordinary Linux: as in Docker's profile.
-pub(crate) const PERSONALITIES: [u64; 5] = [0x0, 0x0008, 0x2_0000, 0x2_0008, 0xffff_ffff];
+pub(crate) const PERSONALITIES: [u32; 5] = [0x0, 0x0008, 0x2_0000, 0x2_0008, 0xffff_ffff];

@@ -53,7 +53,7 @@ fn has_no_rights() {
     }
     assert_eq!(field("NoNewPrivs"), "1");
     assert_eq!(field("Seccomp"), "2");
-    assert_eq!(field("Seccomp_filters"), "2");
+    assert_eq!(field("Seccomp_filters"), "1");
     assert_eq!(field("Uid"), "12000\t12000\t12000\t12000");
     assert_eq!(field("Gid"), "12000\t12000\t12000\t12000");
     assert_eq!(field("Groups"), "");
