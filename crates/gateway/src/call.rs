@@ -41,7 +41,7 @@ pub(crate) async fn answer(
             let response = (client.worker().fallback)(request, client.peer).await;
             response.map(Answer::Other)
         }
-        Err(refused) => refused,
+        Err(refused) => *refused,
     };
     Ok(response.map(|answer| Outgoing::new(answer, entered)))
 }
@@ -50,10 +50,10 @@ pub(crate) async fn answer(
 fn admit(
     client: &Rc<Client>,
     request: &mut Request<Incoming>,
-) -> Result<Option<(Call, Visitor)>, Response<Answer>> {
+) -> Result<Option<(Call, Visitor)>, Box<Response<Answer>>> {
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
-    head::check(request, client).map_err(GatewayError::into_response)?;
+    head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
     let (head, headers) = (request.uri().clone(), request.headers_mut());
     let Some(path) = FunctionPath::parse(&head) else {
         return Ok(None);
@@ -83,7 +83,7 @@ fn admit(
             let end = error.end();
             let mut response = error.into_response();
             receipt.stamp(response.headers_mut(), end);
-            Err(response)
+            Err(Box::new(response))
         }
     }
 }

@@ -47,16 +47,15 @@ pub(crate) async fn serve(client: Rc<Client>, mut inlet: Inlet, tap: Arc<Tap>) {
         Ok(Some(Ok(Some(Protocol::Http1)))) => {
             let connection = http1(&client).serve_connection(TokioIo::new(inlet), calls);
             let mut connection = connection.with_upgrades();
-            drive(Pin::new(&mut connection), &client, &tap).await;
-            if client.is_unread() {
-                if let Some(parts) = connection.into_parts() {
+            drive(Pin::new(&mut connection), &client, &tap, Protocol::Http1).await;
+            if client.is_unread()
+                && let Some(parts) = connection.into_parts() {
                     linger(parts.io.into_inner()).await;
                 }
-            }
         }
         Ok(Some(Ok(Some(Protocol::Http2)))) => {
             let connection = http2(&client).serve_connection(TokioIo::new(inlet), calls);
-            drive(pin!(connection), &client, &tap).await;
+            drive(pin!(connection), &client, &tap, Protocol::Http2).await;
         }
         // Hung up, silent for too long, or nobody is served any more.
         Ok(Some(Ok(None) | Err(_)) | None) | Err(_) => {}
@@ -91,7 +90,12 @@ fn http2(client: &Client) -> http2::Builder<LocalExecutor> {
 }
 
 /// Runs a connection until it ends, is idle or slow for too long, or is cut.
-async fn drive<C: Graceful>(mut connection: Pin<&mut C>, client: &Client, tap: &Tap) {
+async fn drive<C: Graceful>(
+    mut connection: Pin<&mut C>,
+    client: &Client,
+    tap: &Tap,
+    protocol: Protocol,
+) {
     let config = &client.worker().config;
     let mut timer = pin!(tokio::time::sleep(config.idle_timeout));
     let mut told = false;
@@ -100,7 +104,9 @@ async fn drive<C: Graceful>(mut connection: Pin<&mut C>, client: &Client, tap: &
         if client.worker().is_stopping() && !std::mem::replace(&mut told, true) {
             connection.as_mut().graceful_shutdown();
         }
-        if connection.as_mut().poll(cx).is_ready() || client.is_cut() {
+        // Of HTTP/2, only the stream is cut: its body ends with an error.
+        let cut = client.is_cut() && protocol == Protocol::Http1;
+        if connection.as_mut().poll(cx).is_ready() || cut {
             return Poll::Ready(());
         }
         if let Some(begun) = tap.head_begun() {

@@ -3,14 +3,14 @@ use std::path::Path;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
+use tokio::fs::canonicalize;
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
 use crate::{body::Answer, call::Call, error::GatewayError, path::FunctionPath};
 
 /// Answers a call of a function that is a folder of files: ranges, conditional requests, HEAD
-/// and `index.html` are [`ServeDir`]'s. It opens nothing outside the folder by `..`; links
-/// inside it were checked when the folder was built.
+/// and `index.html` are [`ServeDir`]'s.
 pub(crate) async fn serve<B>(
     call: &Call,
     folder: &Path,
@@ -28,6 +28,9 @@ pub(crate) async fn serve<B>(
         // The page's relative links are relative to the folder, not to `/function/`.
         return redirect(&format!("{base}/{}", path.query()));
     }
+    if !stays_inside(folder, call.address.path()).await {
+        return Err(GatewayError::NoFile { function });
+    }
     let mut inner = Request::new(Empty::<Bytes>::new());
     *inner.method_mut() = request.method().clone();
     *inner.uri_mut() = call.address.clone();
@@ -43,6 +46,43 @@ pub(crate) async fn serve<B>(
         return Err(GatewayError::NoFile { function });
     }
     Ok(response.map(|body| Answer::Other(UnsyncBoxBody::new(body.map_err(Into::into)))))
+}
+
+/// Whether a path leads to nothing outside the folder. [`ServeDir`] sees to `..` and the like,
+/// but follows links.
+async fn stays_inside(folder: &Path, path: &str) -> bool {
+    let Some(path) = decode(path) else {
+        return false;
+    };
+    let file = folder.join(path.trim_start_matches('/'));
+    let (Ok(folder), Ok(file)) = tokio::join!(canonicalize(folder), canonicalize(&file)) else {
+        // Nothing is there, and ServeDir will say so.
+        return true;
+    };
+    // Of a folder, its page is what is read.
+    let page = canonicalize(file.join("index.html")).await;
+    file.starts_with(&folder) && page.map_or(true, |page| page.starts_with(&folder))
+}
+
+/// Undoes percent-encoding; `None` for what is no text then.
+fn decode(path: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let escaped = (*first == b'%').then(|| tail.get(..2)).flatten();
+        let escaped = escaped.and_then(|hex| std::str::from_utf8(hex).ok());
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn redirect(location: &str) -> Result<Response<Answer>, GatewayError> {

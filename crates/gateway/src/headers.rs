@@ -2,7 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::Authority};
 use http_body::Body;
 
 /// Fields that speak of one connection only, for both directions.
-const HOP_BY_HOP: [HeaderName; 7] = [
+static HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
@@ -139,11 +139,10 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
         }
     };
     headers.insert(FORWARDED_FOR, chain);
-    if !headers.contains_key(&FORWARDED_HOST) {
-        if let Some(host) = headers.get(header::HOST).cloned() {
+    if !headers.contains_key(&FORWARDED_HOST)
+        && let Some(host) = headers.get(header::HOST).cloned() {
             headers.insert(FORWARDED_HOST, host);
         }
-    }
     if !headers.contains_key(&FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     }

@@ -1,0 +1,17 @@
+//! The gateway through its sockets: real connections on one side, real replicas on the other,
+//! and a fake control plane behind the `Wake` port.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[macro_use]
+mod harness;
+
+mod bodies;
+mod cors;
+mod deadline;
+mod failure;
+mod files;
+mod forward;
+mod lifecycle;
+mod protocol;
+mod smuggling;
+mod wake;
