@@ -124,12 +124,8 @@ impl ServerArgs {
     pub(crate) fn resolve(self, env: &Environment) -> anyhow::Result<Config> {
         let file = self.place.read(env)?;
         let log = self.log.or(file.log).unwrap_or_else(|| LOG.into());
-        if EnvFilter::try_new(&log).is_err() {
-            return Err(Failure::usage(format!(
-                "log filter `{log}` is invalid: use error, warn, info, debug, trace, or a filter such as `hob_engine=debug`"
-            ))
-            .into());
-        }
+        let log = parse_log(&log)
+            .map_err(|cure| Failure::usage(format!("log filter `{log}` is invalid: {cure}")))?;
         Ok(Config {
             data: data(self.place.data.or(file.data), env)?,
             listen: match self.listen.or(file.listen) {
@@ -198,6 +194,19 @@ fn read_file(path: &Path, must_exist: bool) -> anyhow::Result<File> {
 pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| "write an IP address and a port, as in 127.0.0.1:8080".to_owned())
+}
+
+/// Checks what is to be logged.
+///
+/// # Errors
+/// One line with examples.
+pub(crate) fn parse_log(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(
+            "use error, warn, info, debug, trace, or a filter such as `hob_engine=debug`".into(),
+        ),
+    }
 }
 
 fn data(asked: Option<PathBuf>, env: &Environment) -> anyhow::Result<PathBuf> {

@@ -68,11 +68,22 @@ impl RunFolder {
 
     /// Takes folder and link away.
     pub(crate) fn remove(self) -> io::Result<()> {
+        self.clear()
+    }
+
+    fn clear(&self) -> io::Result<()> {
         fs::remove_dir_all(&self.path)?;
         if self.on_tmpfs {
             fs::remove_file(&self.link)?;
         }
         Ok(())
+    }
+}
+
+/// A start that fails half-way leaves nothing.
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        let _ = self.clear();
     }
 }
 
@@ -131,7 +142,8 @@ mod tests {
         let data = tempfile::tempdir().expect("temp dir");
         let id = format!("test-{}", std::process::id());
         let make = || RunFolder::make(data.path(), &id, &Environment::default()).expect("makes");
-        let first = make();
+        // As after a kill: nothing is dropped.
+        let first = std::mem::ManuallyDrop::new(make());
         fs::write(first.path().join("leftover"), "x").expect("file");
         let second = make();
         assert_eq!(first.path(), second.path());

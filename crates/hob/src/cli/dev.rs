@@ -22,7 +22,7 @@ use super::{
 use crate::{
     app::{self, App},
     client::{Address, Client, empty},
-    config::{Config, parse_listen},
+    config::{Config, parse_listen, parse_log},
     exit::report,
     output, pack,
 };
@@ -52,7 +52,7 @@ pub(super) struct Dev {
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
     /// What to log on standard error
-    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    #[arg(long, value_name = "FILTER", default_value = "warn", value_parser = parse_log)]
     log: String,
 }
 

@@ -19,6 +19,9 @@ impl Progress {
     /// Nothing is drawn before the first step.
     pub(super) fn new(terminal: Terminal) -> Self {
         let spinner = ProgressBar::with_draw_target(None, target(terminal.stderr));
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed}") {
+            spinner.set_style(style);
+        }
         Self {
             spinner,
             colour: terminal.stderr && terminal.colour,
@@ -38,10 +41,9 @@ impl Progress {
 
     /// A step begins.
     pub(super) fn step(&self, text: impl Display) {
-        let text = text.to_string();
         self.print(&Tint::Head.paint(&format!("==> {text}"), self.colour));
+        self.spinner.reset_elapsed();
         self.spinner.enable_steady_tick(SPINNER_TICK);
-        self.spinner.set_message(text);
     }
 
     /// A tool wrote a line.

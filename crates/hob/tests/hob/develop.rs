@@ -147,8 +147,29 @@ fn it_brings_secrets_from_a_folder() {
 }
 
 #[test]
-fn a_folder_that_is_none_ends_it_at_once() {
-    let command = Cli::new(Path::new(HOB)).args(["dev", "/nonexistent/hello"]);
-    let line = command.run().fails(1);
+fn what_cannot_be_run_ends_it_at_once_with_the_cure() {
+    let dev = |args: &[&str]| Cli::new(Path::new(HOB)).args(["dev"]).args(args).run();
+    let line = dev(&["/nonexistent/hello"]).fails(1);
     assert!(line.contains("/nonexistent/hello does not exist"), "{line}");
+
+    let here = tempfile::tempdir().unwrap();
+    let folder = here.path().join("hello");
+    write(&folder.join("index.html"), "hi");
+    let folder = folder.to_str().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let line = dev(&[folder, "--listen", &address]).fails(1);
+    assert!(line.contains(&format!("{address} is taken")), "{line}");
+
+    let said = dev(&[folder, "--log", "hob=nonsense"]);
+    assert_eq!(said.code, 64, "{said:?}");
+    let line = dev(&[
+        folder,
+        "--listen",
+        "127.0.0.1:0",
+        "--secrets",
+        "/nonexistent",
+    ])
+    .fails(1);
+    assert!(line.contains("/nonexistent"), "{line}");
 }

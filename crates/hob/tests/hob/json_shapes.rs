@@ -89,8 +89,6 @@ fn the_doctor_says_of_each_thing_how_it_is() {
         "cgroup limits",
         "seccomp",
         "landlock",
-        "language python",
-        "language rust",
         "data directory",
         "disk",
         "server",

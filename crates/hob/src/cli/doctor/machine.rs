@@ -70,11 +70,17 @@ fn cages(machine: &Capabilities) -> Vec<Finding> {
         let found = runtime.path.display().to_string();
         findings.push(able(&check, &found, &runtime.able, State::Limited));
     }
-    let warnings = machine.warnings.iter();
-    findings.extend(warnings.map(|warning| Finding {
-        state: State::Limited,
-        ..Finding::ok("limits", warning.as_str())
-    }));
+    for warning in &machine.warnings {
+        // Most of them are the other half of a finding that is there already.
+        let told = |finding: &Finding| warning.contains(&finding.detail);
+        if !findings.iter().any(told) {
+            let finding = Finding::ok("limits", warning.as_str());
+            findings.push(Finding {
+                state: State::Limited,
+                ..finding
+            });
+        }
+    }
     findings
 }
 
