@@ -33,8 +33,10 @@ pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
 const CONTROL_THREADS: usize = 2;
-/// How long calls and requests under way may go on after the order to stop.
-const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How long calls under way may go on after the order to stop.
+const CALLS_GRACE: Duration = Duration::from_secs(5);
+/// The same for requests on the local socket, of which those that follow a log never end.
+const REQUESTS_GRACE: Duration = Duration::from_secs(1);
 /// Makes this executable a cage's helper; see `hob_sandbox::run_helper_if_asked`.
 pub(crate) const HELPER_ARGUMENT: &str = "cage-init";
 /// Hexadecimal digits of the data directory's hash that tell servers of one machine apart.
@@ -159,8 +161,8 @@ impl App {
     /// # Errors
     /// When something of it is left.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let gateway = self.gateway.shutdown(STOP_GRACE);
-        tokio::join!(gateway, self.socket.stop(STOP_GRACE));
+        let gateway = self.gateway.shutdown(CALLS_GRACE);
+        tokio::join!(gateway, self.socket.stop(REQUESTS_GRACE));
         self.stop.cancel();
         self.background.await?;
         self.engine.shutdown().await;

@@ -11,6 +11,7 @@ use clap::Args;
 use hob_model::{FunctionName, wire::LogLine};
 use http::Method;
 use tokio::signal::unix::SignalKind;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     Context, deploy,
@@ -125,7 +126,9 @@ impl Bench {
                     progress.finish();
                     output::line(&line)?;
                     // There is a log to follow once the function is there.
-                    logs.get_or_insert_with(|| tokio::spawn(self.clone().follow_logs()));
+                    logs.get_or_insert_with(|| {
+                        AbortOnDropHandle::new(tokio::spawn(self.clone().follow_logs()))
+                    });
                 }
                 Err(error) => {
                     progress.finish();
