@@ -18,6 +18,9 @@ VERSIONS = {
     "runc": ["runc", "--version"],
 }
 
+BUSY = 0.1  # of the processors: what others take from one side of a ratio and not the other is its error
+SAMPLE_SECONDS = 2
+
 
 def describe(hob):
     versions = {"hob": version([hob, "--version"])}
@@ -29,8 +32,23 @@ def describe(hob):
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "kernel": platform.release(),
         "load average before": "%.2f %.2f %.2f" % os.getloadavg(),
+        "used by others before": others(),
         "versions": versions,
     }
+
+
+def others():
+    """The share of the processors that is taken before anything of the bench runs."""
+    def ticks():
+        with open("/proc/stat") as file:
+            user, nice, system, idle, wait, *rest = map(int, file.readline().split()[1:])
+        return idle + wait, user + nice + system + idle + wait + sum(rest[:3])
+
+    idle, all_of_it = ticks()
+    time.sleep(SAMPLE_SECONDS)
+    idle, all_of_it = (after - before for after, before in zip(ticks(), (idle, all_of_it)))
+    taken = 1 - idle / max(1, all_of_it)
+    return f"{taken:.0%}" + (" – TOO BUSY, these figures prove nothing" if taken > BUSY else "")
 
 
 def processor():
