@@ -34,6 +34,8 @@ hob=$bin/hob
 if "$hob" status >/dev/null 2>&1; then
     echo "hob runs already; deploying to it"
 else
+    # The admin password, which is shown only once, ends up in this log.
+    rm -f "$log" && (umask 077 && : >"$log")
     nohup setsid "$hob" up --listen "$listen" >"$log" 2>&1 </dev/null &
     echo $! >"$pidfile"
     for _ in $(seq 100); do

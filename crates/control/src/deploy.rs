@@ -5,7 +5,7 @@ use std::{
 
 use hob_model::{
     Function, FunctionName, Revision,
-    port::{BuildError, BuildLine, BuildLog, EngineError, Source, SourceForm},
+    port::{BuildError, BuildLine, BuildLog, EngineError, Source},
     wire::{DeployEvent, Fault},
 };
 use hob_store::StoreError;
@@ -74,7 +74,7 @@ impl Control {
         let _turn = self.deploy_turn(&name, events).await;
         let source = Source {
             function: name.clone(),
-            from: SourceForm::Archive(upload.archive.to_path_buf()),
+            archive: upload.archive.to_path_buf(),
         };
         let revision = self.builder.build(source, build_log(events)).await?;
         drop(upload);

@@ -1,15 +1,14 @@
 //! From a folder to a bundle.
 //!
 //! [`FolderBuilder`] goes through these steps, each in a file of its own: `unpack` → `detect` →
-//! `toolchain` → `dependencies` → `bench` (the tools, each in a cage) → `bundle`. [`pack()`] makes the
-//! archive that a client sends; [`Templates`] holds what hob knows of each language.
+//! `toolchain` → `dependencies` → `bench` (the tools, each in a cage) → `bundle`.
+//! [`Templates`] holds what hob knows of each language.
 
 mod bench;
 mod builder;
 mod bundle;
 mod dependencies;
 mod detect;
-mod pack;
 mod template;
 mod templates;
 mod toolchain;
@@ -19,7 +18,6 @@ mod workplace;
 
 pub use bench::{BUILD_FILES, BUILD_MEMORY, BUILD_PIDS, BUILD_TIME, BUILD_TMP};
 pub use builder::{BuilderConfig, FolderBuilder};
-pub use pack::{Packed, pack};
 pub use template::Template;
 pub use templates::Templates;
 pub use unpack::{MAX_ENTRIES, MAX_PATH, MAX_UNPACKED};

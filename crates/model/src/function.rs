@@ -14,8 +14,10 @@ pub struct Function {
     /// How many replicas it has while it is awake; 0 means asleep until the next call wakes one.
     pub replicas: u32,
     /// When the first deploy of this name was acknowledged.
+    #[serde(with = "crate::rfc3339")]
     pub created_at: SystemTime,
     /// When the last deploy of this name was acknowledged.
+    #[serde(with = "crate::rfc3339")]
     pub updated_at: SystemTime,
 }
 
@@ -32,6 +34,7 @@ pub struct Revision {
     /// Everything `hob.toml` can set, with the defaults filled in.
     pub settings: Settings,
     /// When the build ended.
+    #[serde(with = "crate::rfc3339")]
     pub built_at: SystemTime,
 }
 

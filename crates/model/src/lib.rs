@@ -11,6 +11,7 @@ mod manifest;
 mod name;
 mod quantity;
 mod replica;
+mod rfc3339;
 mod route;
 
 pub mod port;

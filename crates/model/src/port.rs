@@ -144,17 +144,8 @@ pub trait Builder: Send + Sync {
 pub struct Source {
     /// For whom; the settings come from the `hob.toml` inside.
     pub function: FunctionName,
-    /// The folder.
-    pub from: SourceForm,
-}
-
-/// Where the folder to build is.
-#[derive(Debug, Clone)]
-pub enum SourceForm {
     /// A gzip-compressed tar of the folder's content, sent by somebody.
-    Archive(PathBuf),
-    /// The folder itself, on this machine.
-    Folder(PathBuf),
+    pub archive: PathBuf,
 }
 
 /// Takes the lines of a build as they come.

@@ -24,6 +24,7 @@ pub struct Instance {
     /// Calls that it has now.
     pub in_flight: u32,
     /// When it was started.
+    #[serde(with = "crate::rfc3339")]
     pub started_at: SystemTime,
 }
 
@@ -75,6 +76,7 @@ pub struct FunctionSummary {
     /// Path of the function on this server: `/function/hello`.
     pub path: String,
     /// When the last deploy was acknowledged.
+    #[serde(with = "crate::rfc3339")]
     pub updated_at: SystemTime,
 }
 
@@ -85,6 +87,7 @@ pub struct FunctionDetail {
     #[serde(flatten)]
     pub summary: FunctionSummary,
     /// When the first deploy was acknowledged.
+    #[serde(with = "crate::rfc3339")]
     pub created_at: SystemTime,
     /// What the function may do and use. Secrets by name only.
     pub settings: Settings,

@@ -18,7 +18,7 @@ use hob_model::{
     SecretName, Settings, Target, Timespan,
     port::{
         BuildError, BuildLine, BuildLog, Builder, Engine, EngineError, LogQuery, LogStream,
-        Observed, Source, SourceForm,
+        Observed, Source,
     },
     wire::{FunctionState, Instance, InstanceState, LogLine},
 };
@@ -213,10 +213,7 @@ impl Default for FakeBuilder {
 #[async_trait]
 impl Builder for FakeBuilder {
     async fn build(&self, source: Source, log: BuildLog) -> Result<Revision, BuildError> {
-        let SourceForm::Archive(path) = source.from else {
-            panic!("an archive was sent");
-        };
-        let script = fs::read(path).expect("the upload is there");
+        let script = fs::read(source.archive).expect("the upload is there");
         let script = String::from_utf8(script[2..].to_vec()).expect("text");
         log(BuildLine::Step("python: compiling".into()));
         let _turn = self.builds.acquire().await.expect("open");

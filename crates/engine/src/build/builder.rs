@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use hob_model::{
     Function, Isolation, Manifest, Revision,
-    port::{BuildError, BuildLine, BuildLog, Builder, Source, SourceForm},
+    port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::Sandbox;
 use sha2::{Digest, Sha256};
@@ -22,7 +22,7 @@ use super::{
     bundle::{Built, settings},
     dependencies::Wanted,
     detect::{Found, Shape},
-    pack::pack,
+    template::{Template, When},
     toolchain::{Machine, SYSTEM_PATH, Toolchain},
     tree::{Sharing, Tree, add_field, hex},
     unpack::unpack,
@@ -99,6 +99,23 @@ impl FolderBuilder {
         });
         Self { shared }
     }
+
+    /// Whether the programs are here that build and run functions of this language, also those
+    /// with dependencies. Touches nothing.
+    ///
+    /// # Errors
+    /// `Missing` names the first one that is not here, and the package that brings it.
+    pub fn check_tools(&self, template: &Template) -> Result<(), BuildError> {
+        let nowhere = Path::new("");
+        let machine = Machine {
+            home: &self.shared.config.home,
+            system_path: &self.shared.config.path,
+            environment: &self.shared.config.environment,
+            cache: nowhere,
+            function_cache: nowhere,
+        };
+        Toolchain::find(Some(template), &machine, (When::Handler, true)).map(drop)
+    }
 }
 
 #[async_trait]
@@ -141,7 +158,7 @@ impl Shared {
         })?;
         let folder = place.function();
         // First, since whatever comes next looks only at what was let in.
-        fetch(source, &place)?;
+        unpack(&source.archive, &place.function())?;
         let manifest = read_manifest(&folder)?;
         let found = Found::look(&folder, &manifest)?;
         let caches = self.caches(source, &found);
@@ -288,20 +305,6 @@ impl Shared {
 
 fn host(error: &io::Error) -> BuildError {
     BuildError::Host(format!("the build cannot go on: {error}"))
-}
-
-/// Brings the folder in. One from this machine takes the same way as one that was sent, so that
-/// the same rules hold.
-fn fetch(source: &Source, place: &Workplace) -> Result<(), BuildError> {
-    match &source.from {
-        SourceForm::Archive(archive) => unpack(archive, &place.function()),
-        SourceForm::Folder(folder) => {
-            let archive = place.file("source.tar.gz");
-            let file = fs::File::create(&archive).map_err(|error| host(&error))?;
-            pack(folder, io::BufWriter::new(file))?;
-            unpack(&archive, &place.function())
-        }
-    }
 }
 
 fn read_manifest(folder: &Path) -> Result<Manifest, BuildError> {

@@ -3,7 +3,7 @@
 use std::{fs, io::Write, path::PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
-use hob_model::port::{BuildError, SourceForm};
+use hob_model::port::BuildError;
 use tar::{Builder, EntryType, Header};
 
 use crate::workshop::Workshop;
@@ -36,7 +36,7 @@ fn file(workshop: &Workshop, bytes: &[u8]) -> PathBuf {
 
 fn error(workshop: &Workshop, bytes: &[u8]) -> BuildError {
     let upload = file(workshop, bytes);
-    let error = workshop.build_from(SourceForm::Archive(upload)).error();
+    let error = workshop.build_from(upload).error();
     workshop.assert_no_leftovers();
     error
 }
@@ -242,10 +242,7 @@ fn honest_links_are_kept_and_set_uid_bits_are_not() {
         add(archive, b"./lib/", EntryType::Directory, b"", b"");
     });
     let upload = file(&workshop, &bytes);
-    let revision = workshop
-        .build_from(SourceForm::Archive(upload))
-        .result
-        .unwrap();
+    let revision = workshop.build_from(upload).result.unwrap();
     let bundle = workshop.bundle(&revision);
     assert_eq!(fs::read_to_string(bundle.join("sub/up")).unwrap(), "cat\n");
     assert_eq!(

@@ -11,10 +11,11 @@ use std::{
     time::SystemTime,
 };
 
+use flate2::{Compression, write::GzEncoder};
 use hob_engine::{BuilderConfig, FolderBuilder, Templates};
 use hob_model::{
     Function, Revision,
-    port::{BuildError, BuildLine, BuildLog, Builder, Source, SourceForm},
+    port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::{Sandbox, SandboxConfig};
 use tempfile::TempDir;
@@ -97,7 +98,8 @@ impl Workshop {
         folder
     }
 
-    pub(crate) fn build_from(&self, from: SourceForm) -> Outcome {
+    /// Builds what somebody sent.
+    pub(crate) fn build_from(&self, archive: PathBuf) -> Outcome {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let log: BuildLog = {
             let lines = Arc::clone(&lines);
@@ -105,7 +107,7 @@ impl Workshop {
         };
         let source = Source {
             function: "hello".parse().unwrap(),
-            from,
+            archive,
         };
         let result = runtime().block_on(self.builder.build(source, log));
         let lines = std::mem::take(&mut *lines.lock().unwrap());
@@ -113,7 +115,13 @@ impl Workshop {
     }
 
     pub(crate) fn build(&self, folder: &Path) -> Outcome {
-        self.build_from(SourceForm::Folder(folder.to_path_buf()))
+        let archive = self.place.path().join("upload.tar.gz");
+        let gzip = GzEncoder::new(fs::File::create(&archive).unwrap(), Compression::fast());
+        let mut tar = tar::Builder::new(gzip);
+        tar.follow_symlinks(false);
+        tar.append_dir_all("", folder).unwrap();
+        tar.into_inner().unwrap().finish().unwrap();
+        self.build_from(archive)
     }
 
     /// Builds what has to build.

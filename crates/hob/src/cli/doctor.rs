@@ -51,7 +51,7 @@ enum State {
 impl Doctor {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let config = self.client.resolve(&context.env)?;
-        let mut findings = machine::examine(&context.env);
+        let mut findings = machine::examine(&config.data, &context.env);
         findings.extend(server::examine(&config, context));
         if self.output.output == Format::Json {
             output::json(&findings)?;

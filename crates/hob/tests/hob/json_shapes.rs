@@ -89,6 +89,8 @@ fn the_doctor_says_of_each_thing_how_it_is() {
         "cgroup limits",
         "seccomp",
         "landlock",
+        "language python",
+        "language rust",
         "data directory",
         "disk",
         "server",

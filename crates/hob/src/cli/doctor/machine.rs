@@ -1,4 +1,8 @@
+use std::{path::Path, sync::Arc};
+
+use hob_engine::build::{BuilderConfig, FolderBuilder, Template, Templates};
 use hob_sandbox::{Able, Capabilities, Sandbox, SandboxConfig};
+use tempfile::TempDir;
 
 use super::{Finding, State};
 use crate::{
@@ -6,23 +10,29 @@ use crate::{
     environment::Environment,
 };
 
-/// What the kernel and the installed programs can do.
-pub(super) fn examine(env: &Environment) -> Vec<Finding> {
-    let mut findings = match probe() {
-        Ok(machine) => cages(&machine),
-        Err(error) => vec![Finding::not(
+/// What the kernel and the installed programs can do. `data` is where a build would work.
+pub(super) fn examine(data: &Path, env: &Environment) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match trial() {
+        Ok((sandbox, _state)) => {
+            findings.extend(cages(&sandbox.probe()));
+            let builder = FolderBuilder::new(BuilderConfig::new(data), Arc::new(sandbox));
+            let languages = Templates::built_in().iter();
+            findings.extend(languages.map(|template| language(&builder, template)));
+        }
+        Err(error) => findings.push(Finding::not(
             State::Broken,
             "isolation",
             format!("cages cannot be tried: {error:#}"),
             "make room in the folder for temporary files",
-        )],
-    };
+        )),
+    }
     findings.push(run_folder(env));
     findings
 }
 
-/// Makes one cage of each kind.
-fn probe() -> anyhow::Result<Capabilities> {
+/// A sandbox of the doctor's own, and the folder that it works in.
+fn trial() -> anyhow::Result<(Sandbox, TempDir)> {
     let state = tempfile::tempdir()?;
     let sandbox = Sandbox::new(SandboxConfig {
         helper: "/proc/self/exe".into(),
@@ -30,7 +40,18 @@ fn probe() -> anyhow::Result<Capabilities> {
         cgroup_name: format!("hob-doctor-{}", std::process::id()),
         state: state.path().to_owned(),
     })?;
-    Ok(sandbox.probe())
+    Ok((sandbox, state))
+}
+
+fn language(builder: &FolderBuilder, template: &Template) -> Finding {
+    let check = format!("language {}", template.name());
+    match builder.check_tools(template) {
+        Ok(()) => Finding::ok(check, template.description()),
+        Err(error) => Finding {
+            state: State::Limited,
+            ..Finding::ok(check, error.to_string())
+        },
+    }
 }
 
 fn cages(machine: &Capabilities) -> Vec<Finding> {

@@ -1,0 +1,21 @@
+//! Times in JSON, as people and other programs read them: `2026-11-22T14:08:03.512Z`.
+//! For `#[serde(with = "crate::rfc3339")]`; exact to the millisecond.
+
+use std::time::SystemTime;
+
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+pub(crate) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+    // What humantime cannot write is before 1970: a clock that was never set.
+    let time = (*time).max(SystemTime::UNIX_EPOCH);
+    to.collect_str(&humantime::format_rfc3339_millis(time))
+}
+
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
+    let text = String::deserialize(from)?;
+    humantime::parse_rfc3339(&text).map_err(|_| {
+        D::Error::custom(format!(
+            "`{text}` is no time such as 2026-11-22T14:08:03.512Z"
+        ))
+    })
+}
