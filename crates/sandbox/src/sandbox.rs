@@ -44,6 +44,8 @@ pub struct Sandbox {
     /// The seccomp filter, compiled once, as a file in memory.
     filter: OwnedFd,
     standard: standard::Cache,
+    /// Whether namespaces can be made without one for users.
+    privileged: bool,
     /// A helper that waits for the next cage.
     spare: Mutex<Option<Helper>>,
     spares: AtomicU64,
@@ -85,6 +87,7 @@ impl Sandbox {
             tree,
             filter: filter.map_err(SandboxError::system("cannot make a memory file"))?,
             standard: standard::Cache::default(),
+            privileged: capabilities::is_privileged(),
             spare: Mutex::new(None),
             spares: AtomicU64::new(0),
         })
@@ -204,9 +207,8 @@ impl Sandbox {
     }
 
     fn plan(&self, spec: &CageSpec) -> Plan {
-        let privileged = capabilities::is_privileged();
         let container = spec.isolation == Isolation::Container;
-        let own = container && !privileged;
+        let own = container && !self.privileged;
         let outer = (
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),

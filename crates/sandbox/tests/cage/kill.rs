@@ -116,12 +116,16 @@ fn sweep() {
     let pidfd = cage.pidfd().try_clone_to_owned().unwrap();
     std::mem::forget(cage);
     assert_eq!(yard.sandbox().sweep().unwrap(), 1);
-    assert_eq!(yard.processes(), Vec::<String>::new());
+    eventually("all have gone", || yard.processes().is_empty());
     drop(pidfd);
 }
 
 fn spare_killed() {
     let yard = Yard::new("spare");
+    if yard.sandbox().capabilities().cgroup.version != Some(1) {
+        println!("SKIPPED: only with cgroup version 1 a spare is in a cgroup, to be found by");
+        return;
+    }
     yard.sandbox().warm();
     eventually("a spare waits", || yard.processes().len() == 1);
     let line = yard.processes().remove(0);

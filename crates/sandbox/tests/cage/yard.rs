@@ -137,7 +137,8 @@ impl Yard {
         }
     }
 
-    /// Processes in the yard's cgroups.
+    /// Processes in the yard's cgroups. What has ended and waits for the machine's init to notice
+    /// is none.
     pub(crate) fn processes(&self) -> Vec<String> {
         let all = fs::read_dir("/proc")
             .unwrap()
@@ -150,7 +151,12 @@ impl Yard {
             let command = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
             format!("{} {}", path.display(), command.replace('\0', " "))
         };
-        all.filter(ours).map(name).collect()
+        let living = |path: &PathBuf| {
+            let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        };
+        all.filter(ours).filter(living).map(name).collect()
     }
 
     fn leftovers(&self) -> Vec<String> {
