@@ -1,5 +1,6 @@
-//! Times in JSON, as people and other programs read them: `2026-11-22T14:08:03.512Z`.
-//! For `#[serde(with = "crate::rfc3339")]`; exact to the millisecond.
+//! Times in JSON, as people and other programs read them: `2026-11-22T14:08:03.512Z`, with as many
+//! digits as it takes to be exact.
+//! For `#[serde(with = "crate::rfc3339")]`.
 
 use std::time::SystemTime;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 pub(crate) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
     // What humantime cannot write is before 1970: a clock that was never set.
     let time = (*time).max(SystemTime::UNIX_EPOCH);
-    to.collect_str(&humantime::format_rfc3339_millis(time))
+    to.collect_str(&humantime::format_rfc3339(time))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
