@@ -99,6 +99,8 @@ impl App {
             &config.data.join("identity.txt"),
         )?);
         let engine = engine(&config, &run, &sandbox, &routes, &secrets)?;
+        // After the engine has swept up what an earlier server left, or it would sweep this.
+        sandbox.warm();
         let password = store.ensure_admin_password()?;
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.password = password;

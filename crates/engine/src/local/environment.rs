@@ -52,9 +52,13 @@ pub(super) fn variables(
     all.extend(program.env.clone());
     all.extend(settings.env.clone());
     // Last, since a program that believed another port or socket would never be ready.
+    if program.cage.shares_sockets() {
+        all.insert("HOB_SOCKET".into(), text(&socket_in(&inside.own)));
+    } else {
+        all.remove("HOB_SOCKET");
+    }
     all.extend(
         [
-            ("HOB_SOCKET", text(&socket_in(&inside.own))),
             ("PORT", port.to_string()),
             ("HOB_SECRETS", text(&inside.secrets)),
             ("HOB_FUNCTION", program.function.name().to_owned()),

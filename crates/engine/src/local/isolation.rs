@@ -42,6 +42,11 @@ impl CageKind {
             shortfall: None,
         }
     }
+
+    /// Whether a unix socket made inside is one on the host too. gVisor's stays in its own kernel.
+    pub(super) fn shares_sockets(&self) -> bool {
+        !matches!(&self.mechanism, Mechanism::Oci(program) if program.ends_with("runsc"))
+    }
 }
 
 fn oci(program: &str) -> Mechanism {

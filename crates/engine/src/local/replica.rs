@@ -16,7 +16,7 @@ use super::{
     environment::{Folders, socket_in, variables},
     host::{Host, PortLease},
     logs,
-    places::{own_folder, remove_file, remove_tree},
+    places::{give, own_folder, remove_file, remove_tree},
     plan::Program,
     secrets::{SecretFolder, SecretLease},
 };
@@ -108,7 +108,9 @@ impl Replica {
             .map_err(|e| broken("no port to listen on", e))?;
         let folder = host.places.logs(name);
         let log = logs::path_of(&folder, &scratch.id);
+        // The program may open its output again by name, as `/dev/stderr`.
         let output = logs::create(&folder, &scratch.id)
+            .and_then(|output| give(&log, Host::cage_owner()).map(|()| output))
             .map_err(|e| broken(&format!("cannot make {}", log.display()), e))?;
         let spec = cage_spec(program, &scratch, secrets.path(), port.number(), output);
         let cage = host.sandbox.spawn(spec).map_err(|problem| {

@@ -1,5 +1,7 @@
 use hob_model::{EndReason, Isolation, port::Engine};
 
+use hob_sandbox::{Able, Mechanism};
+
 use crate::world::{World, is_running, name};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,5 +54,26 @@ async fn what_cannot_be_made_is_refused_and_nothing_weaker_runs() {
     assert_eq!(refusal.reason(), EndReason::Host);
     assert!(refusal.to_string().contains("no-such-runtime"), "{refusal}");
     assert!(world.routes.find("hello").is_none());
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_gvisor_a_program_is_reached_by_its_port() {
+    let world = World::new();
+    let runtimes = world.sandbox.capabilities();
+    if runtimes.able(Isolation::Container, &Mechanism::Oci("runsc".into())) != Able::Yes {
+        eprintln!("NOT TESTED: there is no runsc here");
+        return world.end().await;
+    }
+    let source = "\
+import http.server, os
+assert 'HOB_SOCKET' not in os.environ
+address = ('127.0.0.1', int(os.environ['PORT']))
+http.server.HTTPServer(address, http.server.SimpleHTTPRequestHandler).serve_forever()
+";
+    let mut function = world.function("hello", "one", source);
+    function.revision.settings.runtime = Some("runsc".into());
+    world.apply(&function).await;
+    assert_eq!(world.ready("hello").len(), 1);
     world.end().await;
 }

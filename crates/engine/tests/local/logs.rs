@@ -100,3 +100,20 @@ async fn logs_of_nobody_are_refused() {
     assert!(refusal.is_err());
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_may_open_its_output_by_name() {
+    let world = World::new();
+    let source = "\
+import os, socket
+open('/dev/stderr', 'a').write('by name\\n')
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(os.environ['HOB_SOCKET'])
+listener.listen(8)
+while True:
+    listener.accept()
+";
+    world.apply(&world.function("hello", "one", source)).await;
+    assert_eq!(lines(&world, None).await, ["by name"]);
+    world.end().await;
+}
