@@ -4,6 +4,7 @@
 mod bench;
 mod command_line;
 mod develop;
+mod examples;
 mod export;
 mod first_function;
 mod json_shapes;
