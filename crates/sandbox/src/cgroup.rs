@@ -5,6 +5,7 @@ use std::{
     fmt::Debug,
     fs::{self, OpenOptions},
     io::{self, Write},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -20,6 +21,14 @@ pub(crate) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// Length of the window in which a cage may use its share of processor time, in microseconds.
 pub(crate) const CPU_PERIOD: u64 = 100_000;
+
+/// What one core's worth of replicas weighs against others on a busy machine: as much as one
+/// thread outside of any group, in the measure of each version (`cpu.shares`, `cpu.weight`).
+const SHARES_PER_CORE: u64 = 1024;
+const WEIGHT_PER_CORE: u64 = 100;
+/// The kernel's ranges.
+const SHARES: RangeInclusive<u64> = 2..=262_144;
+const WEIGHT: RangeInclusive<u64> = 1..=10_000;
 
 /// How long processes that were sent SIGKILL may take to leave a group.
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,6 +58,23 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn memory(&self) -> Option<u64>;
     /// What the limits did so far.
     fn tally(&self) -> Tally;
+}
+
+/// `cpu.shares` for so many thousandths of a core.
+pub(crate) fn shares(cpu_millis: u64) -> u64 {
+    let shares = cpu_millis * SHARES_PER_CORE / 1000;
+    shares.clamp(*SHARES.start(), *SHARES.end())
+}
+
+/// `cpu.weight` for so many thousandths of a core.
+pub(crate) fn weight(cpu_millis: u64) -> u64 {
+    let weight = cpu_millis * WEIGHT_PER_CORE / 1000;
+    weight.clamp(*WEIGHT.start(), *WEIGHT.end())
+}
+
+/// Thousandths of a core that this machine has: what all replicas together may weigh.
+pub(crate) fn machine_millis() -> u64 {
+    thread::available_parallelism().map_or(1, usize::from) as u64 * 1000
 }
 
 /// What the limits of a group did.

@@ -59,6 +59,7 @@ impl Tree {
                 )));
             }
         }
+        weigh(&folders);
         others.extend(super::mounts(mountinfo, "cgroup2").map(|(point, _)| point.join(name)));
         others.retain(|other| folders.iter().all(|(_, folder)| folder != other));
         Some(Ok(Self { folders, others }))
@@ -113,6 +114,19 @@ impl Tree {
     }
 }
 
+/// All replicas together weigh as much as the machine's cores, not as one thread: without this,
+/// a busy neighbour starves them. Best effort, since no promise hangs on it.
+fn weigh(folders: &[(&'static str, PathBuf)]) {
+    for (controller, folder) in folders {
+        let shares = super::shares(super::machine_millis());
+        if *controller == "cpu"
+            && let Err(error) = write(&folder.join("cpu.shares"), shares)
+        {
+            tracing::warn!(%error, "cannot weigh the cgroup {}", folder.display());
+        }
+    }
+}
+
 // === impl Group ===
 
 impl Group {
@@ -138,6 +152,7 @@ impl Group {
 
     fn limit_cpu(&self, folder: &Path, millis: u32) -> io::Result<()> {
         write(&folder.join("cpu.cfs_period_us"), CPU_PERIOD)?;
+        write(&folder.join("cpu.shares"), super::shares(millis.into()))?;
         write(
             &folder.join("cpu.cfs_quota_us"),
             CPU_PERIOD * u64::from(millis) / 1000,

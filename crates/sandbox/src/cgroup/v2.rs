@@ -88,7 +88,13 @@ impl Tree {
         let enable = || {
             enable(parent, &controllers)?;
             fs::create_dir_all(&folder)?;
-            enable(&folder, &controllers)
+            enable(&folder, &controllers)?;
+            // All replicas together weigh as much as the machine's cores, not as one group.
+            let weight = folder.join("cpu.weight");
+            match weight.exists() {
+                true => write(&weight, super::weight(super::machine_millis())),
+                false => Ok(()),
+            }
         };
         match enable() {
             Ok(()) => {
@@ -199,6 +205,8 @@ impl super::Group for Group {
                 &self.folder.join("cpu.max"),
                 format!("{quota} {CPU_PERIOD}"),
             )?;
+            let weight = super::weight(limits.cpu_millis.into());
+            write(&self.folder.join("cpu.weight"), weight)?;
         }
         Ok(())
     }
@@ -309,6 +317,7 @@ mod tests {
             "memory.oom.group",
             "pids.max",
             "cpu.max",
+            "cpu.weight",
             "cgroup.kill",
         ];
         let folder = fake.folder("c", &names.map(|name| (name, "")));
@@ -341,6 +350,7 @@ mod tests {
         assert_eq!(text("memory.oom.group"), "1");
         assert_eq!(text("pids.max"), "11");
         assert_eq!(text("cpu.max"), "150000 100000");
+        assert_eq!(text("cpu.weight"), "150");
         assert_eq!(text("cgroup.kill"), "1");
         assert_eq!(
             group.tally(),
