@@ -49,9 +49,10 @@ pub(crate) async fn serve(client: Rc<Client>, mut inlet: Inlet, tap: Arc<Tap>) {
             let mut connection = connection.with_upgrades();
             drive(Pin::new(&mut connection), &client, &tap, Protocol::Http1).await;
             if client.is_unread()
-                && let Some(parts) = connection.into_parts() {
-                    linger(parts.io.into_inner()).await;
-                }
+                && let Some(parts) = connection.into_parts()
+            {
+                linger(parts.io.into_inner()).await;
+            }
         }
         Ok(Some(Ok(Some(Protocol::Http2)))) => {
             let connection = http2(&client).serve_connection(TokioIo::new(inlet), calls);

@@ -140,9 +140,10 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
     };
     headers.insert(FORWARDED_FOR, chain);
     if !headers.contains_key(&FORWARDED_HOST)
-        && let Some(host) = headers.get(header::HOST).cloned() {
-            headers.insert(FORWARDED_HOST, host);
-        }
+        && let Some(host) = headers.get(header::HOST).cloned()
+    {
+        headers.insert(FORWARDED_HOST, host);
+    }
     if !headers.contains_key(&FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
     }

@@ -229,6 +229,12 @@ impl AsyncWrite for Inlet {
     }
 }
 
+impl Drop for Inlet {
+    fn drop(&mut self) {
+        self.outbox.orphan();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,11 @@
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -14,6 +15,8 @@ use tokio::{
 
 /// Bytes that wait in one outbox for the end of the turn; more are written at once.
 const WAITING_MAX: usize = 16 << 10;
+/// How long the last bytes of a connection that is gone may wait for a peer that does not read.
+const ORPHAN_MAX: Duration = Duration::from_secs(2);
 
 /// The writing half of a connection, which holds small messages back until every task that is
 /// ready now has run.
@@ -31,8 +34,21 @@ struct Outgoing {
     listed: bool,
     /// What a write in the caller's absence met.
     failed: Option<io::ErrorKind>,
-    /// The connection's task, to tell it of a failure, or that the socket takes no more.
+    /// The connection's task, to tell it of a failure, or of room.
     task: Option<Waker>,
+    /// Whether there is a [`drain`] task.
+    draining: bool,
+    /// That task, once it waits.
+    drainer: Option<Waker>,
+    /// Whether the connection is gone.
+    orphaned: bool,
+}
+
+/// What a write left over.
+#[derive(PartialEq, Eq)]
+enum Left {
+    Nothing,
+    Some,
 }
 
 /// Either kind of socket's writing half.
@@ -71,9 +87,39 @@ pub(crate) async fn flush() {
             }
         });
         for outbox in batch.drain(..) {
-            outbox.lock().flush_unasked();
+            if outbox.lock().flush_unasked() == Left::Some {
+                tokio::task::spawn_local(drain(outbox));
+            }
         }
         Poll::<()>::Pending
+    })
+    .await;
+}
+
+/// Writes on when a socket has room again. The connection's own task may sleep: as far as it
+/// knows, everything is written.
+async fn drain(outbox: Arc<Outbox>) {
+    let mut last = None;
+    poll_fn(|cx| {
+        let mut out = outbox.lock();
+        out.drainer = Some(cx.waker().clone());
+        let flushed = match out.poll_flush(cx) {
+            Poll::Ready(flushed) => flushed,
+            Poll::Pending if out.orphaned => {
+                let last = last.get_or_insert_with(|| Box::pin(tokio::time::sleep(ORPHAN_MAX)));
+                ready!(last.as_mut().poll(cx));
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            Poll::Pending => return Poll::Pending,
+        };
+        out.drainer = None;
+        out.draining = false;
+        match flushed {
+            // It may wait as well, and a socket wakes only the last that asked.
+            Ok(()) => out.wake_task(),
+            Err(error) => out.fail(error.kind()),
+        }
+        Poll::Ready(())
     })
     .await;
 }
@@ -86,6 +132,9 @@ impl Outbox {
             listed: false,
             failed: None,
             task: None,
+            draining: false,
+            drainer: None,
+            orphaned: false,
         })))
     }
 
@@ -102,6 +151,7 @@ impl Outbox {
         let mut out = self.lock();
         out.check()?;
         if out.waiting.len() + buf.len() > WAITING_MAX {
+            out.remember(cx);
             ready!(out.poll_flush(cx))?;
             return out.poll_write(cx, buf);
         }
@@ -128,12 +178,21 @@ impl Outbox {
         if out.listed || out.waiting.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        out.remember(cx);
         out.poll_flush(cx)
+    }
+
+    /// The connection is gone. What it has said may still be said, for a while.
+    pub(crate) fn orphan(&self) {
+        let mut out = self.lock();
+        out.orphaned = true;
+        out.wake_drainer();
     }
 
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut out = self.lock();
         out.check()?;
+        out.remember(cx);
         ready!(out.poll_flush(cx))?;
         match &mut out.half {
             WriteHalf::Tcp(half) => Pin::new(half).poll_shutdown(cx),
@@ -164,19 +223,22 @@ impl Outgoing {
         }
     }
 
+    /// A socket wakes only the last that asked for room, the connection's task or [`drain`];
+    /// so whichever of the two gets on tells the other.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.waiting.is_empty() {
+        let mut flushed = Ok(());
+        while flushed.is_ok() && !self.waiting.is_empty() {
             let waiting = std::mem::take(&mut self.waiting);
             let written = self.poll_write(cx, &waiting);
             self.waiting = waiting;
-            let written = ready!(written)?;
-            self.waiting.drain(..written);
+            flushed = ready!(written).map(|written| drop(self.waiting.drain(..written)));
         }
-        Poll::Ready(Ok(()))
+        self.wake_drainer();
+        Poll::Ready(flushed)
     }
 
     /// The flusher's write: nobody waits for its result.
-    fn flush_unasked(&mut self) {
+    fn flush_unasked(&mut self) -> Left {
         self.listed = false;
         while !self.waiting.is_empty() {
             let written = match &self.half {
@@ -185,17 +247,143 @@ impl Outgoing {
             };
             match written {
                 Ok(written) => drop(self.waiting.drain(..written)),
-                Err(error) => {
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        self.failed = Some(error.kind());
-                    }
-                    // Its task goes on from here: it waits for room, or it ends.
-                    if let Some(task) = self.task.take() {
-                        task.wake();
-                    }
-                    return;
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The connection's task may have waited in its place since: it looks again.
+                    self.wake_drainer();
+                    let draining = std::mem::replace(&mut self.draining, true);
+                    return if draining { Left::Nothing } else { Left::Some };
                 }
+                Err(error) => self.fail(error.kind()),
             }
         }
+        if self.draining {
+            self.wake_drainer();
+            self.wake_task();
+        }
+        Left::Nothing
+    }
+
+    /// The connection is broken: its task hears of it, and what waits is for nobody.
+    fn fail(&mut self, kind: io::ErrorKind) {
+        self.waiting.clear();
+        self.failed = Some(kind);
+        self.wake_task();
+    }
+
+    fn wake_task(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.wake();
+        }
+    }
+
+    fn wake_drainer(&mut self) {
+        if let Some(drainer) = self.drainer.take() {
+            drainer.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        task::Wake,
+        time::Duration,
+    };
+
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Noted(AtomicBool);
+
+    impl Wake for Noted {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build_local(tokio::runtime::LocalOptions::default())
+            .unwrap();
+        runtime.block_on(async {
+            tokio::task::spawn_local(flush());
+            tokio::time::timeout(Duration::from_secs(10), test)
+                .await
+                .unwrap();
+        });
+    }
+
+    #[test]
+    fn a_full_socket_is_written_on_when_the_owner_never_looks_again() {
+        run(async {
+            let (mut reader, writer) = tokio::net::UnixStream::pair().unwrap();
+            let (_kept, half) = writer.into_split();
+            let outbox = Outbox::new(WriteHalf::Unix(half));
+            let piece = [7; 1000];
+            let mut sent = 0;
+            // Until the socket takes no more and some bytes are left over.
+            while sent == 0 || outbox.lock().waiting.is_empty() {
+                let cx = &mut Context::from_waker(Waker::noop());
+                assert!(matches!(
+                    outbox.poll_write(cx, &piece),
+                    Poll::Ready(Ok(1000))
+                ));
+                sent += piece.len();
+                tokio::task::yield_now().await;
+            }
+            let mut received = vec![0; sent];
+            reader.read_exact(&mut received).await.unwrap();
+            assert!(outbox.lock().waiting.is_empty());
+        });
+    }
+
+    #[test]
+    fn what_waits_outlives_its_connection_only_for_a_while() {
+        run(async {
+            let (reader, writer) = tokio::net::UnixStream::pair().unwrap();
+            let (_kept, half) = writer.into_split();
+            let outbox = Outbox::new(WriteHalf::Unix(half));
+            while outbox.lock().waiting.is_empty() || !outbox.lock().draining {
+                let cx = &mut Context::from_waker(Waker::noop());
+                assert!(outbox.poll_write(cx, &[7; 1000]).is_ready());
+                tokio::task::yield_now().await;
+            }
+            outbox.orphan();
+            while Arc::strong_count(&outbox) > 1 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            drop(reader);
+        });
+    }
+
+    #[test]
+    fn the_owner_hears_of_a_broken_connection() {
+        run(async {
+            let (reader, writer) = tokio::net::UnixStream::pair().unwrap();
+            let (_kept, half) = writer.into_split();
+            let outbox = Outbox::new(WriteHalf::Unix(half));
+            drop(reader);
+            let noted = Arc::new(Noted::default());
+            let waker = Waker::from(Arc::clone(&noted));
+            let cx = &mut Context::from_waker(&waker);
+            assert!(outbox.poll_write(cx, b"lost").is_ready());
+            while !noted.0.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+            assert!(matches!(outbox.poll_flush(cx), Poll::Ready(Err(_))));
+            assert!(matches!(
+                outbox.poll_write(cx, b"more"),
+                Poll::Ready(Err(_))
+            ));
+        });
     }
 }

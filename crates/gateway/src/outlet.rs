@@ -75,3 +75,8 @@ impl AsyncWrite for Outlet {
         self.outbox.poll_shutdown(cx)
     }
 }
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.outbox.orphan();
+    }
+}

@@ -247,3 +247,38 @@ fn a_handshake_without_an_answer_is_a_504() {
     assert_eq!(world.wake.overdue().len(), 1);
     eventually!(replica.backend.in_flight() == 0);
 }
+
+#[test]
+fn a_slow_reader_of_a_websocket_gets_every_byte() {
+    // More than the sockets on the way hold, in pieces that end between two buffers.
+    const PIECES: usize = 40_000;
+    const PIECE: usize = 777;
+    let world = World::start();
+    let written = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&written);
+    let _replica = world.hello(move |mut conn: Conn| {
+        conn.request();
+        conn.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+        for _ in 0..PIECES {
+            conn.write([7; PIECE]);
+            count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        }
+        // Silent, but there: nothing but the bytes themselves moves the rest along.
+        conn.request();
+    });
+    let mut client = world.connect();
+    client.send(HANDSHAKE.replace('\n', "\r\n"));
+    assert_eq!(client.head().unwrap().status, 101);
+    let mut seen = (usize::MAX, 0);
+    eventually!({
+        let now = written.load(std::sync::atomic::Ordering::SeqCst);
+        seen = if now == seen.0 {
+            (now, seen.1 + 1)
+        } else {
+            (now, 0)
+        };
+        now == PIECES || seen.1 > 50
+    });
+    let mut bytes = vec![0; PIECES * PIECE];
+    client.stream.read_exact(&mut bytes).unwrap();
+}
