@@ -13,7 +13,7 @@ down: ## stop what `make up` started; functions and secrets stay on disk
 
 test: ## install what the tests need and run every test
 	@scripts/need.sh $(TEST_TOOLS)
-	cargo test --workspace --all-targets --no-fail-fast
+	cargo test --workspace --no-fail-fast
 
 check: ## format and lints
 	cargo fmt --all --check
