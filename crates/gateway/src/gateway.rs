@@ -21,7 +21,6 @@ use tokio::{
 use crate::{
     GatewayConfig,
     listen::{self, Handed, Post},
-    outbox,
     worker::{Ports, Worker},
 };
 
@@ -128,7 +127,6 @@ impl Thread {
         let mut stopping = self.stopping;
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(self.listener)?;
-            tokio::task::spawn_local(outbox::flush());
             let accepting = listen::accept(
                 &worker,
                 listener,

@@ -1,5 +1,5 @@
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
@@ -11,10 +11,8 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::{TcpStream, tcp::OwnedReadHalf},
+    net::TcpStream,
 };
-
-use crate::outbox::{Outbox, WriteHalf};
 
 /// How an HTTP/2 connection begins when nobody asked for an upgrade. No HTTP/1 method is `PRI`.
 const PREFACE: &[u8] = b"PRI";
@@ -28,8 +26,7 @@ const NOT_BEGUN: u64 = u64::MAX;
 /// A caller's connection. Passes bytes on untouched, and notes in its [`Tap`] what hyper does
 /// not tell: whether a head had a length, and when a half-read head began.
 pub(crate) struct Inlet {
-    reader: OwnedReadHalf,
-    outbox: Arc<Outbox>,
+    stream: TcpStream,
     /// Read before the protocol was known.
     first: Vec<u8>,
     given: usize,
@@ -68,10 +65,8 @@ struct Scan {
 
 impl Inlet {
     pub(crate) fn new(stream: TcpStream, tap: Arc<Tap>) -> Self {
-        let (reader, writer) = stream.into_split();
         Self {
-            reader,
-            outbox: Outbox::new(WriteHalf::Tcp(writer)),
+            stream,
             first: Vec::new(),
             given: 0,
             tap,
@@ -83,7 +78,7 @@ impl Inlet {
     pub(crate) async fn sniff(&mut self) -> io::Result<Option<Protocol>> {
         self.first.reserve(FIRST_BYTES);
         loop {
-            if self.reader.read_buf(&mut self.first).await? == 0 {
+            if self.stream.read_buf(&mut self.first).await? == 0 {
                 return Ok(None);
             }
             let known = self.first.len().min(PREFACE.len());
@@ -202,7 +197,7 @@ impl AsyncRead for Inlet {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.reader).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if let Some(scan) = &mut this.scan {
             this.tap.note(scan, &buf.filled()[before..]);
         }
@@ -210,28 +205,33 @@ impl AsyncRead for Inlet {
     }
 }
 
-/// Not vectored: small messages are copied together anyway, and so they are by hyper.
 impl AsyncWrite for Inlet {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.outbox.poll_write(cx, buf)
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbox.poll_flush(cx)
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbox.poll_shutdown(cx)
-    }
-}
-
-impl Drop for Inlet {
-    fn drop(&mut self) {
-        self.outbox.orphan();
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

@@ -20,7 +20,6 @@ mod head;
 mod headers;
 mod inlet;
 mod listen;
-mod outbox;
 mod outlet;
 mod path;
 mod pool;

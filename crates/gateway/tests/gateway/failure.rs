@@ -1,6 +1,6 @@
-use std::{sync::Arc, time::Instant};
+use std::{fs, os::unix::fs::symlink, sync::Arc, time::Instant};
 
-use hob_model::{End, EndReason};
+use hob_model::{End, EndReason, Endpoint};
 
 use crate::harness::{Conn, World, echo};
 
@@ -136,4 +136,20 @@ fn an_early_answer_reaches_a_caller_that_still_sends() {
     client.send("POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nx");
     let reply = client.reply("POST").unwrap();
     assert_eq!(reply.text(), "no, thanks");
+}
+
+/// The folder of the socket is the replica's: a link in it must not lead to `hob.sock` or Docker's.
+#[test]
+fn a_socket_that_became_a_link_is_not_followed() {
+    let world = World::start();
+    let replica = world.hello(echo);
+    let Endpoint::Unix(path) = &replica.backend.endpoint else {
+        panic!("the harness serves unix sockets");
+    };
+    let elsewhere = path.with_extension("elsewhere");
+    fs::rename(path, &elsewhere).unwrap();
+    symlink(&elsewhere, path).unwrap();
+    let reply = world.call(CALL);
+    reply.assert_error(502, Some("exit"), "does not accept connections");
+    assert_eq!(replica.accepted(), 0);
 }
