@@ -45,10 +45,11 @@ fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
 }
 
 /// A browser sends the password that it remembers along with any page's request; but it says
-/// whose page that is (<https://www.w3.org/TR/fetch-metadata/>).
+/// whose page that is (<https://www.w3.org/TR/fetch-metadata/>). Pages of the same origin are those
+/// of functions, and no more to be trusted.
 fn refuse_cross_site(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
+        None | Some(b"none") => Ok(()),
         Some(_) => Err(ApiError::CrossSite),
     }
 }

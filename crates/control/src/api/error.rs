@@ -19,8 +19,8 @@ pub(super) enum ApiError {
     /// No password, or not the right one.
     #[error("the admin password is missing or wrong: log in as `admin`, or set HOB_PASSWORD")]
     Unauthorized,
-    /// A web page of another site sent it, with a password that the browser remembered.
-    #[error("requests from other web sites are refused")]
+    /// A web page sent it, with a password that the browser remembered.
+    #[error("requests from web pages are refused: use `hob`, or a program of your own")]
     CrossSite,
     /// No such function.
     #[error("function `{0}` does not exist")]
