@@ -91,6 +91,10 @@ fn write_entries(source: impl Read, root: &Path) -> anyhow::Result<usize> {
     }
     // Last, so that no file is ever written through one of them.
     for (path, to) in links {
+        let mut above = path.ancestors().skip(1).take_while(|above| *above != root);
+        if above.any(Path::is_symlink) {
+            anyhow::bail!("an entry of the archive goes through a link");
+        }
         make_parent(&path)?;
         symlink(to, path)?;
     }
@@ -130,14 +134,16 @@ fn inside(name: &Path) -> anyhow::Result<PathBuf> {
     Ok(inside)
 }
 
-/// A link may point wherever it likes below the root, by a relative path.
+/// A link may point wherever it likes below the root, by a relative path. `..` may only stand at
+/// its beginning: after a name that is itself a link it could mean anything.
 fn check_link(inside: &Path, to: &Path) -> anyhow::Result<()> {
     let mut depth = inside.components().count().saturating_sub(1);
+    let mut went_down = false;
     for part in to.components() {
         match part {
-            Component::Normal(_) => depth += 1,
+            Component::Normal(_) => went_down = true,
             Component::CurDir => {}
-            Component::ParentDir if depth > 0 => depth -= 1,
+            Component::ParentDir if depth > 0 && !went_down => depth -= 1,
             _ => anyhow::bail!(
                 "link {} to {} would leave the folder",
                 inside.display(),
@@ -205,6 +211,18 @@ mod tests {
             (vec![("h", Link, "a")], "entry h is no file"),
             (vec![("d", Char, "")], "entry d is no file"),
             (vec![("a", Regular, "1"), ("a", Regular, "2")], "exists"),
+            (
+                vec![("b/a", Symlink, ".."), ("b/a/c/x", Symlink, "../y")],
+                "through a link",
+            ),
+            (
+                vec![("d/e", Symlink, "../.."), ("l", Symlink, "d/e/../x")],
+                "would leave",
+            ),
+            (
+                vec![("d/e", Symlink, ".."), ("l", Symlink, "d/e/../x")],
+                "link l to d/e/../x would leave",
+            ),
         ] {
             let above = tempfile::tempdir().expect("temp dir");
             let target = above.path().join("out");
