@@ -21,6 +21,8 @@ use super::{
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between two starts.
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A pause that is longer than this is not waited for by those who ask for a start.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A replica that lived so long did not fail at its start: the pauses begin anew.
 const BACKOFF_RESET: Duration = Duration::from_secs(10);
 
@@ -62,6 +64,7 @@ impl Fleet {
     /// Runs so many replicas; returns when they take calls, or take none any more.
     pub(super) async fn scale(self: &Arc<Self>, replicas: u32) -> Result<(), EngineError> {
         check_replicas(&self.name, replicas)?;
+        self.check_patience(replicas)?;
         loop {
             match self.step_to(replicas)? {
                 Step::Done => return Ok(()),
@@ -81,6 +84,31 @@ impl Fleet {
                 },
             }
         }
+    }
+
+    /// Nobody is to wait long, and in the end for nothing, for a program that keeps ending.
+    fn check_patience(&self, replicas: u32) -> Result<(), EngineError> {
+        let state = self.state();
+        let pause = state.backoff.pause();
+        let fewer = replicas == 0 || replicas < state.wanted;
+        if fewer || pause < PATIENCE || state.ready_count() > 0 {
+            return Ok(());
+        }
+        let (reason, how) = match &state.last_end {
+            Some(end) => (end.reason, end.message.as_str()),
+            None => (EndReason::Exit, "it told no reason"),
+        };
+        // A start that failed has named the function already.
+        let named = format!("function `{}` ", self.name);
+        let how = how.strip_prefix(&named).unwrap_or(how);
+        Err(EngineError::Start {
+            reason,
+            message: format!(
+                "{named}keeps ending ({how}) and is started again in {} s",
+                pause.as_secs().max(1)
+            ),
+            log_tail: Vec::new(),
+        })
     }
 
     fn step_to(self: &Arc<Self>, replicas: u32) -> Result<Step, EngineError> {
@@ -289,7 +317,10 @@ impl Backoff {
         if age >= BACKOFF_RESET {
             *self = Self::Calm;
         }
-        self.failed();
+        // Replicas that were started together and end together failed once.
+        if !self.is_pending() {
+            self.failed();
+        }
     }
 
     /// How long the next start has to wait.
@@ -328,5 +359,14 @@ mod tests {
         assert!(backoff.pause() <= BACKOFF_MAX);
         backoff.ended(BACKOFF_RESET);
         assert!(backoff.pause() <= BACKOFF_FIRST);
+    }
+
+    #[test]
+    fn replicas_that_end_together_are_one_failure() {
+        let mut backoff = Backoff::default();
+        for _ in 0..3 {
+            backoff.ended(Duration::ZERO);
+        }
+        assert!(backoff.pause() <= BACKOFF_FIRST, "{backoff:?}");
     }
 }

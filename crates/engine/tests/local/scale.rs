@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use hob_model::{EndReason, port::EngineError, wire::FunctionState};
 
 use crate::world::{World, entries, eventually};
@@ -137,5 +139,35 @@ async fn a_number_beyond_reason_is_refused() {
     assert_eq!(world.ready("hello").len(), 1);
     let nobody = world.scale("nobody", 1).await.unwrap_err();
     assert!(matches!(nobody, EngineError::NotFound(_)));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_a_start_that_is_far_off_gets_the_last_end_instead() {
+    let world = World::new();
+    world.apply(&world.server("hello", "one")).await;
+    let crash = || async {
+        let _ = world.call("hello", "/crash/9").await;
+        world.scale("hello", 1).await.err()
+    };
+    let refused = async {
+        loop {
+            if let Some(refusal) = crash().await {
+                return refusal;
+            }
+        }
+    };
+    let refusal = tokio::time::timeout(Duration::from_secs(30), refused).await;
+    let refusal = refusal.expect("the pauses grow");
+    assert_eq!(refusal.reason(), EndReason::Exit);
+    let text = refusal.to_string();
+    assert!(
+        text.contains("keeps ending") && text.contains("exit status 9"),
+        "{text}"
+    );
+    // It is started again all the same, and may be stopped meanwhile.
+    let back = || async { world.ready("hello").len() == 1 };
+    eventually("it is back", back).await;
+    world.scale("hello", 0).await.unwrap();
     world.end().await;
 }
