@@ -14,7 +14,7 @@ pub(super) fn text(exported: &Exported<'_>) -> String {
             "# Serves on port 8080.\nFROM {image}\nCOPY function/{root} /usr/share/nginx/html\n"
         );
     }
-    let mut text = format!("FROM {image}\nWORKDIR /app\nCOPY . .\n");
+    let mut text = format!("FROM {image}\nWORKDIR /app\nCOPY run.sh ./\nCOPY function function\n");
     if let Some(install) = exported.install() {
         text.push_str(
             "# Built for this image: what the folder has was made for another machine.\n",

@@ -46,6 +46,9 @@ fn it_runs_in_every_language() {
             .text()
             .contains("Hello, world!")
     );
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    assert!(!readme.contains("-d hello"), "{readme}");
+    assert!(readme.contains("apt-get install python3"), "{readme}");
 }
 
 #[test]
@@ -69,6 +72,9 @@ fn the_environment_goes_along_and_secrets_by_name_only() {
     assert!(read("README.md").contains("`api-key`") && read("README.md").contains("`GREETING`"));
     assert!(read("compose.yaml").contains("file: \"./secrets/api-key\""));
     assert!(read("compose.yaml").contains("mem_limit: 67108864"));
+    // Neither the image nor /opt may get the values that the README has put beside the program.
+    assert!(!read("Dockerfile").contains("COPY . "));
+    assert!(!read("README.md").contains("cp -r . "));
     assert!(
         read("secretive.service").contains("LoadCredential=api-key:/etc/secretive/secrets/api-key")
     );
