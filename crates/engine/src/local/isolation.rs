@@ -20,6 +20,7 @@ pub(super) fn choose(
 ) -> Result<CageKind, EngineError> {
     let kind = match (&settings.runtime, settings.isolation) {
         (Some(_), Some(Isolation::Process)) => return Err(contradiction(function)),
+        (Some(program), _) if program.contains('/') => return Err(path(function, program)),
         (Some(program), _) => CageKind::asked(Isolation::Container, oci(program)),
         (None, asked) => match asked.or(server) {
             Some(isolation) => CageKind::asked(isolation, Mechanism::Native),
@@ -73,6 +74,13 @@ fn strongest(machine: &Capabilities) -> CageKind {
 fn contradiction(function: &FunctionName) -> EngineError {
     EngineError::Unsupported(format!(
         "function `{function}` asks for a `runtime` and for isolation `process`: a runtime makes containers, so leave one of the two out"
+    ))
+}
+
+/// hob runs it outside of any cage, and a folder that somebody sent has a path too once it is built.
+fn path(function: &FunctionName, program: &str) -> EngineError {
+    EngineError::Unsupported(format!(
+        "function `{function}` asks for the runtime `{program}`: write the name of one that is installed on PATH, such as `runsc`"
     ))
 }
 
@@ -165,5 +173,18 @@ mod tests {
         };
         let refusal = pick(&settings, None, &machine(Able::Yes, Able::Yes)).unwrap_err();
         assert!(refusal.contains("runtime `runsc`"), "{refusal}");
+    }
+
+    /// It is run by hob itself: an upload must not be able to name a file of its own.
+    #[test]
+    fn a_runtime_is_no_path() {
+        for program in ["/usr/bin/runc", "/bin/sh", "../evil"] {
+            let settings = Settings {
+                runtime: Some(program.into()),
+                ..Settings::default()
+            };
+            let refusal = pick(&settings, None, &machine(Able::Yes, Able::Yes)).unwrap_err();
+            assert!(refusal.contains("on PATH"), "{refusal}");
+        }
     }
 }

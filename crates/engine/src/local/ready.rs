@@ -1,4 +1,10 @@
-use std::{net::Ipv4Addr, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::FileTypeExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use hob_model::{Backend, End, EndReason, Endpoint, Timespan, port::EngineError};
 use tokio::{
@@ -75,6 +81,11 @@ async fn until<F: Future<Output = bool>>(look: impl Fn() -> F) {
 }
 
 async fn unix_accepts(socket: &Path) -> bool {
+    // Not through a link, which the program could have made to any socket of this machine.
+    let found = std::fs::symlink_metadata(socket);
+    if !found.is_ok_and(|data| data.file_type().is_socket()) {
+        return false;
+    }
     UnixStream::connect(socket).await.is_ok()
 }
 

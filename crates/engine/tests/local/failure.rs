@@ -164,3 +164,17 @@ hoard = [bytearray(b'x' * (1 << 20)) for _ in range(1000)]
     assert_eq!(call.ended().unwrap().reason, EndReason::Memory);
     world.end().await;
 }
+
+/// The folder of the socket is the program's: a link in it must not lead hob to another socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_is_a_link_is_no_sign_of_life() {
+    let world = World::with(|config| config.start_timeout = Duration::from_millis(500));
+    let bait = std::os::unix::net::UnixListener::bind(world.run().join("bait.sock")).unwrap();
+    bait.set_nonblocking(true).unwrap();
+    let source = "import os, time\nos.symlink('../../bait.sock', os.environ['HOB_SOCKET'])\ntime.sleep(60)\n";
+    let function = world.function("linked", "one", source);
+    let error = world.engine.apply(&function).await.unwrap_err();
+    assert!(error.to_string().contains("did not listen"), "{error}");
+    assert!(bait.accept().is_err(), "hob followed the link");
+    world.end().await;
+}
