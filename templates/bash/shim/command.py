@@ -129,6 +129,7 @@ def environment(call):
     if call.query:
         env["Http_Query"] = call.query
     for name, value in call.headers.items():
-        if name.replace("-", "").isalnum():
+        # Http_Proxy is where Python and others look for a proxy (https://httpoxy.org).
+        if name.replace("-", "").isalnum() and name != "proxy":
             env["Http_" + name.title().replace("-", "_")] = value
     return env

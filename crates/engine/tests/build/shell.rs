@@ -18,6 +18,24 @@ fn a_command_sees_the_request_in_its_environment() {
     assert_eq!(answer.text(), "PATCH /a/b c=d 7 4 unset\nbody");
 }
 
+/// httpoxy: a caller must not choose the proxy of what the command asks others for.
+#[test]
+fn a_header_is_never_taken_for_a_proxy() {
+    let workshop = Workshop::new();
+    let program = workshop.start(
+        "proxy",
+        &[("handler.sh", "env | grep -i proxy || echo none")],
+    );
+    let mut stream =
+        program.open("GET / HTTP/1.0\r\nProxy: http://evil:1\r\nX-Proxy-Of: hob\r\n\r\n");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.ends_with("\r\n\r\nHttp_X_Proxy_Of=hob\n"),
+        "{answer}"
+    );
+}
+
 #[test]
 fn an_exit_status_other_than_0_is_a_500() {
     let workshop = Workshop::new();
