@@ -9,6 +9,7 @@ mod builder;
 mod bundle;
 mod dependencies;
 mod detect;
+mod foreign;
 mod template;
 mod templates;
 mod toolchain;

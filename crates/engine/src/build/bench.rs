@@ -11,7 +11,7 @@ use std::{
 };
 
 use hob_model::{
-    EndReason, Isolation,
+    EndReason, FunctionName, Isolation,
     port::{BuildError, BuildLine, BuildLog},
 };
 use hob_sandbox::{Access, Bind, CageLimits, CageSpec, CageUser, Mechanism, Sandbox};
@@ -44,13 +44,18 @@ const SETTINGS_INSIDE: &str = "/run/settings";
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// What one build runs its tools with.
+#[derive(Clone)]
 pub(crate) struct Workbench<'a> {
     pub(crate) sandbox: &'a Sandbox,
+    pub(crate) function: &'a FunctionName,
     pub(crate) isolation: Isolation,
     pub(crate) toolchain: &'a Toolchain,
     pub(crate) place: &'a Workplace,
     /// Folders that tools may write besides the function's own.
     pub(crate) caches: Vec<PathBuf>,
+    /// A folder right inside the function's that tools can neither write nor replace, where they
+    /// have a root of their own.
+    pub(crate) sealed: Option<String>,
     /// The function's own environment, from hob.toml.
     pub(crate) env: &'a BTreeMap<String, String>,
     pub(crate) deadline: Instant,
@@ -113,10 +118,15 @@ impl Workbench<'_> {
         env.insert("HOME".into(), home.clone());
         env.insert("TMPDIR".into(), home);
         env.insert("PATH".into(), self.toolchain.path_variable());
+        let sealed = self.sealed.iter().filter(|_| own_root);
+        let sealed = sealed
+            .map(|folder| bind(function.join(folder), cwd.join(folder), Access::ReadOnly))
+            .collect::<Vec<_>>();
         let mut binds = vec![
             bind(function, cwd.clone(), Access::ReadWrite),
             bind(self.place.settings(), settings, Access::ReadOnly),
         ];
+        binds.extend(sealed);
         if !own_root {
             binds.push(bind(
                 self.place.scratch(),

@@ -177,10 +177,12 @@ impl Shared {
         }
         let bench = Workbench {
             sandbox: &self.sandbox,
+            function: &source.function,
             isolation: self.isolation(),
             toolchain: &toolchain,
             place: &place,
             caches: caches.to_vec(),
+            sealed: None,
             env: &manifest.env,
             deadline,
             log,
@@ -220,14 +222,14 @@ impl Shared {
         }
         let mut installed = None;
         if let Some(wanted) = wanted {
-            // A build of the function's own may write wherever it likes.
-            let sharing = match manifest.build {
-                Some(_) => Sharing::Copied,
-                None => Sharing::Linked,
-            };
             let cache = self.config.data.join("cache/dependencies");
-            installed = wanted.install(bench, &cache, sharing)?;
+            installed = wanted.install(bench, &cache, sharing(bench, found, manifest))?;
         }
+        let sealed = installed.as_ref().map(|installed| installed.folder.clone());
+        let bench = &Workbench {
+            sealed,
+            ..bench.clone()
+        };
         if let Some(build) = &manifest.build {
             let doing = format!("{language}: running `build` of hob.toml");
             (bench.log)(BuildLine::Step(doing.clone()));
@@ -251,13 +253,14 @@ impl Shared {
         self.config.isolation.unwrap_or(strongest)
     }
 
-    /// Folders that tools keep between builds: the language's, and the function's.
+    /// Folders that tools keep between builds: the language's, and the function's. Whatever runs
+    /// in a build can write there, so what one namespace leaves behind is never met by another.
     fn caches(&self, source: &Source, found: &Found) -> [PathBuf; 2] {
         let (cache, language) = (self.config.data.join("cache"), found.language());
-        let function = format!("{}-{language}", source.function.qualified());
+        let (tools, functions) = (cache.join("tools"), cache.join("functions"));
         [
-            cache.join("tools").join(language),
-            cache.join("functions").join(function),
+            tools.join(source.function.namespace()).join(language),
+            functions.join(source.function.qualified()).join(language),
         ]
     }
 
@@ -321,6 +324,17 @@ fn read_manifest(folder: &Path) -> Result<Manifest, BuildError> {
     let text = fs::read_to_string(&path)
         .map_err(|error| BuildError::Refused(format!("hob.toml cannot be read: {error}")))?;
     Manifest::parse(&text).map_err(|error| BuildError::Refused(error.to_string()))
+}
+
+/// Files in the cache may have second names in the bundle only where no tool can write or replace
+/// them, and where nobody looks at what they are.
+fn sharing(bench: &Workbench<'_>, found: &Found, manifest: &Manifest) -> Sharing {
+    let own_build = manifest.build.is_some();
+    if own_build || found.shape == Shape::Static || bench.isolation == Isolation::Process {
+        Sharing::Copied
+    } else {
+        Sharing::Linked
+    }
 }
 
 fn make_cache(cache: &Path) -> io::Result<()> {

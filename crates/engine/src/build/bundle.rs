@@ -59,8 +59,9 @@ impl Built<'_> {
                 done => done,
             }
             .map_err(host)?;
-            sync_folder(bundles).map_err(host)?;
         }
+        // Also when it was there: who renamed it may not have come this far.
+        sync_folder(bundles).map_err(host)?;
         Ok(Revision {
             digest,
             language: self.found.language().to_owned(),
@@ -112,6 +113,8 @@ impl Built<'_> {
 
     /// What tools may have left in the folder and no bundle can have.
     fn check(&self, tree: &Tree) -> Result<(), BuildError> {
+        tree.check_size()
+            .map_err(|error| BuildError::Refused(format!("what the build made: {error}")))?;
         for node in tree.entries() {
             let rule = match &node.kind {
                 NodeKind::Other => "is neither file, folder nor link",

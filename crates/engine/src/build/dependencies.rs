@@ -73,8 +73,14 @@ impl<'a> Wanted<'a> {
     }
 
     /// Names what is cached: the list, the tools, and the folder itself where the list refers to it.
+    /// The rest of the folder may change what an installation does, so no two functions share one.
     fn key(&self, bench: &Workbench<'_>) -> io::Result<String> {
         let mut hash = Sha256::new();
+        add_field(&mut hash, bench.function.qualified().as_bytes());
+        for (name, value) in bench.env {
+            add_field(&mut hash, name.as_bytes());
+            add_field(&mut hash, value.as_bytes());
+        }
         add_field(&mut hash, self.language.as_bytes());
         add_field(&mut hash, self.dependencies.install.as_bytes());
         bench.toolchain.fingerprint(&mut hash);
@@ -146,6 +152,7 @@ impl<'a> Wanted<'a> {
     /// Moves what was installed into the cache, whole and durable or not at all.
     fn keep(&self, bench: &Workbench<'_>, place: &Path, kept: &Path) -> io::Result<()> {
         let mut tree = Tree::read(place, None)?;
+        tree.check_size()?;
         tree.drop_odd_files()?;
         tree.normalise(FileTimes::Fixed)?;
         let mut hash = Sha256::new();

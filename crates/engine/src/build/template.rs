@@ -8,6 +8,8 @@ use include_dir::Dir;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::foreign;
+
 /// A language: `template.toml`, what a new function starts with, and the shim.
 #[derive(Debug, Clone)]
 pub struct Template {
@@ -128,7 +130,7 @@ pub(crate) struct Export {
 /// The folder in a function that holds its own template.
 pub(crate) const OWN_TEMPLATE: &str = "template";
 /// Bytes of all files of a template that comes with a function.
-const MAX_TEMPLATE: u64 = 4 << 20;
+pub(crate) const MAX_TEMPLATE: u64 = 4 << 20;
 
 // === impl Template ===
 
@@ -164,7 +166,11 @@ impl Template {
 
     /// Reads the template that the function in `folder` brings itself.
     pub(crate) fn of_function(folder: &Path) -> Result<Self, BuildError> {
-        Self::load(&folder.join(OWN_TEMPLATE))
+        let folder = folder.join(OWN_TEMPLATE);
+        foreign::check_files(&folder)?;
+        let template = Self::load(&folder)?;
+        foreign::check_recipe(&template.recipe)?;
+        Ok(template)
     }
 
     /// Reads a built-in template; what it borrows is still to be added.

@@ -16,6 +16,8 @@ use sha2::{Digest, Sha256};
 
 /// More new files than this are brought to the disk by one sync of the whole filesystem.
 const MAX_SINGLE_SYNCS: usize = 200;
+/// Bytes of all files that a build may leave; more, and one sparse file keeps hob reading for days.
+pub(crate) const MAX_BYTES: u64 = 8 << 30;
 /// Bytes read at once.
 const BLOCK: usize = 64 << 10;
 
@@ -23,6 +25,8 @@ const BLOCK: usize = 64 << 10;
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: PathBuf,
+    /// Length of all files together; holes count.
+    bytes: u64,
     entries: Vec<Node>,
 }
 
@@ -62,7 +66,7 @@ pub(crate) enum FileTimes {
 impl Tree {
     /// Lists `root`, without the folder `skip` at its top.
     pub(crate) fn read(root: &Path, skip: Option<&str>) -> io::Result<Self> {
-        let mut entries = Vec::new();
+        let (mut entries, mut bytes) = (Vec::new(), 0_u64);
         let mut open = vec![PathBuf::new()];
         while let Some(folder) = open.pop() {
             for entry in fs::read_dir(root.join(&folder))? {
@@ -72,19 +76,34 @@ impl Tree {
                     continue;
                 }
                 let kind = NodeKind::of(&entry)?;
-                if kind == NodeKind::Folder {
-                    open.push(path.clone());
+                match kind {
+                    NodeKind::Folder => open.push(path.clone()),
+                    NodeKind::File { .. } => bytes = bytes.saturating_add(entry.metadata()?.len()),
+                    NodeKind::Link { .. } | NodeKind::Other => {}
                 }
                 entries.push(Node { path, kind });
             }
         }
         entries.sort_by(|a, b| a.path.as_os_str().cmp(b.path.as_os_str()));
         let root = root.to_path_buf();
-        Ok(Self { root, entries })
+        Ok(Self {
+            root,
+            bytes,
+            entries,
+        })
     }
 
     pub(crate) fn entries(&self) -> &[Node] {
         &self.entries
+    }
+
+    /// Refuses more than hob is ready to read.
+    pub(crate) fn check_size(&self) -> io::Result<()> {
+        if self.bytes <= MAX_BYTES {
+            return Ok(());
+        }
+        let most = MAX_BYTES >> 30;
+        Err(io::Error::other(format!("it is larger than {most} GiB")))
     }
 
     /// Removes sockets, pipes and devices, which an installation has no use for.

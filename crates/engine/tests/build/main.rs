@@ -6,6 +6,7 @@ mod caching;
 mod client;
 mod export;
 mod failure;
+mod foreign;
 mod hostile;
 mod languages;
 mod network;
