@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use hob_model::{
-    Function, FunctionName,
+    Function, FunctionName, Run,
     port::{EngineError, Observed},
     wire::{FunctionState, FunctionSummary, InstanceState},
 };
@@ -34,7 +34,11 @@ impl Control {
             language: function.revision.language.clone(),
             revision: function.revision.digest.clone(),
             state: observed.map_or(FunctionState::Failing, |observed| observed.state),
-            replicas: function.replicas,
+            replicas: match function.revision.run {
+                Run::Process { .. } => function.replicas,
+                // The gateway serves the files; no replica will ever be ready.
+                Run::Static { .. } => 0,
+            },
             ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
             calls,
             failed,

@@ -27,6 +27,15 @@ async fn functions_are_listed_and_described() {
 }
 
 #[tokio::test]
+async fn a_site_wants_no_replicas() {
+    let plane = Plane::new();
+    plane.deployed("site", "static").await;
+    let (_, text) = plane.call("GET /hob/v1/functions/site", "").await;
+    let detail: FunctionDetail = serde_json::from_str(&text).expect("detail");
+    assert_eq!(detail.summary.replicas, 0);
+}
+
+#[tokio::test]
 async fn a_scale_is_kept() {
     let plane = Plane::new();
     let name = plane.deployed("hello", "v1").await;

@@ -6,7 +6,7 @@ use hob_model::{
 
 use super::{
     Context,
-    list::state,
+    list::{is_files, state},
     session::{Session, function_path},
 };
 use crate::{
@@ -52,7 +52,11 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
     table.pair("namespace", summary.name.namespace());
     table.pair("url", url);
     table.pair("state", state(summary.state));
-    let replicas = format!("{} ready of {} wanted", summary.ready, summary.replicas);
+    let replicas = if is_files(summary) {
+        "none, hob serves the files itself".into()
+    } else {
+        format!("{} ready of {} wanted", summary.ready, summary.replicas)
+    };
     table.pair("replicas", replicas);
     let calls = format!("{}, of which {} failed", summary.calls, summary.failed);
     table.pair("calls", calls);

@@ -39,7 +39,7 @@ impl List {
             table.row([
                 function.name.to_string().into(),
                 state(function.state),
-                format!("{}/{}", function.ready, function.replicas).into(),
+                ready(function).into(),
                 function.calls.to_string().into(),
                 function.failed.to_string().into(),
                 function.language.clone().into(),
@@ -49,6 +49,19 @@ impl List {
         }
         table.print(context.terminal.colour)
     }
+}
+
+fn ready(function: &FunctionSummary) -> String {
+    if is_files(function) {
+        "-".into()
+    } else {
+        format!("{}/{}", function.ready, function.replicas)
+    }
+}
+
+/// Whether hob serves its files itself: it answers, with no replica there and none wanted.
+pub(super) fn is_files(function: &FunctionSummary) -> bool {
+    function.state == FunctionState::Hot && function.ready == 0 && function.replicas == 0
 }
 
 /// A state in its colour.
