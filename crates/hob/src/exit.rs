@@ -72,8 +72,22 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
         // The reader of our output has seen enough: `hob logs | head`.
         return Exit::Ok;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", one_line(error));
     code(error)
+}
+
+/// The whole chain, but no link twice: many errors have the words of their cause in their own.
+fn one_line(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |line, link| {
+        let words = link.to_string();
+        if line.is_empty() {
+            words
+        } else if line.ends_with(&words) {
+            line
+        } else {
+            format!("{line}: {words}")
+        }
+    })
 }
 
 /// The exit code of an error.
@@ -101,6 +115,21 @@ mod tests {
         let error = anyhow::Error::from(Failure::usage("no")).context("while trying");
         assert_eq!(code(&error), Exit::Usage);
         assert_eq!(code(&anyhow::anyhow!("other")), Exit::Failed);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        #[derive(Debug, Error)]
+        #[error("cannot read `x`: {source}")]
+        struct Unreadable {
+            source: io::Error,
+        }
+        let source = io::Error::other("it is gone");
+        let error = anyhow::Error::from(Unreadable { source }).context("while trying");
+        assert_eq!(
+            one_line(&error),
+            "while trying: cannot read `x`: it is gone"
+        );
     }
 
     #[test]

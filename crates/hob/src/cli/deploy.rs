@@ -88,6 +88,10 @@ pub(super) fn summary(done: &Deployed, url: &str) -> String {
 
 /// What the function in `folder` is called: its manifest says so, or the folder does.
 pub(super) fn name_of(folder: &Path) -> anyhow::Result<Label> {
+    if folder.is_file() {
+        let message = format!("{} is a file: name the function's folder", folder.display());
+        return Err(Failure::failed(message).into());
+    }
     let path = folder.join(MANIFEST);
     if path.is_file() {
         let text = std::fs::read_to_string(&path)

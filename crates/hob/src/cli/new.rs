@@ -53,6 +53,12 @@ impl New {
         if !language.contains('/') && templates.find(&language).is_none() {
             return Err(unknown(&language, templates).into());
         }
+        if language.contains('/') && !Path::new(&language).join("template.toml").is_file() {
+            return Err(Failure::failed(format!(
+                "{language} is no template: it needs a template.toml, a function/ and a shim/"
+            ))
+            .into());
+        }
         let files = templates
             .scaffold(&language, name, Path::new(name.as_str()))
             .map_err(refused)?;

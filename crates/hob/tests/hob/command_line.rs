@@ -43,6 +43,20 @@ fn a_wrong_command_line_ends_with_64_and_says_what_was_meant() {
         (&["up", "--isolation", "vm"], "`container` or `process`"),
         (&["secret", "import"], "--from-pass"),
         (&["completion", "tcsh"], "bash"),
+        (&["completion"], "<SHELL>"),
+        (&["new", "python"], "<NAME>"),
+        (&["deploy", "--nam", "x"], "--name"),
+        (&["dev", "--listen", "8080"], "127.0.0.1:8080"),
+        (&["list", "-o", "yaml"], "json"),
+        (&["describe"], "<NAME>"),
+        (&["logs", "hello", "--tail", "all"], "invalid value 'all'"),
+        (&["scale", "hello"], "<REPLICAS>"),
+        (&["remove"], "<NAMES>"),
+        (&["secret", "set"], "<NAME>"),
+        (&["secret", "remove"], "<NAMES>"),
+        (&["export", "hello"], "<FOLDER>"),
+        (&["status", "hello"], "unexpected argument 'hello'"),
+        (&["doctor", "--fix"], "unexpected argument '--fix'"),
     ] {
         let said = hob([]).args(args).run();
         assert_eq!(said.code, 64, "{args:?}: {said:?}");
@@ -104,6 +118,21 @@ fn completion_scripts_know_the_verbs() {
 }
 
 #[test]
+fn bash_takes_its_completion_script() {
+    let script = "source /dev/stdin; COMP_WORDS=(hob des); COMP_CWORD=1; _hob hob des hob; echo \"${COMPREPLY[@]}\"";
+    let mut bash = std::process::Command::new("bash")
+        .args(["--norc", "-c", script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let completion = hob(["completion", "bash"]).run().ok();
+    std::io::Write::write_all(&mut bash.stdin.take().unwrap(), completion.as_bytes()).unwrap();
+    let output = bash.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "describe\n");
+}
+
+#[test]
 fn languages_are_listed_and_guessed() {
     let list = hob(["new", "--list"]).run().ok();
     let languages = hob(["new", "--list", "-o", "json"]).run().json();
@@ -129,6 +158,12 @@ fn a_new_function_never_overwrites_anything() {
         1
     );
     assert_eq!(new("Hello World").code, 64);
+    let line = hob(["new", "./nowhere", "mine"])
+        .dir(folder.path())
+        .run()
+        .fails(1);
+    assert!(line.contains("./nowhere is no template"), "{line}");
+    assert!(!folder.path().join("mine").exists());
 }
 
 #[test]

@@ -57,6 +57,10 @@ fn a_folder_that_cannot_be_deployed_is_told_before_it_is_sent() {
     let line = deploy("nowhere").fails(1);
     assert!(line.contains("nowhere does not exist"), "{line}");
 
+    write(&here.join("handler.py"), "x");
+    let line = deploy("handler.py").fails(1);
+    assert!(line.contains("handler.py is a file"), "{line}");
+
     fs::create_dir(here.join("empty")).unwrap();
     let line = deploy("empty").fails(1);
     assert!(line.contains("no file to deploy"), "{line}");
@@ -147,6 +151,20 @@ fn a_missing_secret_is_named_with_its_cure() {
         bench.hob.cli(["list", "-o", "json"]).json(),
         serde_json::json!([])
     );
+}
+
+#[test]
+fn a_site_shows_no_replicas_and_takes_none() {
+    let bench = Bench::new();
+    bench.deploy(&bench.site("welcome", "hi"));
+    let list = bench.hob.cli(["list"]).ok();
+    let cells: Vec<_> = list.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(cells[..3], ["welcome", "hot", "-"], "{list}");
+    let said = bench.hob.cli(["describe", "welcome"]).ok();
+    assert!(said.contains("hob serves the files itself"), "{said}");
+    let line = bench.hob.cli(["scale", "welcome", "2"]).fails(1);
+    assert!(line.contains("has no replicas"), "{line}");
+    bench.hob.get("/function/welcome/").expect(200);
 }
 
 #[test]
