@@ -127,6 +127,17 @@ fn all_signals() -> libc::sigset_t {
     }
 }
 
+/// A program that is woken does not interrupt whoever woke it (`SCHED_BATCH`, sched(7)).
+///
+/// The gateway wakes a replica with each call that it passes on. Being preempted by it each time
+/// costs more than the call: measured, a third of the throughput. On a core that is idle the
+/// program runs at once as before.
+pub(crate) fn yield_to_wakers() -> io::Result<()> {
+    let priority = libc::sched_param { sched_priority: 0 };
+    // SAFETY: reads the struct, which outlives the call; 0 is this process.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const priority) })
+}
+
 /// A program starts with no signal blocked or ignored, whatever hob was started with.
 pub(crate) fn reset_signals() -> io::Result<()> {
     // All zero: the default action, no flags, no mask. Not by the C library, which keeps two

@@ -36,6 +36,7 @@ fn prepare(plan: &Plan, filter: &mut Filter, rules: Option<RulesetCreated>) -> R
     rustix::process::chdir(&plan.cwd).map_err(Failure::at(cwd))?;
     identity::close_on_exec().map_err(Failure::at("close descriptors"))?;
     identity::reset_signals().map_err(Failure::at("reset signals"))?;
+    identity::yield_to_wakers().map_err(Failure::at("set the scheduling policy"))?;
     if let Some(rules) = rules {
         confine::apply(rules)?;
     }
