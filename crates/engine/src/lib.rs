@@ -8,6 +8,7 @@
 pub mod build;
 mod export;
 pub mod local;
+mod remove;
 
 pub use build::{BuilderConfig, FolderBuilder, Templates};
 pub use local::{LocalConfig, LocalEngine};

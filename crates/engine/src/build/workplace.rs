@@ -9,6 +9,7 @@ use std::{
 use hob_sandbox::CAGE_UID;
 
 use super::tree::Tree;
+use crate::remove::remove_tree;
 
 /// `<data>/tmp/<random>`; removed on drop.
 #[derive(Debug)]
@@ -55,9 +56,7 @@ impl Workplace {
 
 impl Drop for Workplace {
     fn drop(&mut self) {
-        // Tools may leave folders that even their owner may not change.
-        open_up(self.root.path());
-        let _ = fs::remove_dir_all(self.root.path());
+        let _ = remove_tree(self.root.path());
     }
 }
 
@@ -73,19 +72,4 @@ pub(crate) fn give_to_cage(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn open_up(folder: &Path) {
-    if rustix::process::geteuid().is_root() {
-        return;
-    }
-    let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
-    }
 }

@@ -6,6 +6,8 @@ use std::{
 
 use hob_model::FunctionName;
 
+use crate::remove;
+
 /// Folders on the way to what a cage may use: anyone may pass through, only hob may list.
 const PASSAGE_MODE: u32 = 0o711;
 /// Folders of one replica or function: its own user and nobody else.
@@ -89,9 +91,9 @@ pub(super) fn own_folder(path: &Path, owner: Option<u32>) -> io::Result<()> {
     give(path, owner)
 }
 
-/// `fs::remove_dir_all` that does not mind if there is nothing.
+/// Removes a folder with all that is in it, and does not mind if there is nothing.
 pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(path) {
+    match remove::remove_tree(path) {
         Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
         _ => Ok(()),
     }

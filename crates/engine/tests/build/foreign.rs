@@ -168,3 +168,18 @@ fn a_build_leaves_no_endless_files() {
     let error = workshop.build(&workshop.folder("holes", &files)).error();
     assert!(error.to_string().contains("larger than 8 GiB"), "{error}");
 }
+
+/// Deeper than any path can say: it fails, and is cleaned up all the same.
+#[test]
+fn a_build_leaves_no_bottomless_folders() {
+    let workshop = Workshop::new();
+    let dig = "import os\nfor _ in range(20000):\n    os.mkdir('d')\n    os.chdir('d')\n";
+    let files = [
+        ("handler.sh", "cat"),
+        ("dig.py", dig),
+        ("hob.toml", "build = \"python3 dig.py\""),
+    ];
+    let error = workshop.build(&workshop.folder("deep", &files)).error();
+    assert!(matches!(error, BuildError::Host(_)), "{error}");
+    workshop.assert_no_leftovers();
+}
