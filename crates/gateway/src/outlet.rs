@@ -1,10 +1,13 @@
 use std::{
     io::{self, IoSlice},
+    os::fd::AsRawFd,
+    path::Path,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use hob_model::Endpoint;
+use rustix::fs::{FileType, Mode, OFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -19,7 +22,7 @@ pub(crate) enum Outlet {
 impl Outlet {
     pub(crate) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix),
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 // A head and its body are separate writes at times; Nagle would hold the second.
@@ -28,6 +31,21 @@ impl Outlet {
             }
         }
     }
+}
+
+/// Connects to the socket itself. The folder that holds it is the replica's: a link put in its
+/// place could lead to `hob.sock`, or to Docker's, and `connect` would follow it as root.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let socket = rustix::fs::open(
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&socket)?.st_mode);
+    if kind != FileType::Socket {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await
 }
 
 macro_rules! either {
