@@ -83,7 +83,7 @@ mod tests {
             fs::write(root.join(folder).join("file"), "x").unwrap();
             std::os::unix::fs::symlink(&beside, root.join(folder).join("link")).unwrap();
         }
-        fs::set_permissions(root.join("a/b"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(root.join("a/b"), fs::Permissions::from_mode(0o000)).unwrap();
         remove_tree(&root).unwrap();
         assert!(!root.exists());
         assert!(beside.join("kept").exists());

@@ -213,7 +213,12 @@ fn engine(
 fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {
     let mut building = BuilderConfig::new(&config.data);
     building.isolation = config.isolation;
-    Arc::new(FolderBuilder::new(building, sandbox))
+    let builder = FolderBuilder::new(building, sandbox);
+    if let Err(error) = builder.sweep() {
+        let tmp = config.data.join("tmp");
+        tracing::warn!(%error, "cannot empty {}", tmp.display());
+    }
+    Arc::new(builder)
 }
 
 /// Says how functions are caged, and refuses a cage that was asked for and cannot be made.

@@ -28,7 +28,7 @@ use super::{
     unpack::unpack,
     workplace::{Workplace, give_to_cage},
 };
-use crate::export;
+use crate::{export, remove::remove_tree};
 
 /// Builds that run at the same time; more wait for their turn.
 const MAX_BUILDS: usize = 4;
@@ -98,6 +98,27 @@ impl FolderBuilder {
             turns,
         });
         Self { shared }
+    }
+
+    /// Removes what an earlier server that was killed left half done: builds, uploads, exports. Call
+    /// it before the first of them.
+    ///
+    /// # Errors
+    /// When something does not go away.
+    pub fn sweep(&self) -> io::Result<()> {
+        let entries = match fs::read_dir(self.shared.config.data.join("tmp")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                remove_tree(&entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the programs are here that build and run functions of this language, also those

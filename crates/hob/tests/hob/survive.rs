@@ -95,3 +95,15 @@ fn a_server_stops_in_the_middle_of_a_call_and_of_a_followed_log() {
     call.wait().unwrap();
     log.wait().unwrap();
 }
+
+#[test]
+fn what_a_killed_server_left_half_built_is_cleared_away() {
+    let mut bench = Bench::new();
+    bench.hob.kill();
+    let tmp = bench.hob.data().join("tmp");
+    std::fs::create_dir_all(tmp.join("build-1/function/deep")).unwrap();
+    std::fs::write(tmp.join("build-1/function/half"), "x").unwrap();
+    std::fs::write(tmp.join("upload-1.tar.gz"), "x").unwrap();
+    bench.hob.restart();
+    assert_eq!(std::fs::read_dir(tmp).unwrap().count(), 0);
+}
