@@ -1,6 +1,6 @@
 use std::{
     io::{self, IoSlice},
-    os::fd::AsRawFd,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -29,6 +29,14 @@ impl Outlet {
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
             }
+        }
+    }
+
+    /// The same socket under another descriptor.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Unix(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Pool {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.get_mut(&Arc::as_ptr(backend))?;
         while let Some(mut idle) = shelf.idle.pop() {
-            if idle.until > now && idle.upstream.is_reusable() {
+            if idle.until > now && idle.upstream.is_kept() && idle.upstream.is_reusable() {
                 return Some(idle.upstream);
             }
         }

@@ -1,5 +1,6 @@
 use std::{
     future::{Future, poll_fn},
+    os::fd::OwnedFd,
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -11,6 +12,10 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 use hyper_util::rt::TokioIo;
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, recv},
+};
 use tokio::time::Sleep;
 
 use crate::{body::RequestBody, outlet::Outlet};
@@ -24,6 +29,8 @@ pub(crate) struct Upstream {
     sender: http1::SendRequest<RequestBody>,
     connection: http1::Connection<TokioIo<Outlet>, RequestBody>,
     closed: bool,
+    /// The socket once more, until the connection has been used a second time.
+    first_look: Option<OwnedFd>,
     timer: LazyTimer,
 }
 
@@ -44,11 +51,13 @@ impl Upstream {
         outlet: Outlet,
         deadline: Instant,
     ) -> hyper::Result<Self> {
+        let first_look = outlet.duplicate().ok();
         let (sender, connection) = builder.handshake(TokioIo::new(outlet)).await?;
         Ok(Self {
             sender,
             connection,
             closed: false,
+            first_look,
             timer: LazyTimer::new(deadline),
         })
     }
@@ -64,6 +73,7 @@ impl Upstream {
             connection,
             closed,
             timer,
+            ..
         } = self;
         let mut answer = pin!(sender.try_send_request(request));
         poll_fn(|cx| {
@@ -95,10 +105,27 @@ impl Upstream {
         !self.closed && self.sender.is_ready()
     }
 
+    /// Whether the replica has left the connection open after its first answer.
+    ///
+    /// Some servers close after each answer and do not say so, and the news may still be in the
+    /// kernel when the next call is here. So the kernel is asked, once: a server that has kept
+    /// a connection before will keep it again.
+    pub(crate) fn is_kept(&mut self) -> bool {
+        self.first_look
+            .take()
+            .is_none_or(|socket| is_quiet(&socket))
+    }
+
     /// Whether the exchange is over in both directions, without looking at the socket.
     pub(crate) fn is_idle(&self) -> bool {
         !self.closed && self.sender.is_ready()
     }
+}
+
+/// Whether nothing has come over an idle connection, not even its end.
+fn is_quiet(socket: &OwnedFd) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(recv(socket, &mut [0_u8; 1], flags), Err(Errno::AGAIN))
 }
 
 impl From<TrySendError<Request<RequestBody>>> for ExchangeError {
