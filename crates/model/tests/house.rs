@@ -23,13 +23,18 @@ const ALLOWED: [(&str, &[&str]); 3] = [
 #[test]
 fn every_crate_depends_on_lower_layers_only() {
     let layers = BTreeMap::from(LAYERS);
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("crates/");
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("crates/");
     let mut seen = 0;
     for entry in fs::read_dir(crates).expect("crates/") {
         let manifest = entry.expect("entry").path().join("Cargo.toml");
         let text = fs::read_to_string(&manifest).expect("Cargo.toml");
         let manifest: toml::Table = text.parse().expect("a manifest");
-        let name = manifest["package"]["name"].as_str().expect("name").to_owned();
+        let name = manifest["package"]["name"]
+            .as_str()
+            .expect("name")
+            .to_owned();
         if name == "hob-testkit" {
             continue; // for tests only, and above everything
         }
@@ -39,9 +44,15 @@ fn every_crate_depends_on_lower_layers_only() {
         let empty = toml::Table::new();
         let dependencies = manifest["dependencies"].as_table().unwrap_or(&empty);
         for dependency in dependencies.keys().filter(|key| key.starts_with("hob")) {
-            assert!(layers[dependency.as_str()] < *layer, "{name} -> {dependency}");
+            assert!(
+                layers[dependency.as_str()] < *layer,
+                "{name} -> {dependency}"
+            );
             if let Some((_, allowed)) = ALLOWED.iter().find(|(crate_name, _)| *crate_name == name) {
-                assert!(allowed.contains(&dependency.as_str()), "{name} -> {dependency}");
+                assert!(
+                    allowed.contains(&dependency.as_str()),
+                    "{name} -> {dependency}"
+                );
             }
         }
     }
