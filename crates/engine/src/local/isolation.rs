@@ -22,6 +22,13 @@ pub(super) fn choose(
         (Some(_), Some(Isolation::Process)) => return Err(contradiction(function)),
         (Some(program), _) if program.contains('/') => return Err(path(function, program)),
         (Some(program), _) => CageKind::asked(Isolation::Container, oci(program)),
+        (None, Some(Isolation::Process))
+            if server != Some(Isolation::Process)
+                && machine.container == Able::Yes
+                && machine.landlock_abi == 0 =>
+        {
+            return Err(unguarded(function));
+        }
         (None, asked) => match asked.or(server) {
             Some(isolation) => CageKind::asked(isolation, Mechanism::Native),
             None => strongest(machine),
@@ -81,6 +88,14 @@ fn contradiction(function: &FunctionName) -> EngineError {
 fn path(function: &FunctionName, program: &str) -> EngineError {
     EngineError::Unsupported(format!(
         "function `{function}` asks for the runtime `{program}`: write the name of one that is installed on PATH, such as `runsc`"
+    ))
+}
+
+/// All functions have one user at level `process`, where only landlock keeps one from what another
+/// may read: that is for the owner of the server to give away.
+fn unguarded(function: &FunctionName) -> EngineError {
+    EngineError::Unsupported(format!(
+        "function `{function}` cannot ask for isolation `process` here: without landlock in the kernel it could read other functions' secrets; leave `isolation` out"
     ))
 }
 
@@ -186,5 +201,20 @@ mod tests {
             let refusal = pick(&settings, None, &machine(Able::Yes, Able::Yes)).unwrap_err();
             assert!(refusal.contains("on PATH"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn less_than_a_container_is_for_the_server_to_give_where_landlock_is_missing() {
+        let process = Settings {
+            isolation: Some(Isolation::Process),
+            ..Settings::default()
+        };
+        let mut able = machine(Able::Yes, Able::Yes);
+        let refusal = pick(&process, None, &able).unwrap_err();
+        assert!(refusal.contains("landlock"), "{refusal}");
+        assert!(pick(&process, Some(Isolation::Process), &able).is_ok());
+        assert!(pick(&process, None, &machine(no(), Able::Yes)).is_ok());
+        able.landlock_abi = 1;
+        assert!(pick(&process, None, &able).is_ok());
     }
 }

@@ -77,3 +77,23 @@ http.server.HTTPServer(address, http.server.SimpleHTTPRequestHandler).serve_fore
     assert_eq!(world.ready("hello").len(), 1);
     world.end().await;
 }
+
+/// At level `process` all functions have one user, and only landlock stands between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_cannot_ask_for_less_to_read_what_others_may() {
+    let world = World::new();
+    world.secrets.set("key", b"hush");
+    let mut victim = world.server("victim", "one");
+    victim.revision.settings.secrets = vec!["key".parse().unwrap()];
+    world.apply(&victim).await;
+    let mut spy = world.server("spy", "one");
+    spy.revision.settings.isolation = Some(Isolation::Process);
+    if let Err(refusal) = world.engine.apply(&spy).await {
+        assert!(refusal.to_string().contains("landlock"), "{refusal}");
+    } else {
+        let path = world.run().join("secrets/openfaas-fn/victim/key");
+        let read = world.call("spy", &format!("/read{}", path.display())).await;
+        assert!(read.is_err(), "the spy read {read:?}");
+    }
+    world.end().await;
+}
