@@ -22,8 +22,8 @@ pub(crate) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 /// Length of the window in which a cage may use its share of processor time, in microseconds.
 pub(crate) const CPU_PERIOD: u64 = 100_000;
 
-/// What one core's worth of replicas weighs against others on a busy machine: as much as one
-/// thread outside of any group, in the measure of each version (`cpu.shares`, `cpu.weight`).
+/// What a replica that may use one core weighs against the other replicas on a busy machine: the
+/// kernel's own default, in the measure of each version (`cpu.shares`, `cpu.weight`).
 const SHARES_PER_CORE: u64 = 1024;
 const WEIGHT_PER_CORE: u64 = 100;
 /// The kernel's ranges.
@@ -70,11 +70,6 @@ pub(crate) fn shares(cpu_millis: u64) -> u64 {
 pub(crate) fn weight(cpu_millis: u64) -> u64 {
     let weight = cpu_millis * WEIGHT_PER_CORE / 1000;
     weight.clamp(*WEIGHT.start(), *WEIGHT.end())
-}
-
-/// Thousandths of a core that this machine has: what all replicas together may weigh.
-pub(crate) fn machine_millis() -> u64 {
-    thread::available_parallelism().map_or(1, usize::from) as u64 * 1000
 }
 
 /// What the limits of a group did.

@@ -59,7 +59,6 @@ impl Tree {
                 )));
             }
         }
-        weigh(&folders);
         others.extend(super::mounts(mountinfo, "cgroup2").map(|(point, _)| point.join(name)));
         others.retain(|other| folders.iter().all(|(_, folder)| folder != other));
         Some(Ok(Self { folders, others }))
@@ -111,19 +110,6 @@ impl Tree {
         limits
             .map(|(controller, _)| (*controller).to_owned())
             .collect()
-    }
-}
-
-/// All replicas together weigh as much as the machine's cores, not as one thread: without this,
-/// a busy neighbour starves them. Best effort, since no promise hangs on it.
-fn weigh(folders: &[(&'static str, PathBuf)]) {
-    for (controller, folder) in folders {
-        let shares = super::shares(super::machine_millis());
-        if *controller == "cpu"
-            && let Err(error) = write(&folder.join("cpu.shares"), shares)
-        {
-            tracing::warn!(%error, "cannot weigh the cgroup {}", folder.display());
-        }
     }
 }
 

@@ -88,13 +88,7 @@ impl Tree {
         let enable = || {
             enable(parent, &controllers)?;
             fs::create_dir_all(&folder)?;
-            enable(&folder, &controllers)?;
-            // All replicas together weigh as much as the machine's cores, not as one group.
-            let weight = folder.join("cpu.weight");
-            match weight.exists() {
-                true => write(&weight, super::weight(super::machine_millis())),
-                false => Ok(()),
-            }
+            enable(&folder, &controllers)
         };
         match enable() {
             Ok(()) => {
