@@ -9,6 +9,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("view::runs_a_program_and_keeps_its_output", runs),
     ("view::sees_no_process_of_the_host", sees_no_process),
     ("view::has_no_rights", has_no_rights),
+    ("view::preempts_nobody", preempts_nobody),
     ("view::writes_only_to_tmp_and_writable_binds", writes),
     ("view::the_host_s_secrets_are_not_there", no_secrets),
     ("view::refuses_system_calls", refuses),
@@ -66,6 +67,13 @@ fn has_no_rights() {
             .count()
             >= 2
     );
+}
+
+/// The gateway lives off it: see docs/decisions/0005.
+fn preempts_nobody() {
+    let yard = Yard::new("policy");
+    let policy = yard.shell("chrt -p $$");
+    assert!(policy.contains("SCHED_BATCH"), "{policy}");
 }
 
 fn writes() {
