@@ -7,20 +7,10 @@ use landlock::{
     RulesetCreatedAttr, Scope,
 };
 
-use super::plan::Failure;
+use super::{plan::Failure, standard::DEVICES};
 
 /// The newest version whose rights are asked for; older kernels enforce what they know of it.
 const WANTED: ABI = ABI::V6;
-
-/// Devices that programs expect to read and write.
-const DEVICES: [&str; 6] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-];
 
 /// The version that the kernel offers, 0 for none.
 pub(crate) fn kernel_abi() -> i32 {

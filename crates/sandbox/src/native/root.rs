@@ -24,7 +24,10 @@ use rustix::{
     },
 };
 
-use super::plan::{Failure, Root};
+use super::{
+    plan::{Failure, Root},
+    standard::DEVICES,
+};
 use crate::{Access, Bind};
 
 /// Size of `/dev/shm`, in bytes; as Docker's. It counts as the cage's memory.
@@ -32,15 +35,6 @@ const SHM_SIZE: u64 = 64 << 20;
 /// Size of the root itself, in bytes: it holds folders, links and a few small files.
 const ROOT_SIZE: u64 = 1 << 20;
 
-/// Devices that programs expect.
-const DEVICES: [&str; 6] = [
-    "/dev/null",
-    "/dev/zero",
-    "/dev/full",
-    "/dev/random",
-    "/dev/urandom",
-    "/dev/tty",
-];
 /// Links that programs expect beside them.
 const DEVICE_LINKS: [(&str, &str); 4] = [
     ("/dev/fd", "/proc/self/fd"),

@@ -10,6 +10,16 @@ use std::{
 use super::plan::Standard;
 use crate::CAGE_UID;
 
+/// Devices that programs expect to read and write.
+pub(super) const DEVICES: [&str; 6] = [
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+];
+
 /// Folders at the top whose contents are programs and libraries: as symlinks or folders, as the
 /// host has them.
 const TOP: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
