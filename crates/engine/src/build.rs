@@ -17,11 +17,10 @@ mod tree;
 mod unpack;
 mod workplace;
 
-pub use bench::{BUILD_FILES, BUILD_MEMORY, BUILD_PIDS, BUILD_TIME, BUILD_TMP};
 pub use builder::{BuilderConfig, FolderBuilder};
 pub use template::Template;
 pub use templates::Templates;
-pub use unpack::{MAX_ENTRIES, MAX_PATH, MAX_UNPACKED};
+pub use unpack::MAX_ENTRIES;
 
 pub(crate) use detect::has_any;
 pub(crate) use toolchain::SYSTEM_PATH;

@@ -19,15 +19,15 @@ use hob_sandbox::{Access, Bind, CageLimits, CageSpec, CageUser, Mechanism, Sandb
 use super::{toolchain::Toolchain, workplace::Workplace};
 
 /// Memory of a tool and all that it starts, in bytes; `/tmp` counts.
-pub const BUILD_MEMORY: u64 = 2 << 30;
+pub(crate) const BUILD_MEMORY: u64 = 2 << 30;
 /// Size of a tool's private `/tmp`, in bytes.
-pub const BUILD_TMP: u64 = 1 << 30;
+pub(crate) const BUILD_TMP: u64 = 1 << 30;
 /// Processes and threads of a tool.
-pub const BUILD_PIDS: u32 = 1024;
+pub(crate) const BUILD_PIDS: u32 = 1024;
 /// Open files of each process of a tool.
-pub const BUILD_FILES: u32 = 16_384;
+pub(crate) const BUILD_FILES: u32 = 16_384;
 /// How long all tools of one build may take together.
-pub const BUILD_TIME: Duration = Duration::from_secs(15 * 60);
+pub(crate) const BUILD_TIME: Duration = Duration::from_secs(15 * 60);
 /// Bytes of one line that are passed on; the rest of it is dropped.
 const MAX_LINE: u64 = 4 << 10;
 /// Lines of one tool that are passed on; the rest is dropped, apart from the last words.

@@ -18,9 +18,9 @@ use tar::{Archive, Entry, EntryType};
 /// Files, folders and links that an archive may hold.
 pub const MAX_ENTRIES: usize = 50_000;
 /// Bytes of all its files together, unpacked.
-pub const MAX_UNPACKED: u64 = 1 << 30;
+pub(crate) const MAX_UNPACKED: u64 = 1 << 30;
 /// Bytes of a path inside an archive.
-pub const MAX_PATH: usize = 1024;
+pub(crate) const MAX_PATH: usize = 1024;
 /// Bytes that may stand between two files: long names and extended headers are read into memory.
 const MAX_HEADERS: u64 = 256 << 10;
 /// Bytes of a target of a symlink.

@@ -7,6 +7,8 @@ mod client;
 mod export;
 mod failure;
 mod foreign;
+#[path = "../shared/helper.rs"]
+mod helper;
 mod hostile;
 mod languages;
 mod network;

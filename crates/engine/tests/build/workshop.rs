@@ -52,7 +52,7 @@ impl Workshop {
         // What tools keep for themselves is shared by all tests: a cold Go compiles its library first.
         symlink(&tools, data.join("cache/tools")).unwrap();
         let sandbox = Sandbox::new(SandboxConfig {
-            helper: helper(),
+            helper: crate::helper::helper(),
             helper_args: vec!["cage-init".into()],
             cgroup_name: format!("hob-build-test-{}-{number}", std::process::id()),
             state: place.path().join("state"),
@@ -197,16 +197,4 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap()
-}
-
-/// `cargo test` puts examples beside the folder of the test executables.
-fn helper() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let helper = test.ancestors().nth(2).unwrap().join("examples/cage_init");
-    assert!(
-        helper.exists(),
-        "{} is missing: `cargo build -p hob-engine --examples` makes it",
-        helper.display()
-    );
-    helper
 }

@@ -3,6 +3,8 @@
 
 mod deploy;
 mod failure;
+#[path = "../shared/helper.rs"]
+mod helper;
 mod isolation;
 mod lifetime;
 mod logs;

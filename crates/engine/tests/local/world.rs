@@ -7,9 +7,8 @@ use std::{
     net::TcpStream,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
-    process::Command,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -91,7 +90,7 @@ impl World {
         // Programs at level `process` reach their bundle as a user of their own.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o711)).unwrap();
         let sandbox = Sandbox::new(SandboxConfig {
-            helper: helper(),
+            helper: crate::helper::helper(),
             helper_args: vec!["cage-init".into()],
             cgroup_name: format!("hob-engine-test-{}-{number}", std::process::id()),
             state: folder.path().join("state"),
@@ -271,27 +270,4 @@ fn ask(mut stream: impl Read + Write, request: &str) -> io::Result<Vec<u8>> {
         return Err(io::Error::other(text.into_owned()));
     }
     Ok(answer.split_off(body))
-}
-
-/// The example that builds cages. `cargo test --test local` alone would not build it.
-fn helper() -> PathBuf {
-    static HELPER: OnceLock<PathBuf> = OnceLock::new();
-    let helper = HELPER.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let target = test.ancestors().nth(2).unwrap();
-        let profile = match target.file_name().unwrap().to_str().unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "hob-engine"])
-            .args(["--example", "cage_init", "--profile", profile])
-            .arg("--target-dir")
-            .arg(target.parent().unwrap())
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(built.unwrap().success(), "the helper does not build");
-        target.join("examples/cage_init")
-    });
-    helper.clone()
 }
