@@ -77,7 +77,7 @@ impl Hold {
             return;
         };
         // The end of an answer may be seen before the connection has settled.
-        if upstream.is_idle() || upstream.is_reusable() {
+        if upstream.is_idle() || upstream.has_settled() {
             let pool = &self.client.worker().pool;
             pool.put(&self.lease, upstream, self.keep_alive, Instant::now());
         }

@@ -1,6 +1,6 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use hob_model::{End, EndReason, Route, Target};
+use hob_model::{EndReason, Route, Target};
 use http::{HeaderMap, Request, Response, Uri};
 use hyper::body::Incoming;
 
@@ -23,8 +23,14 @@ pub(crate) struct Call {
     pub(crate) receipt: Receipt,
     /// When the whole answer must be with the caller.
     pub(crate) deadline: Instant,
+}
+
+/// What of a request speaks to the call rather than to the function.
+struct Admitted {
+    call: Call,
+    visitor: Visitor,
     /// What the function gets as its address.
-    pub(crate) address: Uri,
+    address: Uri,
 }
 
 /// The life of a request, from its head to the head of its answer. The order is the design.
@@ -35,7 +41,7 @@ pub(crate) async fn answer(
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
     let response = match admit(&client, &mut request) {
-        Ok(Some((call, visitor))) => call.run(request, visitor).await,
+        Ok(Some(admitted)) => admitted.run(request).await,
         // Not a function's path: the control plane's, or nobody's.
         Ok(None) => {
             let response = (client.worker().fallback)(request, client.peer).await;
@@ -50,7 +56,7 @@ pub(crate) async fn answer(
 fn admit(
     client: &Rc<Client>,
     request: &mut Request<Incoming>,
-) -> Result<Option<(Call, Visitor)>, Box<Response<Answer>>> {
+) -> Result<Option<Admitted>, Box<Response<Answer>>> {
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
@@ -69,16 +75,11 @@ fn admit(
         (_, Err(_)) => Err(GatewayError::BadRequest("the request has an invalid path")),
     };
     match admitted {
-        Ok((route, address)) => {
-            let call = Call {
-                client: Rc::clone(client),
-                deadline: receipt.arrived + route.timeout.0,
-                receipt,
-                route,
-                address,
-            };
-            Ok(Some((call, Visitor::of(headers))))
-        }
+        Ok((route, address)) => Ok(Some(Admitted {
+            call: Call::new(client, route, receipt),
+            visitor: Visitor::of(headers),
+            address,
+        })),
         Err(error) => {
             let end = error.end();
             let mut response = error.into_response();
@@ -88,10 +89,15 @@ fn admit(
     }
 }
 
-impl Call {
+impl Admitted {
     /// Answers; an error is an answer too, and both get their receipt and the CORS fields.
-    async fn run(mut self, request: Request<Incoming>, visitor: Visitor) -> Response<Answer> {
-        let route = Arc::clone(&self.route);
+    async fn run(self, request: Request<Incoming>) -> Response<Answer> {
+        let Self {
+            mut call,
+            visitor,
+            address,
+        } = self;
+        let route = Arc::clone(&call.route);
         let policy = route.cors.as_ref();
         let preflight = policy.and_then(|policy| cors::preflight(policy, &request, &route));
         let outcome = match preflight {
@@ -99,7 +105,7 @@ impl Call {
             Some(outcome) => outcome,
             None => {
                 route.counters.call();
-                let mut outcome = self.serve(request).await;
+                let mut outcome = call.serve(request, address).await;
                 match &mut outcome {
                     // Two policies on one answer are none: browsers refuse it.
                     Ok(response) if policy.is_some() => cors::silence(response.headers_mut()),
@@ -120,24 +126,36 @@ impl Call {
         if let Some(policy) = policy {
             cors::apply(policy, &visitor, response.headers_mut());
         }
-        self.receipt.stamp(response.headers_mut(), end);
+        call.receipt.stamp(response.headers_mut(), end);
         response
+    }
+}
+
+impl Call {
+    pub(crate) fn new(client: &Rc<Client>, route: Arc<Route>, receipt: Receipt) -> Self {
+        Self {
+            client: Rc::clone(client),
+            deadline: receipt.arrived + route.timeout.0,
+            receipt,
+            route,
+        }
     }
 
     async fn serve(
         &mut self,
         request: Request<Incoming>,
+        address: Uri,
     ) -> Result<Response<Answer>, GatewayError> {
         let route = Arc::clone(&self.route);
         let replicas = match &route.target {
             // Files need neither a replica nor a body.
-            Target::Static(folder) => return files::serve(self, folder, request).await,
+            Target::Static(folder) => return files::serve(self, folder, request, address).await,
             Target::Replicas(replicas) => replicas,
         };
         // Before a replica is bothered, or woken: a body that says it is too large is.
         self.check_length(request.headers())?;
         // The replica gets the caller's request as its own, with the caller's name on it.
-        let (request, handshake) = self.prepare(request);
+        let (request, handshake) = self.prepare(request, address);
         match handshake {
             Some(handshake) => upgrade::forward(self, replicas, request, handshake).await,
             // May wake the function, and goes to another replica where nothing was lost.
@@ -149,18 +167,19 @@ impl Call {
         let length = headers.get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
         if length.is_some_and(|length| length > self.route.body_limit) {
-            return Err(self.too_large());
+            return Err(GatewayError::too_large(&self.route));
         }
         Ok(())
     }
 
     fn prepare(
-        &mut self,
+        &self,
         mut request: Request<Incoming>,
+        address: Uri,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
         let authority = request.uri().authority().cloned();
-        *request.uri_mut() = std::mem::take(&mut self.address);
+        *request.uri_mut() = address;
         *request.version_mut() = http::Version::HTTP_11;
         request.extensions_mut().clear();
         let headers = request.headers_mut();
@@ -173,28 +192,5 @@ impl Call {
         let mut request = Request::from_parts(head, body);
         headers::set_framing(&mut request);
         (request, handshake)
-    }
-
-    // === what can go wrong ===
-
-    pub(crate) fn too_large(&self) -> GatewayError {
-        GatewayError::TooLarge {
-            function: self.route.function.to_string(),
-            limit: self.route.body_limit,
-        }
-    }
-
-    pub(crate) fn overdue(&self) -> GatewayError {
-        GatewayError::Overdue {
-            function: self.route.function.to_string(),
-            timeout: self.route.timeout,
-        }
-    }
-
-    pub(crate) fn ended(&self, end: End) -> GatewayError {
-        GatewayError::Ended {
-            function: self.route.function.to_string(),
-            end,
-        }
     }
 }

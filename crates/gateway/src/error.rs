@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use hob_model::{End, EndReason, Timespan};
+use hob_model::{End, EndReason, Route, Timespan};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
 
@@ -43,6 +43,27 @@ pub(crate) enum GatewayError {
 }
 
 impl GatewayError {
+    pub(crate) fn too_large(route: &Route) -> Self {
+        Self::TooLarge {
+            function: route.function.to_string(),
+            limit: route.body_limit,
+        }
+    }
+
+    pub(crate) fn overdue(route: &Route) -> Self {
+        Self::Overdue {
+            function: route.function.to_string(),
+            timeout: route.timeout,
+        }
+    }
+
+    pub(crate) fn ended(route: &Route, end: End) -> Self {
+        Self::Ended {
+            function: route.function.to_string(),
+            end,
+        }
+    }
+
     /// How the call ended.
     pub(crate) fn end(&self) -> EndReason {
         match self {

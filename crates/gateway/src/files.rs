@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use tokio::fs::canonicalize;
 use tower::ServiceExt;
@@ -15,6 +15,7 @@ pub(crate) async fn serve<B>(
     call: &Call,
     folder: &Path,
     request: Request<B>,
+    address: Uri,
 ) -> Result<Response<Answer>, GatewayError> {
     let function = call.route.function.to_string();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -28,12 +29,12 @@ pub(crate) async fn serve<B>(
         // The page's relative links are relative to the folder, not to `/function/`.
         return redirect(&format!("{base}/{}", path.query()));
     }
-    if !stays_inside(folder, call.address.path()).await {
+    if !stays_inside(folder, address.path()).await {
         return Err(GatewayError::NoFile { function });
     }
     let mut inner = Request::new(Empty::<Bytes>::new());
     *inner.method_mut() = request.method().clone();
-    *inner.uri_mut() = call.address.clone();
+    *inner.uri_mut() = address;
     *inner.headers_mut() = request.headers().clone();
     let served = ServeDir::new(folder).oneshot(inner).await;
     let response = served.unwrap_or_else(|never| match never {});

@@ -5,7 +5,7 @@ use std::{
 };
 
 use hob_model::{Backend, BackendLease, End, EndReason, ReplicaSet};
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Replicas that one call tries, as long as none of them has seen a byte of it.
-const ATTEMPTS: usize = 4;
+pub(crate) const ATTEMPTS: usize = 4;
 /// How long a broken call waits for the engine's word on how the replica ended.
 const LAST_WORDS: Duration = Duration::from_millis(250);
 /// How often it looks meanwhile.
@@ -70,8 +70,9 @@ pub(crate) async fn connected(
     Err(deaf(call))
 }
 
-fn deaf(call: &Call) -> GatewayError {
-    call.ended(End::new(EndReason::Exit, "does not accept connections"))
+pub(crate) fn deaf(call: &Call) -> GatewayError {
+    let end = End::new(EndReason::Exit, "does not accept connections");
+    GatewayError::ended(&call.route, end)
 }
 
 /// A hold on a ready replica. Wakes the function when it has none.
@@ -178,7 +179,10 @@ async fn receive(
         route: Arc::clone(&call.route),
         client: std::rc::Rc::clone(&call.client),
         deadline: call.deadline,
-        keep_alive: keep_alive(&head.headers),
+        keep_alive: head
+            .headers
+            .get("keep-alive")
+            .and_then(|value| keep_alive(value.to_str().ok()?)),
     };
     headers::strip_hop_by_hop(&mut head.headers);
     head.extensions.clear();
@@ -187,8 +191,7 @@ async fn receive(
 }
 
 /// `Keep-Alive: timeout=5`, as Node sends it.
-fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
+pub(crate) fn keep_alive(value: &str) -> Option<Duration> {
     let mut members = value.split(',').map(str::trim);
     let seconds = members.find_map(|member| member.strip_prefix("timeout="))?;
     let timeout = Duration::from_secs(seconds.parse().ok()?);
@@ -199,7 +202,7 @@ fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
 pub(crate) fn overdue(call: &Call, lease: &BackendLease) -> GatewayError {
     let wake = &call.client.worker().wake;
     wake.overdue(&call.route.function, &lease.id);
-    call.overdue()
+    GatewayError::overdue(&call.route)
 }
 
 /// Says what broke a call that the replica had seen at least a part of.
@@ -208,18 +211,25 @@ pub(crate) async fn broken(call: &Call, backend: &Backend, error: &hyper::Error)
         // The request's own body failed, not the replica.
         let over = error.source().is_some_and(|cause| cause.is::<OverLimit>());
         return if over {
-            call.too_large()
+            GatewayError::too_large(&call.route)
         } else {
             GatewayError::BadRequest("the request's body broke off")
         };
     }
     if error.is_parse() {
-        let end = End::new(
-            EndReason::Exit,
-            "answered with something that is not HTTP/1.1",
-        );
-        return call.ended(end);
+        return garbled(call);
     }
+    hung_up(call, backend).await
+}
+
+/// The replica's answer could not be read.
+pub(crate) fn garbled(call: &Call) -> GatewayError {
+    let words = "answered with something that is not HTTP/1.1";
+    GatewayError::ended(&call.route, End::new(EndReason::Exit, words))
+}
+
+/// The replica closed the connection and left a call without an answer.
+pub(crate) async fn hung_up(call: &Call, backend: &Backend) -> GatewayError {
     last_words(backend, call.deadline).await;
     let end = match backend.ended() {
         Some(end) => End::new(
@@ -228,12 +238,12 @@ pub(crate) async fn broken(call: &Call, backend: &Backend, error: &hyper::Error)
         ),
         None => End::new(EndReason::Exit, "closed the connection without an answer"),
     };
-    call.ended(end)
+    GatewayError::ended(&call.route, end)
 }
 
 /// Waits a moment for the engine to say how the replica ended: the broken connection is here
 /// before the news of the process.
-async fn last_words(backend: &Backend, deadline: Instant) {
+pub(crate) async fn last_words(backend: &Backend, deadline: Instant) {
     let until = deadline.min(Instant::now() + LAST_WORDS);
     while backend.ended().is_none() && Instant::now() < until {
         tokio::time::sleep(LAST_WORDS_STEP).await;

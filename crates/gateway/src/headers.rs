@@ -2,7 +2,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header, uri::Authority};
 use http_body::Body;
 
 /// Fields that speak of one connection only, for both directions.
-static HOP_BY_HOP: [HeaderName; 7] = [
+pub(crate) static HOP_BY_HOP: [HeaderName; 7] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

@@ -83,8 +83,6 @@ impl Inlet {
             }
             let known = self.first.len().min(PREFACE.len());
             if self.first[..known] != PREFACE[..known] {
-                self.tap
-                    .note(self.scan.get_or_insert_default(), &self.first);
                 return Ok(Some(Protocol::Http1));
             }
             if known == PREFACE.len() {
@@ -92,6 +90,19 @@ impl Inlet {
                 return Ok(Some(Protocol::Http2));
             }
         }
+    }
+}
+
+impl Inlet {
+    /// The socket, and the first bytes that came over it: for a reader in front of hyper.
+    pub(crate) fn ahead(&mut self) -> (&mut TcpStream, Vec<u8>) {
+        (&mut self.stream, std::mem::take(&mut self.first))
+    }
+
+    /// Has `first` read by hyper before anything that is still to come.
+    pub(crate) fn give_back(&mut self, first: Vec<u8>) {
+        self.tap.note(self.scan.get_or_insert_default(), &first);
+        self.first = first;
     }
 }
 

@@ -7,11 +7,13 @@
 
 mod answer;
 mod body;
+mod buffers;
 mod call;
 mod client;
 mod config;
 mod connection;
 mod cors;
+mod date;
 mod error;
 mod files;
 mod forward;
@@ -19,11 +21,13 @@ mod gateway;
 mod head;
 mod headers;
 mod inlet;
+mod lane;
 mod listen;
 mod outlet;
 mod path;
 mod pool;
 mod receipt;
+mod timer;
 mod upgrade;
 mod upstream;
 mod worker;

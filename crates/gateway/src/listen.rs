@@ -59,7 +59,7 @@ pub(crate) async fn accept(
                     receive(worker, handed);
                 }
             }
-            _ = sweep.tick() => worker.pool.sweep(Instant::now()),
+            _ = sweep.tick() => worker.sweep(Instant::now()),
             accepted = next(&listener, &room) => {
                 let Some((stream, peer, permit)) = accepted else { continue };
                 let least = least_busy(own, posts);

@@ -16,7 +16,12 @@ pub(crate) struct FunctionPath<'a> {
 impl<'a> FunctionPath<'a> {
     /// `None` when the path belongs to no function, not even an unknown one.
     pub(crate) fn parse(uri: &'a Uri) -> Option<Self> {
-        let whole = uri.path_and_query()?.as_str().strip_prefix(PREFIX)?;
+        Self::cut(uri.path_and_query()?.as_str())
+    }
+
+    /// The same for a path with its query.
+    pub(crate) fn cut(whole: &'a str) -> Option<Self> {
+        let whole = whole.strip_prefix(PREFIX)?;
         let end = whole.find(['/', '?']).unwrap_or(whole.len());
         let (name, rest) = whole.split_at(end);
         Some(Self { name, rest })
@@ -25,11 +30,16 @@ impl<'a> FunctionPath<'a> {
     /// The address that the replica gets.
     pub(crate) fn forwarded(&self) -> Result<Uri, http::uri::InvalidUri> {
         let mut bytes = BytesMut::with_capacity(self.rest.len() + 1);
+        self.put_forwarded(&mut bytes);
+        PathAndQuery::from_maybe_shared(bytes.freeze()).map(Uri::from)
+    }
+
+    /// Writes the address that the replica gets.
+    pub(crate) fn put_forwarded(&self, bytes: &mut impl BufMut) {
         if !self.rest.starts_with('/') {
             bytes.put_u8(b'/');
         }
         bytes.put_slice(self.rest.as_bytes());
-        PathAndQuery::from_maybe_shared(bytes.freeze()).map(Uri::from)
     }
 
     /// Whether nothing, not even a `/`, follows the name.

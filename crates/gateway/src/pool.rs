@@ -7,30 +7,34 @@ use std::{
 
 use hob_model::Backend;
 
-use crate::upstream::Upstream;
+/// A connection to a replica that can serve one call after another.
+pub(crate) trait Reusable {
+    /// Whether the next request can go over it. Sees that the replica closed it meanwhile.
+    fn is_reusable(&mut self) -> bool;
+}
 
 /// The idle connections of one thread, by replica.
-pub(crate) struct Pool {
+pub(crate) struct Pool<C> {
     /// By address of the backend; the `Weak` inside keeps the address from being used again.
-    shelves: RefCell<HashMap<*const Backend, Shelf>>,
+    shelves: RefCell<HashMap<*const Backend, Shelf<C>>>,
     /// Connections kept per replica.
     bound: usize,
     /// How long one is kept.
     age: Duration,
 }
 
-struct Shelf {
+struct Shelf<C> {
     backend: Weak<Backend>,
     /// Oldest first; the youngest is taken, so the surplus of a busy minute grows old.
-    idle: Vec<Idle>,
+    idle: Vec<Idle<C>>,
 }
 
-struct Idle {
-    upstream: Box<Upstream>,
+struct Idle<C> {
+    connection: C,
     until: Instant,
 }
 
-impl Pool {
+impl<C: Reusable> Pool<C> {
     pub(crate) fn new(bound: usize, age: Duration) -> Self {
         Self {
             shelves: RefCell::default(),
@@ -40,22 +44,22 @@ impl Pool {
     }
 
     /// A live connection to `backend`, if one is idle.
-    pub(crate) fn take(&self, backend: &Arc<Backend>, now: Instant) -> Option<Box<Upstream>> {
+    pub(crate) fn take(&self, backend: &Arc<Backend>, now: Instant) -> Option<C> {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.get_mut(&Arc::as_ptr(backend))?;
         while let Some(mut idle) = shelf.idle.pop() {
-            if idle.until > now && idle.upstream.is_kept() && idle.upstream.is_reusable() {
-                return Some(idle.upstream);
+            if idle.until > now && idle.connection.is_reusable() {
+                return Some(idle.connection);
             }
         }
         None
     }
 
-    /// Keeps `upstream` for the next call. `hint` is how long the replica said it would.
+    /// Keeps `connection` for the next call. `hint` is how long the replica said it would.
     pub(crate) fn put(
         &self,
         backend: &Arc<Backend>,
-        upstream: Box<Upstream>,
+        connection: C,
         hint: Option<Duration>,
         now: Instant,
     ) {
@@ -72,7 +76,7 @@ impl Pool {
             });
         if shelf.idle.len() < self.bound {
             let until = now + age;
-            shelf.idle.push(Idle { upstream, until });
+            shelf.idle.push(Idle { connection, until });
         }
     }
 

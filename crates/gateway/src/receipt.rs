@@ -65,41 +65,47 @@ pub(crate) struct Receipt {
     pub(crate) wake: Duration,
     /// When the request went to the replica that answered.
     pub(crate) sent: Option<Instant>,
-    id: HeaderValue,
-    start_time: HeaderValue,
+    /// The call's name, for its request and its answer.
+    pub(crate) id: HeaderValue,
+    /// When the call arrived, in nanoseconds of Unix time.
+    pub(crate) start_time: u64,
 }
 
 impl Receipt {
-    /// Opens a receipt and leaves its name in the request.
-    pub(crate) fn open(ids: &mut CallIds, headers: &mut HeaderMap) -> Self {
-        let arrived = Instant::now();
-        let id = match headers.get(&CALL_ID) {
-            Some(id) if is_sane(id) => id.clone(),
-            _ => {
-                let id = ids.next();
-                headers.insert(CALL_ID, id.clone());
-                id
-            }
-        };
+    /// Opens a receipt for a call whose caller may have named it.
+    pub(crate) fn begin(ids: &mut CallIds, named: Option<&[u8]>) -> Self {
+        let named = named.filter(|id| is_sane(id));
+        let named = named.and_then(|id| HeaderValue::from_bytes(id).ok());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-        let start_time = HeaderValue::from(
-            since_epoch.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-        );
-        headers.insert(START_TIME, start_time.clone());
         Self {
-            arrived,
+            arrived: Instant::now(),
             wake: Duration::ZERO,
             sent: None,
-            id,
-            start_time,
+            id: named.unwrap_or_else(|| ids.next()),
+            start_time: since_epoch
+                .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         }
+    }
+
+    /// Opens a receipt and leaves its name in the request.
+    pub(crate) fn open(ids: &mut CallIds, headers: &mut HeaderMap) -> Self {
+        let receipt = Self::begin(ids, headers.get(&CALL_ID).map(HeaderValue::as_bytes));
+        headers.insert(CALL_ID, receipt.id.clone());
+        headers.insert(START_TIME, HeaderValue::from(receipt.start_time));
+        receipt
     }
 
     /// Puts the receipt on an answer whose head is ready now.
     pub(crate) fn stamp(self, headers: &mut HeaderMap, end: EndReason) {
-        headers.insert(SERVER_TIMING, self.timing(Instant::now()));
+        let mut timing = BytesMut::with_capacity(TIMING_ROOM);
+        self.put_timing(&mut timing);
+        let timing = HeaderValue::from_maybe_shared(timing.freeze());
+        headers.insert(
+            SERVER_TIMING,
+            timing.unwrap_or(HeaderValue::from_static("-")),
+        );
         headers.insert(CALL_ID, self.id);
-        headers.insert(START_TIME, self.start_time);
+        headers.insert(START_TIME, HeaderValue::from(self.start_time));
         if end == EndReason::Ok {
             headers.remove(END);
         } else {
@@ -107,26 +113,25 @@ impl Receipt {
         }
     }
 
-    /// All three parts always, so that readers need not guess; `queue` is what is neither
-    /// waking nor running.
-    fn timing(&self, now: Instant) -> HeaderValue {
+    /// The value of [`SERVER_TIMING`] as of now. All three parts always, so that readers need
+    /// not guess; `queue` is what is neither waking nor running.
+    pub(crate) fn put_timing(&self, text: &mut impl BufMut) {
+        let now = Instant::now();
         let sent = self.sent.unwrap_or(now);
         let queue = (sent - self.arrived).saturating_sub(self.wake);
-        let mut text = BytesMut::with_capacity(TIMING_ROOM);
         for (part, time) in [
             (&b"queue;dur="[..], queue),
             (b", wake;dur=", self.wake),
             (b", run;dur=", now - sent),
         ] {
             text.put_slice(part);
-            put_millis(&mut text, time);
+            put_millis(text, time);
         }
-        HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("-"))
     }
 }
 
 /// Milliseconds with three decimals. By hand: every call comes by here, thrice.
-fn put_millis(text: &mut BytesMut, time: Duration) {
+fn put_millis(text: &mut impl BufMut, time: Duration) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     let mut digits = *b"00000000000000000.000";
     let (mut rest, mut at, mut first) = (micros, digits.len(), digits.len() - 5);
@@ -142,9 +147,8 @@ fn put_millis(text: &mut BytesMut, time: Duration) {
     text.put_slice(&digits[first..]);
 }
 
-fn is_sane(id: &HeaderValue) -> bool {
-    let bytes = id.as_bytes();
-    !bytes.is_empty() && bytes.len() <= CALL_ID_MAX && bytes.iter().all(u8::is_ascii_graphic)
+fn is_sane(id: &[u8]) -> bool {
+    !id.is_empty() && id.len() <= CALL_ID_MAX && id.iter().all(u8::is_ascii_graphic)
 }
 
 #[cfg(test)]

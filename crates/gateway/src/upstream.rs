@@ -1,9 +1,9 @@
 use std::{
     future::{Future, poll_fn},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use http::{Request, Response};
@@ -16,15 +16,14 @@ use rustix::{
     io::Errno,
     net::{RecvFlags, recv},
 };
-use tokio::time::Sleep;
 
-use crate::{body::RequestBody, outlet::Outlet};
+use crate::{body::RequestBody, outlet::Outlet, pool::Reusable, timer::LazyTimer};
 
 /// One HTTP/1.1 connection to a replica.
 ///
 /// The connection has no task of its own: whoever uses it polls it, so a call runs from socket
 /// to socket in one task, and dropping the call closes the connection at once. Idle ones are
-/// not polled at all; [`Upstream::is_reusable`] catches up on what happened meanwhile.
+/// not polled at all; [`Reusable::is_reusable`] catches up on what happened meanwhile.
 pub(crate) struct Upstream {
     sender: http1::SendRequest<RequestBody>,
     connection: http1::Connection<TokioIo<Outlet>, RequestBody>,
@@ -98,11 +97,10 @@ impl Upstream {
         }
     }
 
-    /// Whether the next request can go over this connection. Sees that the replica closed it
-    /// while nobody looked.
-    pub(crate) fn is_reusable(&mut self) -> bool {
+    /// Whether the exchange is over in both directions, now that all bytes have moved.
+    pub(crate) fn has_settled(&mut self) -> bool {
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.closed && self.sender.is_ready()
+        self.is_idle()
     }
 
     /// Whether the replica has left the connection open after its first answer.
@@ -110,7 +108,7 @@ impl Upstream {
     /// Some servers close after each answer and do not say so, and the news may still be in the
     /// kernel when the next call is here. So the kernel is asked, once: a server that has kept
     /// a connection before will keep it again.
-    pub(crate) fn is_kept(&mut self) -> bool {
+    fn is_kept(&mut self) -> bool {
         self.first_look
             .take()
             .is_none_or(|socket| is_quiet(&socket))
@@ -122,8 +120,14 @@ impl Upstream {
     }
 }
 
+impl Reusable for Box<Upstream> {
+    fn is_reusable(&mut self) -> bool {
+        self.is_kept() && self.has_settled()
+    }
+}
+
 /// Whether nothing has come over an idle connection, not even its end.
-fn is_quiet(socket: &OwnedFd) -> bool {
+pub(crate) fn is_quiet(socket: impl AsFd) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     matches!(recv(socket, &mut [0_u8; 1], flags), Err(Errno::AGAIN))
 }
@@ -134,34 +138,5 @@ impl From<TrySendError<Request<RequestBody>>> for ExchangeError {
             Some(request) => Self::Unsent(Box::new(request)),
             None => Self::Broken(error.into_error()),
         }
-    }
-}
-
-/// A timer that is almost never set: while deadlines only move forward, as they do for calls
-/// with one timeout, it stays armed for the first and looks again when that comes.
-struct LazyTimer {
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl LazyTimer {
-    fn new(deadline: Instant) -> Self {
-        Self {
-            sleep: Box::pin(tokio::time::sleep_until(deadline.into())),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if deadline < self.sleep.deadline().into_std() {
-            self.sleep.as_mut().reset(deadline.into());
-        }
-        while self.sleep.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            // At least a tick ahead, so that a deadline within the timer's own grain cannot spin.
-            let next = deadline.max(Instant::now() + Duration::from_millis(1));
-            self.sleep.as_mut().reset(next.into());
-        }
-        Poll::Pending
     }
 }

@@ -6,13 +6,17 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use hob_model::{Routes, port::Wake};
 use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
-use crate::{Fallback, GatewayConfig, client::Client, pool::Pool, receipt::CallIds};
+use crate::{
+    Fallback, GatewayConfig, buffers::Buffers, client::Client, date::DateCache, lane::Wire,
+    pool::Pool, receipt::CallIds, upstream::Upstream,
+};
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
 /// the three ports and the counter of connections.
@@ -21,7 +25,11 @@ pub(crate) struct Worker {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
-    pub(crate) pool: Pool,
+    pub(crate) pool: Pool<Box<Upstream>>,
+    /// The connections of the express lane.
+    pub(crate) wires: Pool<Wire>,
+    pub(crate) buffers: Rc<Buffers>,
+    pub(crate) date: DateCache,
     pub(crate) ids: RefCell<CallIds>,
     pub(crate) upstreams: http1::Builder,
     /// Connections of this thread, also those that another has accepted for it.
@@ -54,6 +62,9 @@ impl Worker {
             .max_buf_size(config.head_bytes);
         Self {
             pool: Pool::new(config.idle_upstreams, config.upstream_idle),
+            wires: Pool::new(config.idle_upstreams, config.upstream_idle),
+            buffers: Rc::default(),
+            date: DateCache::default(),
             config,
             routes,
             wake,
@@ -83,6 +94,12 @@ impl Worker {
     /// One connection less on this thread.
     pub(crate) fn lighten(&self) {
         self.load.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Closes connections to replicas that nobody will use again.
+    pub(crate) fn sweep(&self, now: Instant) {
+        self.pool.sweep(now);
+        self.wires.sweep(now);
     }
 
     /// Whether connections should end after the call at hand.

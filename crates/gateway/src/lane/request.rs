@@ -1,0 +1,273 @@
+use std::mem::MaybeUninit;
+
+use bytes::BufMut;
+use http::HeaderValue;
+use httparse::{Header, Status};
+
+use crate::{path::FunctionPath, receipt::Receipt};
+
+/// Lines of a head, as hyper has it.
+pub(super) const FIELDS_MAX: usize = 100;
+
+/// Room for the lines of a head, none of it written yet.
+pub(super) type Fields<'b> = [MaybeUninit<Header<'b>>; FIELDS_MAX];
+
+/// A request with nothing about it that could be read in two ways.
+pub(super) struct Plain<'h, 'b> {
+    pub(super) method: &'b str,
+    pub(super) path: FunctionPath<'b>,
+    pub(super) call_id: Option<&'b [u8]>,
+    /// Bytes of the head.
+    pub(super) head: usize,
+    /// Bytes of the body that follow it.
+    pub(super) body: usize,
+    fields: &'h [Header<'b>],
+    host: &'b [u8],
+    forwarded_for: bool,
+    forwarded_host: bool,
+    forwarded_proto: bool,
+}
+
+/// What the first bytes of a request are.
+pub(super) enum Look<'h, 'b> {
+    Plain(Plain<'h, 'b>),
+    /// The head is not all here.
+    Partial,
+    /// Anything else. hyper knows what to make of it.
+    Other,
+}
+
+/// Reads a head. Whatever is unusual is [`Look::Other`], so nothing needs to be refused here.
+pub(super) fn look<'h, 'b>(bytes: &'b [u8], room: &'h mut Fields<'b>) -> Look<'h, 'b> {
+    let mut request = httparse::Request::new(&mut []);
+    let head = match request.parse_with_uninit_headers(bytes, room) {
+        Ok(Status::Complete(head)) => head,
+        Ok(Status::Partial) => return Look::Partial,
+        Err(_) => return Look::Other,
+    };
+    let httparse::Request {
+        method: Some(method),
+        path: Some(path),
+        version: Some(1),
+        headers: fields,
+    } = request
+    else {
+        return Look::Other;
+    };
+    if !path.bytes().all(is_plain_in_path) || method == "CONNECT" {
+        return Look::Other;
+    }
+    let plain = FunctionPath::cut(path).and_then(|path| plain(method, path, head, fields));
+    plain.map_or(Look::Other, Look::Plain)
+}
+
+/// Bytes that mean the same to every reader of a path or query.
+fn is_plain_in_path(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
+fn plain<'h, 'b>(
+    method: &'b str,
+    path: FunctionPath<'b>,
+    head: usize,
+    fields: &'h [Header<'b>],
+) -> Option<Plain<'h, 'b>> {
+    let mut host = None;
+    let mut length = None;
+    let mut seen = Plain {
+        method,
+        path,
+        call_id: None,
+        head,
+        body: 0,
+        fields,
+        host: b"",
+        forwarded_for: false,
+        forwarded_host: false,
+        forwarded_proto: false,
+    };
+    for field in fields {
+        match Kind::of(field.name) {
+            Kind::Plain => {}
+            Kind::Host if host.is_none() => host = Some(field.value),
+            Kind::Length if length.is_none() => length = Some(parse_length(field.value)?),
+            Kind::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
+            Kind::CallId if seen.call_id.is_none() => seen.call_id = Some(field.value),
+            Kind::StartTime => {}
+            Kind::ForwardedFor if !seen.forwarded_for => seen.forwarded_for = true,
+            Kind::ForwardedHost => seen.forwarded_host = true,
+            Kind::ForwardedProto => seen.forwarded_proto = true,
+            // Twice, or about the connection rather than the call.
+            _ => return None,
+        }
+    }
+    seen.host = host?;
+    seen.body = length.unwrap_or(0);
+    Some(seen)
+}
+
+fn parse_length(value: &[u8]) -> Option<usize> {
+    let digits = value.iter().all(u8::is_ascii_digit);
+    digits.then(|| str::from_utf8(value).ok()?.parse().ok())?
+}
+
+impl Plain<'_, '_> {
+    /// Writes the head that the replica gets: the caller's, with the caller's address and the
+    /// call's name in it. The same fields as `headers.rs` and `receipt.rs` make for hyper.
+    pub(super) fn put(&self, receipt: &Receipt, caller: &HeaderValue, out: &mut Vec<u8>) {
+        out.put_slice(self.method.as_bytes());
+        out.put_u8(b' ');
+        self.path.put_forwarded(out);
+        out.put_slice(b" HTTP/1.1\r\n");
+        for field in self.fields {
+            let name = field.name.as_bytes();
+            match Kind::of(field.name) {
+                Kind::Connection | Kind::CallId | Kind::StartTime => {}
+                Kind::ForwardedFor => {
+                    put_field(out, name, &[field.value, b", ", caller.as_bytes()]);
+                }
+                _ => put_field(out, name, &[field.value]),
+            }
+        }
+        put_field(out, b"X-Call-Id", &[receipt.id.as_bytes()]);
+        put_number(out, b"X-Start-Time", receipt.start_time);
+        if !self.forwarded_for {
+            put_field(out, b"X-Forwarded-For", &[caller.as_bytes()]);
+        }
+        if !self.forwarded_host {
+            put_field(out, b"X-Forwarded-Host", &[self.host]);
+        }
+        if !self.forwarded_proto {
+            put_field(out, b"X-Forwarded-Proto", &[b"http"]);
+        }
+        out.put_slice(b"\r\n");
+    }
+}
+
+/// Writes one line of a head.
+pub(super) fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
+    out.put_slice(name);
+    out.put_slice(b": ");
+    for part in value {
+        out.put_slice(part);
+    }
+    out.put_slice(b"\r\n");
+}
+
+/// Writes one line of a head whose value is a number.
+pub(super) fn put_number(out: &mut Vec<u8>, name: &[u8], value: u64) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), value);
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    put_field(out, name, &[&digits[at..]]);
+}
+
+/// What a field of a request is to the gateway.
+#[derive(Clone, Copy)]
+enum Kind {
+    Plain,
+    Host,
+    Length,
+    Connection,
+    CallId,
+    StartTime,
+    ForwardedFor,
+    ForwardedHost,
+    ForwardedProto,
+    /// Speaks of the connection, or of how the body is sent.
+    Special,
+}
+
+impl Kind {
+    /// By plain text, since every field of every call comes by here twice.
+    fn of(name: &str) -> Self {
+        const KNOWN: [(&str, Kind); 17] = [
+            ("host", Kind::Host),
+            ("content-length", Kind::Length),
+            ("connection", Kind::Connection),
+            ("x-call-id", Kind::CallId),
+            ("x-start-time", Kind::StartTime),
+            ("x-forwarded-for", Kind::ForwardedFor),
+            ("x-forwarded-host", Kind::ForwardedHost),
+            ("x-forwarded-proto", Kind::ForwardedProto),
+            ("expect", Kind::Special),
+            ("keep-alive", Kind::Special),
+            ("proxy-authenticate", Kind::Special),
+            ("proxy-authorization", Kind::Special),
+            ("proxy-connection", Kind::Special),
+            ("te", Kind::Special),
+            ("trailer", Kind::Special),
+            ("transfer-encoding", Kind::Special),
+            ("upgrade", Kind::Special),
+        ];
+        let mut known = KNOWN.iter();
+        let known = known.find(|(known, _)| name.eq_ignore_ascii_case(known));
+        known.map_or(Self::Plain, |(_, kind)| *kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::headers::HOP_BY_HOP;
+
+    #[test]
+    fn fields_of_one_hop_are_never_plain() {
+        for name in &HOP_BY_HOP {
+            assert!(matches!(
+                Kind::of(name.as_str()),
+                Kind::Special | Kind::Connection
+            ));
+        }
+    }
+
+    #[test]
+    fn only_what_everybody_reads_alike_is_plain() {
+        let is_plain = |head: &str| {
+            let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
+            matches!(look(head.as_bytes(), &mut room), Look::Plain(_))
+        };
+        let get = "GET /function/a HTTP/1.1\r\nHost: a\r\n";
+        assert!(is_plain(&format!("{get}\r\n")));
+        assert!(is_plain(&format!(
+            "{get}Connection: keep-alive\r\nContent-Length: 3\r\n\r\n"
+        )));
+        for odd in [
+            "Host: a\r\n",
+            "Content-Length: 3\r\nContent-Length: 3\r\n",
+            "Content-Length: +3\r\n",
+            "Content-Length: \r\n",
+            "Content-Length: 99999999999999999999\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Connection: close\r\n",
+            "Connection: keep-alive, x-secret\r\n",
+            "Upgrade: websocket\r\n",
+            "Expect: 100-continue\r\n",
+            "X-Call-Id: a\r\nX-Call-Id: b\r\n",
+            "X-Forwarded-For: a\r\nX-Forwarded-For: b\r\n",
+            "A : b\r\n",
+            "A: b\r\n folded\r\n",
+        ] {
+            assert!(!is_plain(&format!("{get}{odd}\r\n")), "{odd}");
+        }
+        for line in [
+            "GET /function/a HTTP/1.0",
+            "CONNECT /function/a HTTP/1.1",
+            "GET http://a/function/a HTTP/1.1",
+            "GET /function/a\\b HTTP/1.1",
+            "GET /function/\u{e9} HTTP/1.1",
+            "GET /system/functions HTTP/1.1",
+            "OPTIONS * HTTP/1.1",
+        ] {
+            assert!(!is_plain(&format!("{line}\r\nHost: a\r\n\r\n")), "{line}");
+        }
+        assert!(!is_plain("GET /function/a HTTP/1.1\r\n\r\n"));
+    }
+}
