@@ -1,6 +1,6 @@
 use std::{
     io::{self, IoSlice},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -32,17 +32,20 @@ impl Outlet {
         }
     }
 
-    /// Ready when something has come, or the replica has closed.
-    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// The socket alone, out of the runtime's sight.
+    pub(crate) fn into_socket(self) -> io::Result<OwnedFd> {
         match self {
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.into_std().map(Into::into),
+            Self::Tcp(stream) => stream.into_std().map(Into::into),
         }
     }
 
     /// The same socket under another descriptor.
     pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.as_fd().try_clone_to_owned()
+        match self {
+            Self::Unix(stream) => stream.as_fd().try_clone_to_owned(),
+            Self::Tcp(stream) => stream.as_fd().try_clone_to_owned(),
+        }
     }
 }
 
@@ -59,15 +62,6 @@ async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     UnixStream::connect(format!("/proc/self/fd/{}", socket.as_raw_fd())).await
-}
-
-impl AsFd for Outlet {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Unix(stream) => stream.as_fd(),
-            Self::Tcp(stream) => stream.as_fd(),
-        }
-    }
 }
 
 macro_rules! either {

@@ -1,26 +1,40 @@
 use std::{
     io,
-    pin::Pin,
-    task::{Context, Poll, Waker},
+    os::fd::OwnedFd,
+    task::{Context, Poll, Waker, ready},
 };
 
 use hob_model::Endpoint;
-use tokio::io::AsyncWrite;
-use tokio_util::io::poll_read_buf;
+use rustix::{
+    buffer::spare_capacity,
+    io::Errno,
+    net::{RecvFlags, SendFlags, recv, send},
+};
+use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{buffers::BUFFER_BYTES, outlet::Outlet, pool::Reusable, upstream::is_quiet};
 
 /// One connection to a replica, with nothing between the lane and its bytes.
+///
+/// It listens for news to read only. A unix socket says that it can be written to whenever the
+/// other side has read something, so a usual one would wake the gateway at the moment when the
+/// replica has just begun to work, and take its processor away.
 pub(crate) struct Wire {
-    outlet: Outlet,
+    socket: AsyncFd<OwnedFd>,
+    /// While the socket takes no more bytes: waits until it does.
+    full: Option<AsyncFd<OwnedFd>>,
     /// Calls that were answered over it.
     answers: u32,
 }
 
 impl Wire {
     pub(super) async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        let outlet = Outlet::connect(endpoint).await?;
-        Ok(Self { outlet, answers: 0 })
+        let socket = Outlet::connect(endpoint).await?.into_socket()?;
+        Ok(Self {
+            socket: listen(socket, Interest::READABLE)?,
+            full: None,
+            answers: 0,
+        })
     }
 
     /// Counts an answer that came whole.
@@ -39,7 +53,22 @@ impl Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.outlet).poll_write(cx, bytes)
+        loop {
+            if let Some(full) = &self.full {
+                ready!(full.poll_write_ready(cx))?.clear_ready();
+            }
+            match send(&self.socket, bytes, SendFlags::NOSIGNAL) {
+                Err(Errno::AGAIN) if self.full.is_none() => {
+                    let again = self.socket.get_ref().try_clone()?;
+                    self.full = Some(listen(again, Interest::WRITABLE)?);
+                }
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                sent => {
+                    self.full = None;
+                    return Poll::Ready(sent.map_err(Into::into));
+                }
+            }
+        }
     }
 
     /// Appends what has come; 0 bytes are the end.
@@ -51,8 +80,31 @@ impl Wire {
         if into.len() == into.capacity() {
             into.reserve(BUFFER_BYTES);
         }
-        poll_read_buf(Pin::new(&mut self.outlet), cx, into)
+        loop {
+            let mut news = ready!(self.socket.poll_read_ready(cx))?;
+            let room = into.capacity() - into.len();
+            match recv(&self.socket, spare_capacity(into), RecvFlags::empty()) {
+                Ok((_, bytes)) => {
+                    // That was all: the next bytes are news again.
+                    if bytes > 0 && bytes < room {
+                        news.clear_ready();
+                    }
+                    return Poll::Ready(Ok(bytes));
+                }
+                Err(Errno::AGAIN) => news.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, for descriptors that somebody else may close; this one is owned"
+)]
+fn listen(socket: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(socket, interest)
 }
 
 impl Reusable for Wire {
@@ -60,7 +112,7 @@ impl Reusable for Wire {
         // Nobody waits for an idle connection, so news of it may still be in the kernel, which
         // is asked where there is reason to.
         let mut nobody = Context::from_waker(Waker::noop());
-        let news = self.outlet.poll_read_ready(&mut nobody).is_ready();
-        !(news || self.is_unproven()) || is_quiet(&self.outlet)
+        let news = self.socket.poll_read_ready(&mut nobody).is_ready();
+        !(news || self.is_unproven()) || is_quiet(self.socket.get_ref())
     }
 }
