@@ -11,6 +11,7 @@ mod deadline;
 mod failure;
 mod files;
 mod forward;
+mod lane;
 mod lifecycle;
 mod protocol;
 mod smuggling;
