@@ -7,31 +7,22 @@
 //! has gone anywhere. `call.rs` is the life of all other calls, and the rules are the same.
 
 mod answer;
+mod caller;
 mod framing;
 mod inbox;
 mod relay;
 mod request;
 mod wire;
 
-use std::{
-    future::{Future, poll_fn},
-    mem::MaybeUninit,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::{mem::MaybeUninit, rc::Rc, sync::Arc, task::Context, time::Instant};
 
 use hob_model::{BackendLease, ReplicaSet, Route, Target};
-use tokio::{
-    io::{AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 
 pub(crate) use self::wire::Wire;
 use self::{
     answer::{After, Method},
+    caller::{Caller, HungUp, Interrupt, Missing, Read},
     inbox::Inbox,
     relay::Relay,
     request::{FIELDS_MAX, Plain},
@@ -43,12 +34,7 @@ use crate::{
     error::GatewayError,
     forward,
     receipt::Receipt,
-    timer::LazyTimer,
 };
-
-/// How long the lane waits for the next bytes of a body: callers that write head and body one
-/// after the other mean them to come together. hyper waits for all others.
-const BODY_WAIT: Duration = Duration::from_millis(10);
 
 /// Bytes that a server reads at once, if it reads anything. Of a request that is no longer, a
 /// server that left a part unread has seen nothing, and it can go elsewhere.
@@ -63,13 +49,10 @@ pub(crate) enum Exit {
     Other(Vec<u8>),
 }
 
-/// One connection of a caller.
+/// One connection while it is in the lane.
 struct Lane<'a> {
     client: &'a Rc<Client>,
-    stream: &'a mut TcpStream,
-    timer: LazyTimer,
-    /// The caller has sent more than the call at hand, so its hanging up cannot be seen.
-    ahead: bool,
+    caller: Caller<'a>,
 }
 
 /// A call that the lane takes.
@@ -92,24 +75,6 @@ enum Step {
     Other,
 }
 
-/// What is not here of a request.
-#[derive(Clone, Copy)]
-enum Missing {
-    /// All of it, or a part of its head.
-    Head,
-    /// A part of its body.
-    Body,
-}
-
-/// How a wait for more bytes ended.
-enum Read {
-    More,
-    /// The time for them is over.
-    Late,
-    /// No more will come, or is wanted.
-    End,
-}
-
 /// Why a call has no answer of a replica.
 enum Failure {
     /// An answer all the same.
@@ -120,32 +85,23 @@ enum Failure {
     Reset,
 }
 
-/// Why something was not waited for any longer.
-enum Interrupt {
-    Overdue,
-    HungUp,
-}
-
 /// Serves a connection for as long as its calls are plain. `first` are its first bytes.
 pub(crate) async fn serve(client: &Rc<Client>, stream: &mut TcpStream, first: &[u8]) -> Exit {
-    let worker = client.worker();
-    let mut inbox = Inbox::holding(first, &worker.buffers);
+    let mut inbox = Inbox::holding(first, &client.worker().buffers);
     let mut lane = Lane {
         client,
-        stream,
-        timer: LazyTimer::new(Instant::now() + worker.config.idle_timeout),
-        ahead: false,
+        caller: Caller::new(client, stream),
     };
     loop {
         match lane.look(&inbox) {
             Step::Take(taken) => {
                 inbox.take(taken.length);
-                lane.ahead = !inbox.is_empty();
+                lane.caller.begin(&inbox);
                 if lane.answer(*taken).await == After::Close {
                     return Exit::Closed;
                 }
             }
-            Step::More(missing) => match (lane.read(&mut inbox, missing).await, missing) {
+            Step::More(missing) => match (lane.caller.read(&mut inbox, missing).await, missing) {
                 (Read::More, _) => {}
                 (Read::Late, Missing::Body) => return inbox.into(),
                 (Read::Late | Read::End, _) => return Exit::Closed,
@@ -242,7 +198,7 @@ impl Lane<'_> {
         answer::put_own(error, &context, &mut out);
         let after = context.after;
         let until = Instant::now() + self.client.worker().config.idle_timeout;
-        match self.write(&out, until).await {
+        match self.caller.write(&out, until).await {
             Ok(()) => after,
             Err(_) => After::Close,
         }
@@ -270,7 +226,7 @@ impl Lane<'_> {
                 wires.put(&lease, wire, hint, Instant::now());
             }
             drop(lease);
-            let written = self.write(&relayed.last, call.deadline).await;
+            let written = self.caller.write(&relayed.last, call.deadline).await;
             return written.map(|()| relayed.after).map_err(|_| Failure::Cut);
         }
         Err(forward::deaf(call).into())
@@ -288,8 +244,8 @@ impl Lane<'_> {
             let lease = match replicas.lease() {
                 Some(lease) => lease,
                 None => {
-                    self.unless_hung_up(forward::lease(call, replicas))
-                        .await??
+                    let woken = forward::lease(call, replicas);
+                    self.caller.unless_hung_up(woken).await??
                 }
             };
             if let Some(wire) = self.send_to(call, &lease, request).await? {
@@ -319,7 +275,7 @@ impl Lane<'_> {
                 None => {
                     let connect = Wire::connect(&lease.endpoint);
                     let connect = tokio::time::timeout_at(call.deadline.into(), connect);
-                    match self.unless_hung_up(connect).await? {
+                    match self.caller.unless_hung_up(connect).await? {
                         Ok(Ok(wire)) => wire,
                         Ok(Err(_)) => return Ok(None),
                         Err(_) => return Err(forward::overdue(call, lease).into()),
@@ -330,7 +286,7 @@ impl Lane<'_> {
             let mut sent = 0;
             while sent < request.len() {
                 let write = |cx: &mut Context<'_>| wire.poll_write(cx, &request[sent..]);
-                match self.wait(call.deadline, write).await {
+                match self.caller.wait(call.deadline, write).await {
                     Ok(Ok(now)) => sent += now,
                     // What it has not read may not matter to it: perhaps it has answered.
                     Ok(Err(_)) => break,
@@ -361,94 +317,11 @@ impl Lane<'_> {
             },
         }
     }
+}
 
-    // === reading, writing and waiting ===
-
-    async fn read(&mut self, inbox: &mut Inbox, missing: Missing) -> Read {
-        let Self {
-            client,
-            stream,
-            timer,
-            ..
-        } = self;
-        let worker = client.worker();
-        let begun = inbox.begun();
-        let until = match (begun, missing) {
-            (None, _) => Instant::now() + worker.config.idle_timeout,
-            (Some(begun), Missing::Head) => begun + worker.config.head_timeout,
-            (Some(_), Missing::Body) => Instant::now() + BODY_WAIT,
-        };
-        poll_fn(|cx| {
-            client.driven_by(cx.waker());
-            if begun.is_none() && worker.is_stopping() {
-                return Poll::Ready(Read::End);
-            }
-            match inbox.poll_fill(cx, stream, &worker.buffers) {
-                Poll::Ready(Ok(1..)) => Poll::Ready(Read::More),
-                Poll::Ready(_) => Poll::Ready(Read::End),
-                Poll::Pending => timer.poll(cx, until).map(|()| Read::Late),
-            }
-        })
-        .await
-    }
-
-    /// Writes to the caller.
-    async fn write(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Interrupt> {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            let Self { stream, timer, .. } = self;
-            let written =
-                poll_fn(
-                    |cx| match Pin::new(&mut **stream).poll_write(cx, &bytes[sent..]) {
-                        Poll::Ready(written) => Poll::Ready(written.map_err(|_| Interrupt::HungUp)),
-                        Poll::Pending => timer.poll(cx, deadline).map(|()| Err(Interrupt::Overdue)),
-                    },
-                );
-            sent += written.await?;
-        }
-        Ok(())
-    }
-
-    /// Waits for `step`, but not beyond the deadline, nor for a caller who is gone.
-    async fn wait<T>(
-        &mut self,
-        deadline: Instant,
-        mut step: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Result<T, Interrupt> {
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = step(cx) {
-                return Poll::Ready(Ok(done));
-            }
-            if self.sees_hang_up(cx) {
-                return Poll::Ready(Err(Interrupt::HungUp));
-            }
-            let timer = self.timer.poll(cx, deadline);
-            timer.map(|()| Err(Interrupt::Overdue))
-        })
-        .await
-    }
-
-    async fn unless_hung_up<F: Future>(&mut self, future: F) -> Result<F::Output, Failure> {
-        let mut future = pin!(future);
-        poll_fn(|cx| match future.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(Ok(done)),
-            Poll::Pending if self.sees_hang_up(cx) => Poll::Ready(Err(Failure::Cut)),
-            Poll::Pending => Poll::Pending,
-        })
-        .await
-    }
-
-    /// Whether the caller has hung up, as far as that can be seen. Wakes when that changes.
-    fn sees_hang_up(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut byte = [0];
-        while !self.ahead {
-            match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut byte)) {
-                Poll::Ready(Ok(1..)) => self.ahead = true,
-                Poll::Ready(_) => return true,
-                Poll::Pending => return false,
-            }
-        }
-        false
+impl From<HungUp> for Failure {
+    fn from(HungUp: HungUp) -> Self {
+        Self::Cut
     }
 }
 

@@ -3,8 +3,9 @@ use std::{io, time::Duration};
 use hob_model::BackendLease;
 
 use super::{
-    Failure, Interrupt, Lane,
+    Failure, Lane,
     answer::{self, After, Head, Method},
+    caller::Interrupt,
     framing::{Malformed, Passed},
     interrupted,
     wire::Wire,
@@ -75,7 +76,7 @@ impl<'a> Relay<'a> {
                 });
             }
             // From the first byte that the caller has, an answer can only be cut.
-            let written = lane.write(&self.outbound, self.call.deadline).await;
+            let written = lane.caller.write(&self.outbound, self.call.deadline).await;
             written.map_err(|interrupt| self.cut(&interrupt))?;
             self.outbound.clear();
             self.inbound.clear();
@@ -132,7 +133,9 @@ impl<'a> Relay<'a> {
     async fn read(&mut self, lane: &mut Lane<'_>) -> Result<io::Result<usize>, Interrupt> {
         let Self { wire, inbound, .. } = self;
         let deadline = self.call.deadline;
-        lane.wait(deadline, |cx| wire.poll_read(cx, inbound)).await
+        lane.caller
+            .wait(deadline, |cx| wire.poll_read(cx, inbound))
+            .await
     }
 
     /// What an interrupt means once the answer has begun.
