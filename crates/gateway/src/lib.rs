@@ -2,7 +2,8 @@
 //! sleeps, forwards the call to one of its replicas and puts a receipt on the answer.
 //!
 //! It knows routes and the [`hob_model::port::Wake`] port, and nothing of builds, stores or
-//! cages. Begin reading at `call.rs`: the life of a call is one list there.
+//! cages. Begin reading at `call.rs`, where the life of a call is one list; `lane.rs` is
+//! the short way of plain calls.
 #![forbid(unsafe_code)]
 
 mod answer;
