@@ -13,6 +13,7 @@ down: ## stop what `make up` started; functions and secrets stay on disk
 
 test: ## install what the tests need and run every test
 	@scripts/need.sh $(TEST_TOOLS)
+	@scripts/need.sh $(CAGE_TOOLS) || echo "make test: going on without them; their tests say so"
 	cargo test --workspace --no-fail-fast
 
 check: ## format and lints
@@ -28,3 +29,5 @@ bench: ## measure hob beside nginx and a direct call; keep the table in bench/re
 # program:package, for Debian and Ubuntu
 TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:nodejs npm:npm go:golang-go \
 	javac:default-jdk-headless mvn:maven age:age runc:runc setpriv:util-linux pass:pass
+# other cages, which not every release has
+CAGE_TOOLS = runsc:runsc crun:crun
