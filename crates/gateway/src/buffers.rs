@@ -9,8 +9,8 @@ pub(crate) const BUFFER_BYTES: usize = 16 << 10;
 /// Buffers that a thread keeps for later calls.
 const KEPT_MAX: usize = 64;
 
-/// The spare buffers of one thread. Only a call under way has any, so that idle connections
-/// cost next to nothing.
+/// The spare buffers of one thread. Only a request that has begun and an answer have any, so
+/// that idle connections and waiting calls cost little.
 #[derive(Default)]
 pub(crate) struct Buffers(RefCell<Vec<Vec<u8>>>);
 

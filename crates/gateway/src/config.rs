@@ -18,7 +18,8 @@ pub struct GatewayConfig {
     pub head_bytes: usize,
     /// Calls at once on one HTTP/2 connection. Default 128.
     pub streams: u32,
-    /// Idle connections kept per replica and thread. Default 128.
+    /// Idle connections kept per replica and thread, by the express lane and besides. Default 128
+    /// each.
     pub idle_upstreams: usize,
     /// How long an idle connection to a replica is kept. Default 30 s.
     pub upstream_idle: Duration,

@@ -18,7 +18,7 @@ use crate::{
     upstream::{ExchangeError, Upstream},
 };
 
-/// Replicas that one call tries, as long as none of them has seen a byte of it.
+/// Replicas that one call tries, as long as none of them has read a byte of it.
 pub(crate) const ATTEMPTS: usize = 4;
 /// How long a broken call waits for the engine's word on how the replica ended.
 const LAST_WORDS: Duration = Duration::from_millis(250);

@@ -16,7 +16,7 @@ mod wire;
 
 use std::{mem::MaybeUninit, rc::Rc, sync::Arc, task::Context, time::Instant};
 
-use hob_model::{BackendLease, ReplicaSet, Route, Target};
+use hob_model::{BackendLease, Endpoint, ReplicaSet, Route, Target};
 use tokio::net::TcpStream;
 
 pub(crate) use self::wire::Wire;
@@ -36,8 +36,7 @@ use crate::{
     receipt::Receipt,
 };
 
-/// Bytes that a server reads at once, if it reads anything. Of a request that is no longer, a
-/// server that left a part unread has seen nothing, and it can go elsewhere.
+/// Bytes that a server reads at once, if it reads anything.
 const READ_MIN: usize = 4096;
 
 /// What becomes of a connection.
@@ -73,6 +72,14 @@ enum Step {
     More(Missing),
     /// Leave them to hyper.
     Other,
+}
+
+/// By which connection a request goes to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// One that is kept, if there is one.
+    Kept,
+    New,
 }
 
 /// Why a call has no answer of a replica.
@@ -204,7 +211,8 @@ impl Lane<'_> {
         }
     }
 
-    /// From the request to the last byte of its answer.
+    /// From the request to the last byte of its answer. The replica may have to be started first;
+    /// another one is tried where nothing was lost.
     async fn exchange(
         &mut self,
         call: &mut Call,
@@ -212,34 +220,7 @@ impl Lane<'_> {
         request: &[u8],
         method: Method,
     ) -> Result<After, Failure> {
-        for _ in 0..forward::ATTEMPTS {
-            let (lease, mut wire) = self.send(call, replicas, request).await?;
-            let relay = Relay::new(call, &lease, &mut wire, method);
-            let relayed = match relay.run(self).await {
-                Err(Failure::Reset) if request.len() <= READ_MIN => continue,
-                Err(Failure::Reset) => return Err(forward::hung_up(call, &lease).await.into()),
-                relayed => relayed?,
-            };
-            if let Some(hint) = relayed.kept {
-                wire.answered();
-                let wires = &self.client.worker().wires;
-                wires.put(&lease, wire, hint, Instant::now());
-            }
-            drop(lease);
-            let written = self.caller.write(&relayed.last, call.deadline).await;
-            return written.map(|()| relayed.after).map_err(|_| Failure::Cut);
-        }
-        Err(forward::deaf(call).into())
-    }
-
-    /// Sends a request to a replica, which may have to be started first. Another one is tried
-    /// where nothing was lost.
-    async fn send(
-        &mut self,
-        call: &mut Call,
-        replicas: &ReplicaSet,
-        request: &[u8],
-    ) -> Result<(BackendLease, Wire), Failure> {
+        let mut way = Way::Kept;
         for _ in 0..forward::ATTEMPTS {
             let lease = match replicas.lease() {
                 Some(lease) => lease,
@@ -248,39 +229,60 @@ impl Lane<'_> {
                     self.caller.unless_hung_up(woken).await??
                 }
             };
-            if let Some(wire) = self.send_to(call, &lease, request).await? {
-                return Ok((lease, wire));
+            let Some(mut wire) = self.send(call, &lease, request, way).await? else {
+                let backend = Arc::clone(&lease);
+                drop(lease);
+                // Somebody has to notice that it is gone, or the next lease leads there again.
+                forward::last_words(&backend, call.deadline).await;
+                continue;
+            };
+            // Waits without a buffer.
+            let news = self.caller.wait(call.deadline, |cx| wire.poll_news(cx));
+            let news = news.await.map(|_| ());
+            news.map_err(|interrupt| interrupted(call, &lease, &interrupt))?;
+            let relayed = Relay::new(call, &lease, &mut wire, method).run(self).await;
+            let relayed = match relayed {
+                Err(Failure::Reset) if is_unread(&lease, request) => {
+                    way = Way::New;
+                    continue;
+                }
+                Err(Failure::Reset) => return Err(forward::hung_up(call, &lease).await.into()),
+                relayed => relayed?,
+            };
+            match relayed.kept {
+                Some(hint) => {
+                    wire.answered();
+                    let wires = &self.client.worker().wires;
+                    wires.put(&lease, wire, hint, Instant::now());
+                }
+                None => drop(wire),
             }
-            let backend = Arc::clone(&lease);
             drop(lease);
-            // Somebody has to notice that it is gone, or the next lease leads there again.
-            forward::last_words(&backend, call.deadline).await;
+            let written = self.caller.write(&relayed.last, call.deadline).await;
+            return written.map(|()| relayed.after).map_err(|_| Failure::Cut);
         }
         Err(forward::deaf(call).into())
     }
 
-    /// `None` when the replica does not take a byte.
-    async fn send_to(
+    /// Sends a request to a replica. `None` when it does not take a byte.
+    async fn send(
         &mut self,
         call: &mut Call,
         lease: &BackendLease,
         request: &[u8],
+        way: Way,
     ) -> Result<Option<Wire>, Failure> {
         loop {
             let now = Instant::now();
-            let pooled = self.client.worker().wires.take(lease, now);
-            let fresh = pooled.is_none();
-            let mut wire = match pooled {
+            let wires = &self.client.worker().wires;
+            let kept = (way == Way::Kept).then(|| wires.take(lease, now)).flatten();
+            let fresh = kept.is_none();
+            let mut wire = match kept {
                 Some(wire) => wire,
-                None => {
-                    let connect = Wire::connect(&lease.endpoint);
-                    let connect = tokio::time::timeout_at(call.deadline.into(), connect);
-                    match self.caller.unless_hung_up(connect).await? {
-                        Ok(Ok(wire)) => wire,
-                        Ok(Err(_)) => return Ok(None),
-                        Err(_) => return Err(forward::overdue(call, lease).into()),
-                    }
-                }
+                None => match self.connect(call, lease).await? {
+                    Some(wire) => wire,
+                    None => return Ok(None),
+                },
             };
             call.receipt.sent = Some(now);
             let mut sent = 0;
@@ -289,17 +291,34 @@ impl Lane<'_> {
                 match self.caller.wait(call.deadline, write).await {
                     Ok(Ok(now)) => sent += now,
                     // What it has not read may not matter to it: perhaps it has answered.
-                    Ok(Err(_)) => break,
+                    Ok(Err(_)) => {
+                        wire.spoil();
+                        break;
+                    }
                     Err(interrupt) => return Err(interrupted(call, lease, &interrupt)),
                 }
             }
             if sent > 0 {
                 return Ok(Some(wire));
             }
-            // An idle connection may have been closed by the replica; others may be alive.
+            // A kept connection may have been closed by the replica; others may be alive.
             if fresh {
                 return Ok(None);
             }
+        }
+    }
+
+    /// A new connection; `None` when the replica does not accept one.
+    async fn connect(
+        &mut self,
+        call: &Call,
+        lease: &BackendLease,
+    ) -> Result<Option<Wire>, Failure> {
+        let connect = Wire::connect(&lease.endpoint);
+        let connect = tokio::time::timeout_at(call.deadline.into(), connect);
+        match self.caller.unless_hung_up(connect).await? {
+            Ok(connected) => Ok(connected.ok()),
+            Err(_) => Err(forward::overdue(call, lease).into()),
         }
     }
 
@@ -329,6 +348,12 @@ impl From<GatewayError> for Failure {
     fn from(error: GatewayError) -> Self {
         Self::Error(error)
     }
+}
+
+/// Whether a replica that reset the connection has seen nothing of a request: a unix socket is
+/// reset only by bytes that were not read, and these are too few to be read in part.
+fn is_unread(lease: &BackendLease, request: &[u8]) -> bool {
+    matches!(lease.endpoint, Endpoint::Unix(_)) && request.len() <= READ_MIN
 }
 
 /// What an interrupt means before the answer has begun.

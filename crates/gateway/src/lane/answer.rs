@@ -79,12 +79,16 @@ pub(super) fn pass(
     };
     match code {
         // Nobody asked for another protocol here.
-        101 => return Err(Malformed),
+        ..100 | 101 => return Err(Malformed),
         100..200 => return Ok(Look::Interim(length)),
         _ => {}
     }
     let hop = Hop::read(response.headers)?;
     let bodiless = context.method == Method::Head || matches!(code, 204 | 304);
+    // HTTP/1.0 has no chunks: its readers disagree on what they would be.
+    if hop.chunked && minor == 0 {
+        return Err(Malformed);
+    }
     let framing = if bodiless {
         Framing::Length(0)
     } else {

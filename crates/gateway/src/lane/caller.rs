@@ -14,8 +14,8 @@ use tokio::{
 use super::inbox::Inbox;
 use crate::{client::Client, timer::LazyTimer};
 
-/// How long the lane waits for the next bytes of a body: callers that write head and body one
-/// after the other mean them to come together. hyper waits for all others.
+/// How long the lane waits for a body: callers that write head and body one after the other mean
+/// them to come together. hyper waits for all others.
 const BODY_WAIT: Duration = Duration::from_millis(10);
 
 /// The connection of a caller.
@@ -83,7 +83,7 @@ impl<'a> Caller<'a> {
         let until = match (begun, missing) {
             (None, _) => Instant::now() + worker.config.idle_timeout,
             (Some(begun), Missing::Head) => begun + worker.config.head_timeout,
-            (Some(_), Missing::Body) => Instant::now() + BODY_WAIT,
+            (Some(_), Missing::Body) => inbox.body_begun() + BODY_WAIT,
         };
         poll_fn(|cx| {
             client.driven_by(cx.waker());

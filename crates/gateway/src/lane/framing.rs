@@ -137,7 +137,7 @@ impl Chunks {
 
     fn step(&mut self, byte: u8) -> Result<At, Malformed> {
         Ok(match (self.at, byte) {
-            (At::Size(_, 0), b'\r' | b';') => return Err(Malformed),
+            (At::Size(_, 0), b'\r' | b';' | b' ' | b'\t') => return Err(Malformed),
             (At::Size(size, _) | At::Extension(size), b'\r') => At::SizeEnd(size),
             (At::Size(size, _), b';' | b' ' | b'\t') => At::Extension(size),
             (At::Size(size, digits), _) => {
@@ -209,6 +209,8 @@ mod tests {
         for bytes in [
             &b"\r\n"[..],
             b";\r\n",
+            b" \r\n",
+            b" 5\r\nhello\r\n0\r\n\r\n",
             b"x\r\n",
             b"-1\r\n",
             b"0x5\r\nhello\r\n",

@@ -20,6 +20,8 @@ pub(super) struct Inbox {
     start: usize,
     /// Since when a request is half here.
     begun: Option<Instant>,
+    /// Since when only its body is not all here.
+    body_begun: Option<Instant>,
 }
 
 impl Inbox {
@@ -50,10 +52,16 @@ impl Inbox {
         self.begun
     }
 
+    /// Since when only a request's body is not all here; asked when more of it is waited for.
+    pub(super) fn body_begun(&mut self) -> Instant {
+        *self.body_begun.get_or_insert_with(Instant::now)
+    }
+
     /// Forgets the first bytes, which were a whole request.
     pub(super) fn take(&mut self, bytes: usize) {
         self.start += bytes;
         self.begun = None;
+        self.body_begun = None;
         if self.is_empty() {
             self.buffer = None;
             self.start = 0;

@@ -6,7 +6,7 @@ use super::{
     Failure, Lane,
     answer::{self, After, Head, Method},
     caller::Interrupt,
-    framing::{Malformed, Passed},
+    framing::{Framing, Malformed, Passed},
     interrupted,
     wire::Wire,
 };
@@ -30,6 +30,8 @@ pub(super) struct Relay<'a> {
     lease: &'a BackendLease,
     wire: &'a mut Wire,
     method: Method,
+    /// Whether the replica has said anything yet.
+    answers: bool,
     /// From the replica.
     inbound: Buffer,
     /// For the caller.
@@ -47,6 +49,7 @@ impl<'a> Relay<'a> {
         Self {
             inbound: buffers.take(),
             outbound: buffers.take(),
+            answers: false,
             call,
             lease,
             wire,
@@ -63,6 +66,9 @@ impl<'a> Relay<'a> {
             mut framing,
             kept,
         } = head;
+        if matches!(framing, Framing::Length(0)) {
+            self.wire.doubt();
+        }
         let mut read = self.inbound.len() - length;
         let first = framing.pass(&self.inbound[length..], &mut self.outbound);
         let mut passed = first.map_err(|Malformed| forward::garbled(self.call))?;
@@ -83,11 +89,11 @@ impl<'a> Relay<'a> {
             self.inbound.reserve(STREAM_BYTES);
             let more = self.read(lane).await;
             let more = more.map_err(|interrupt| self.cut(&interrupt))?;
-            read = more.unwrap_or(0);
-            let next = match read {
-                0 if framing.close(&mut self.outbound) => Ok(Passed::End(0)),
-                0 => Err(Malformed),
-                _ => framing.pass(&self.inbound, &mut self.outbound),
+            read = self.inbound.len();
+            let next = match more {
+                Ok(1..) => framing.pass(&self.inbound, &mut self.outbound),
+                Ok(0) if framing.close(&mut self.outbound) => Ok(Passed::End(0)),
+                Ok(0) | Err(_) => Err(Malformed),
             };
             passed = next.map_err(|Malformed| {
                 self.call.route.counters.failure();
@@ -100,7 +106,7 @@ impl<'a> Relay<'a> {
     async fn head(&mut self, lane: &mut Lane<'_>) -> Result<(Head, After), Failure> {
         loop {
             match self.read(lane).await {
-                Ok(Ok(1..)) => {}
+                Ok(Ok(1..)) => self.answers = true,
                 Ok(Err(error)) if self.is_reset(&error) => return Err(Failure::Reset),
                 Ok(_) => return Err(forward::hung_up(self.call, self.lease).await.into()),
                 Err(interrupt) => return Err(interrupted(self.call, self.lease, &interrupt)),
@@ -124,9 +130,7 @@ impl<'a> Relay<'a> {
     }
 
     fn is_reset(&self, error: &io::Error) -> bool {
-        error.kind() == io::ErrorKind::ConnectionReset
-            && self.inbound.is_empty()
-            && self.wire.is_unproven()
+        error.kind() == io::ErrorKind::ConnectionReset && !self.answers && self.wire.is_unproven()
     }
 
     /// Appends what comes from the replica; 0 bytes are its end.

@@ -25,6 +25,10 @@ pub(crate) struct Wire {
     full: Option<AsyncFd<OwnedFd>>,
     /// Calls that were answered over it.
     answers: u32,
+    /// Whether the last request went out in part only.
+    spoiled: bool,
+    /// Whether more may come after the last answer than it should have had.
+    doubted: bool,
 }
 
 impl Wire {
@@ -34,7 +38,19 @@ impl Wire {
             socket: listen(socket, Interest::READABLE)?,
             full: None,
             answers: 0,
+            spoiled: false,
+            doubted: false,
         })
+    }
+
+    /// The rest of the request will not be sent: no other may follow it.
+    pub(super) fn spoil(&mut self) {
+        self.spoiled = true;
+    }
+
+    /// The answer has no body; some servers send one all the same.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
     }
 
     /// Counts an answer that came whole.
@@ -46,6 +62,11 @@ impl Wire {
     /// do not say so. One that has kept a connection once will keep it again.
     pub(super) fn is_unproven(&self) -> bool {
         self.answers == 1
+    }
+
+    /// Ready when there is something to read, as far as is known.
+    pub(super) fn poll_news(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.poll_read_ready(cx).map_ok(|_| ())
     }
 
     pub(super) fn poll_write(
@@ -113,6 +134,8 @@ impl Reusable for Wire {
         // is asked where there is reason to.
         let mut nobody = Context::from_waker(Waker::noop());
         let news = self.socket.poll_read_ready(&mut nobody).is_ready();
-        !(news || self.is_unproven()) || is_quiet(self.socket.get_ref())
+        let doubted = std::mem::take(&mut self.doubted);
+        let asked = news || doubted || self.is_unproven();
+        !self.spoiled && (!asked || is_quiet(self.socket.get_ref()))
     }
 }

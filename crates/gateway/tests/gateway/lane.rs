@@ -3,10 +3,13 @@
 
 use std::{
     collections::BTreeSet,
+    io::Write,
     os::fd::AsFd,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use hob_model::Timespan;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::harness::{Conn, PATIENCE, Reply, Request, World, echo, recorder};
@@ -185,6 +188,18 @@ fn a_caller_gets_the_same_answer() {
             502,
             "closed the connection without an answer",
         ),
+        (
+            get,
+            "HTTP/1.1 099 Odd\r\nContent-Length: 0\r\n\r\n",
+            502,
+            "not HTTP/1.1",
+        ),
+        (
+            get,
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            502,
+            "not HTTP/1.1",
+        ),
         (get, "SSH-2.0-dropbear\r\n\r\n", 502, "not HTTP/1.1"),
         (
             get,
@@ -224,6 +239,68 @@ fn an_answer_that_breaks_off_is_cut() {
         assert!(client.reply("GET").is_none(), "{answer}");
         assert_eq!(world.totals(), (1, 1));
     }
+}
+
+#[test]
+fn an_answer_until_the_end_that_breaks_off_is_cut() {
+    let world = World::start();
+    let _replica = world.hello(|mut conn: Conn| {
+        // Leaves a part of the request unread, which makes its close a reset.
+        conn.head();
+        conn.write("HTTP/1.1 200 OK\r\n\r\nhalf");
+    });
+    let mut client = world.connect();
+    let body = "x".repeat(12_000);
+    client.send(format!(
+        "POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 12000\r\n\r\n{body}"
+    ));
+    assert!(client.reply("POST").is_none());
+    assert_eq!(world.totals(), (1, 1));
+}
+
+#[test]
+fn a_body_where_none_belongs_is_nobody_s_answer() {
+    let world = World::with(|config| config.threads = 1);
+    let _replica = world.hello(|mut conn: Conn| {
+        while let Some(request) = conn.request() {
+            let more = match request.line.starts_with("HEAD") {
+                true => "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged",
+                false => "",
+            };
+            let (line, length) = (&request.line, request.line.len());
+            conn.write(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{line}{more}"
+            ));
+        }
+    });
+    let mut client = world.connect();
+    for _ in 0..20 {
+        client.call("HEAD /function/hello HTTP/1.1\nHost: h\n\n");
+        let reply = client.call("GET /function/hello HTTP/1.1\nHost: h\n\n");
+        assert_eq!(reply.text(), "GET / HTTP/1.1");
+    }
+}
+
+#[test]
+fn a_dripping_body_is_not_waited_for_in_the_lane() {
+    let world = World::start();
+    let timeout = Timespan(Duration::from_millis(300));
+    let _replica = world.hello_with(|route| route.timeout = timeout, echo);
+    let mut client = world.connect();
+    client.send("POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 16000\r\n\r\n");
+    let mut stream = client.stream.get_ref().try_clone().unwrap();
+    let drip = std::thread::spawn(move || {
+        // Ends when the gateway has had enough.
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    client
+        .reply("POST")
+        .unwrap()
+        .assert_error(504, Some("timeout"), "timeout");
+    drop(client);
+    drip.join().unwrap();
 }
 
 #[test]
