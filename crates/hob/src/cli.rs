@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
+mod ca;
 mod completion;
 mod deploy;
 mod describe;
@@ -54,6 +55,8 @@ enum Verb {
     #[command(subcommand)]
     Secret(secret::Secret),
     Export(export::Export),
+    #[command(subcommand)]
+    Ca(ca::Ca),
     Status(status::Status),
     Doctor(doctor::Doctor),
     Completion(completion::Completion),
@@ -110,6 +113,7 @@ impl Cli {
             Verb::Remove(verb) => verb.run(context),
             Verb::Secret(verb) => verb.run(context),
             Verb::Export(verb) => verb.run(context),
+            Verb::Ca(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),
             Verb::Doctor(verb) => verb.run(context),
             Verb::Completion(verb) => verb.run(),

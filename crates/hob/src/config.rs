@@ -154,6 +154,15 @@ impl ClientArgs {
 }
 
 impl PlaceArgs {
+    /// The data directory.
+    ///
+    /// # Errors
+    /// A usage failure that names the file, the key or the flag.
+    pub(crate) fn data(self, env: &Environment) -> anyhow::Result<PathBuf> {
+        let file = self.read(env)?;
+        data(self.data.or(file.data), env)
+    }
+
     fn read(&self, env: &Environment) -> anyhow::Result<File> {
         let (path, must_exist) = match &self.config {
             Some(path) => (path.clone(), true),

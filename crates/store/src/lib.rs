@@ -1,15 +1,20 @@
-//! What must survive: the functions in a SQLite database, and each secret in an age file.
+//! What must survive: the functions in a SQLite database, each secret in an age file, and the
+//! machine's own certificate authority in PEM files.
 //!
 //! Everything here blocks on the disk; an async caller goes through `spawn_blocking`. A write
 //! that returned `Ok` is on the disk and stays there through `kill -9` and power loss.
 #![forbid(unsafe_code)]
 
+mod authority;
 mod durable;
 mod error;
 mod password;
 mod secret;
 mod store;
 
+pub use authority::{
+    Authority, AuthorityError, Certificate, HostName, HostNameError, ROOT_NAME_MAX,
+};
 pub use error::StoreError;
 pub use password::{AdminHash, AdminPassword};
 pub use secret::{SecretStore, Written};
