@@ -6,7 +6,7 @@ use httparse::{Header, ParserConfig, Status};
 
 use super::{
     framing::{Chunks, Framing, Malformed},
-    request::{FIELDS_MAX, put_field, put_number},
+    request::{FIELDS_MAX, known, put_field, put_number},
 };
 use crate::{body::Answer, date::DateCache, error::GatewayError, forward, receipt::Receipt};
 
@@ -279,8 +279,6 @@ impl Kind {
             ("x-hob-end", Kind::Gone),
             ("x-start-time", Kind::Gone),
         ];
-        let mut known = KNOWN.iter();
-        let known = known.find(|(known, _)| name.eq_ignore_ascii_case(known));
-        known.map_or(Self::Plain, |(_, kind)| *kind)
+        known(name, &KNOWN).unwrap_or(Self::Plain)
     }
 }

@@ -207,10 +207,15 @@ impl Kind {
             ("transfer-encoding", Kind::Special),
             ("upgrade", Kind::Special),
         ];
-        let mut known = KNOWN.iter();
-        let known = known.find(|(known, _)| name.eq_ignore_ascii_case(known));
-        known.map_or(Self::Plain, |(_, kind)| *kind)
+        known(name, &KNOWN).unwrap_or(Self::Plain)
     }
+}
+
+/// What a table has for the name of a field.
+pub(super) fn known<K: Copy>(name: &str, table: &[(&str, K)]) -> Option<K> {
+    let mut rows = table.iter();
+    let row = rows.find(|(known, _)| name.eq_ignore_ascii_case(known));
+    row.map(|(_, kind)| *kind)
 }
 
 #[cfg(test)]
