@@ -91,9 +91,7 @@ impl Inlet {
             }
         }
     }
-}
 
-impl Inlet {
     /// The socket, and the first bytes that came over it: for a reader in front of hyper.
     pub(crate) fn ahead(&mut self) -> (&mut TcpStream, Vec<u8>) {
         (&mut self.stream, std::mem::take(&mut self.first))

@@ -238,8 +238,9 @@ impl Lane<'_> {
             };
             // Waits without a buffer.
             let news = self.caller.wait(call.deadline, |cx| wire.poll_news(cx));
-            let news = news.await.map(|_| ());
-            news.map_err(|interrupt| interrupted(call, &lease, &interrupt))?;
+            if let Err(interrupt) = news.await {
+                return Err(interrupted(call, &lease, &interrupt));
+            }
             let relayed = Relay::new(call, &lease, &mut wire, method).run(self).await;
             let relayed = match relayed {
                 Err(Failure::Reset) if is_unread(&lease, request) => {

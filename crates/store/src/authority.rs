@@ -47,6 +47,12 @@ pub struct Authority {
     folder: PathBuf,
 }
 
+/// The root as one who signs, and the time that it has left.
+struct Signer {
+    issuer: Issuer<'static, KeyPair>,
+    left: Duration,
+}
+
 impl Authority {
     /// Certificates with less left than this are renewed without being named.
     pub const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
@@ -91,13 +97,7 @@ impl Authority {
     /// # Errors
     /// When there is none, or its file is damaged.
     pub fn root(&self) -> Result<Certificate, AuthorityError> {
-        let (path, key) = self.root_paths();
-        match read(&path)? {
-            Some(pem) => Certificate::parse(&path, key, &pem),
-            None => Err(AuthorityError::NoRoot {
-                folder: self.folder.clone(),
-            }),
-        }
+        self.read_root().map(|(root, _)| root)
     }
 
     /// Makes a certificate for a server. Its files are called by its first name.
@@ -115,7 +115,7 @@ impl Authority {
                 name: first.to_string(),
             });
         }
-        let issuer = self.issuer()?;
+        let signer = self.signer()?;
         durable::private_folder(&self.servers_folder())?;
         let key = self.new_key(&key_path)?;
         let names: Vec<&str> = [first]
@@ -123,7 +123,7 @@ impl Authority {
             .chain(more)
             .map(HostName::as_str)
             .collect();
-        self.sign(&issuer, &names, &key, &path)
+        self.sign(&signer, &names, &key, &path)
     }
 
     /// Makes a new certificate for the same names and the same key, so that a server which reads
@@ -142,7 +142,7 @@ impl Authority {
         let old = Certificate::parse(&path, key_path.clone(), &pem)?;
         let key = read_key(&key_path)?;
         let names: Vec<&str> = old.names.iter().map(String::as_str).collect();
-        self.sign(&self.issuer()?, &names, &key, &path)
+        self.sign(&self.signer()?, &names, &key, &path)
     }
 
     /// All certificates for servers, by the names of their files.
@@ -161,15 +161,13 @@ impl Authority {
 
     fn sign(
         &self,
-        issuer: &Issuer<'static, KeyPair>,
+        signer: &Signer,
         names: &[&str],
         key: &KeyPair,
         path: &Path,
     ) -> Result<Certificate, AuthorityError> {
         let common = names.iter().find(|name| name.len() <= ROOT_NAME_MAX);
-        let root = self.root()?;
-        let life = SERVER_LIFE.min(root.left(SystemTime::now()));
-        let mut params = params(common.unwrap_or(&"hob"), life)?;
+        let mut params = params(common.unwrap_or(&"hob"), SERVER_LIFE.min(signer.left))?;
         params.subject_alt_names = names
             .iter()
             .map(|name| san(name))
@@ -178,28 +176,39 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
-        let pem = params.signed_by(key, issuer)?.pem();
+        let pem = params.signed_by(key, &signer.issuer)?.pem();
         self.write(path, pem.as_bytes())?;
         Certificate::parse(path, path.with_extension("key"), pem.as_bytes())
     }
 
     /// The root as one who signs.
-    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
-        let root = self.root()?;
-        if root.left(SystemTime::now()).is_zero() {
+    fn signer(&self) -> Result<Signer, AuthorityError> {
+        let (root, pem) = self.read_root()?;
+        let left = root.left(SystemTime::now());
+        if left.is_zero() {
             return Err(AuthorityError::RootEnded { path: root.path });
         }
         let key = read_key(&root.key)?;
-        let pem = read(&root.path)?.unwrap_or_default();
         let damaged = |problem: String| AuthorityError::Damaged {
             path: root.path.clone(),
             problem,
         };
         let pem = String::from_utf8(pem).map_err(|_| damaged("it is not PEM".into()))?;
-        Issuer::from_ca_cert_pem(&pem, key).map_err(|error| damaged(error.to_string()))
+        let issuer = Issuer::from_ca_cert_pem(&pem, key);
+        let issuer = issuer.map_err(|error| damaged(error.to_string()))?;
+        Ok(Signer { issuer, left })
     }
 
     // === files ===
+
+    /// The root, and its file.
+    fn read_root(&self) -> Result<(Certificate, Vec<u8>), AuthorityError> {
+        let (path, key) = self.root_paths();
+        let pem = read(&path)?.ok_or_else(|| AuthorityError::NoRoot {
+            folder: self.folder.clone(),
+        })?;
+        Ok((Certificate::parse(&path, key, &pem)?, pem))
+    }
 
     fn root_paths(&self) -> (PathBuf, PathBuf) {
         (self.folder.join("ca.pem"), self.folder.join("ca.key"))
