@@ -3,8 +3,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-const LAYERS: [(&str, u32); 7] = [
+const LAYERS: [(&str, u32); 8] = [
     ("hob-model", 0),
+    ("hob-image", 1),
     ("hob-sandbox", 1),
     ("hob-store", 1),
     ("hob-engine", 2),
@@ -15,7 +16,7 @@ const LAYERS: [(&str, u32); 7] = [
 
 /// Narrower than the layers: what the planes may know.
 const ALLOWED: [(&str, &[&str]); 3] = [
-    ("hob-engine", &["hob-model", "hob-sandbox"]),
+    ("hob-engine", &["hob-image", "hob-model", "hob-sandbox"]),
     ("hob-gateway", &["hob-model"]),
     ("hob-control", &["hob-model", "hob-store"]),
 ];
