@@ -92,8 +92,13 @@ impl<W> Hasher<W> {
         }
     }
 
-    /// Takes in bytes that `inner` has already.
-    pub fn resume(&mut self, bytes: &[u8]) {
+    /// Goes on where `earlier` stopped: `inner` has those bytes already.
+    pub(crate) fn adopt<V>(&mut self, earlier: Hasher<V>) {
+        self.state = earlier.state;
+        self.length = earlier.length;
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
         self.length += bytes.len() as u64;
     }
@@ -118,7 +123,7 @@ impl<W> Hasher<W> {
 impl<W: io::Write> io::Write for Hasher<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
-        self.resume(&bytes[..written]);
+        self.take_in(&bytes[..written]);
         Ok(written)
     }
 
@@ -130,7 +135,7 @@ impl<W: io::Write> io::Write for Hasher<W> {
 impl<R: io::Read> io::Read for Hasher<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.resume(&buffer[..read]);
+        self.take_in(&buffer[..read]);
         Ok(read)
     }
 }

@@ -1,0 +1,101 @@
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{Digest, ImageRef, ManifestError, registry::RegistryError};
+
+/// Why an image cannot be had, kept or used. One line each, with the cure where there is one.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// A file or folder of the machine's own copy.
+    #[error("{what} {}: {source}", path.display())]
+    Io {
+        /// "cannot write".
+        what: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// There is none of that name on this machine.
+    #[error("image `{0}` is not on this machine: `hob image list` shows those that are")]
+    NotHere(ImageRef),
+    /// A blob is not what its name says.
+    #[error(
+        "blob {wanted} has the digest {found}: it is damaged, or somebody changed it on its way"
+    )]
+    Damaged {
+        /// The digest that was asked for.
+        wanted: Digest,
+        /// That of what is there.
+        found: Digest,
+    },
+    /// A blob of the image is gone.
+    #[error("blob {0} is missing: pull or push the image again")]
+    NoBlob(Digest),
+    /// A manifest or configuration is refused.
+    #[error("image `{image}` {problem}")]
+    Manifest {
+        /// Which image.
+        image: String,
+        /// What is wrong.
+        problem: ManifestError,
+    },
+    /// The registry said no, or nothing.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// There is not enough room on the disk.
+    #[error(
+        "{what} needs {needed} bytes and {free} are free at {}: make room, for example with `hob image prune`",
+        path.display()
+    )]
+    Space {
+        /// Which image or layer.
+        what: String,
+        /// How many bytes it needs, with the reserve that stays free.
+        needed: u64,
+        /// How many bytes are free.
+        free: u64,
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+/// Whose fault a failure is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageFault {
+    /// The image, its name, or what somebody sent: another try needs another input.
+    Caller,
+    /// This machine or the registry: another try may work.
+    Host,
+}
+
+// === impl ImageError ===
+
+impl ImageError {
+    /// For `map_err`: names the file.
+    pub(crate) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+
+    /// For `map_err`: names the image.
+    pub(crate) fn manifest(image: impl ToString) -> impl FnOnce(ManifestError) -> Self {
+        let image = image.to_string();
+        move |problem| Self::Manifest { image, problem }
+    }
+
+    /// Whose fault it is.
+    pub fn fault(&self) -> ImageFault {
+        match self {
+            Self::NotHere(_) | Self::Damaged { .. } | Self::NoBlob(_) | Self::Manifest { .. } => {
+                ImageFault::Caller
+            }
+            Self::Registry(error) => error.fault(),
+            Self::Io { .. } | Self::Space { .. } => ImageFault::Host,
+        }
+    }
+}

@@ -1,0 +1,326 @@
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use oci_client::{RegistryOperation, client::BlobResponse};
+use oci_spec::image::Descriptor;
+use tokio::task::spawn_blocking;
+
+use super::{Progress, RegistryClient, RegistryError, Session};
+use crate::{
+    Digest, Image, ImageError, ImageRef, ImageStore, Manifest, Origin, PartialBlob, Platform,
+    Tagged,
+    manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, choose, digest_of},
+    space,
+};
+
+const ACCEPTED: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
+/// How often a download that broke off is taken up again where it stopped.
+const RESUMES: u32 = 5;
+/// Pause before the first of these; each further one waits twice as long.
+const RESUME_PAUSE: Duration = Duration::from_millis(500);
+/// Downloads at once of one image; the client bounds all images together.
+const AT_ONCE: usize = 4;
+/// How much is put into the file at once, in bytes.
+const WRITE_SIZE: usize = 1 << 20;
+
+/// What a pull brought.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// The image for the platform that was asked for.
+    pub image: Image,
+    /// Digest of what the name points to: an index, or the image itself.
+    pub digest: Digest,
+    /// Bytes that came over the network.
+    pub fetched: u64,
+}
+
+impl RegistryClient {
+    /// Fetches an image for one platform: its manifest, and of its blobs those that are not here.
+    /// The caller holds the store.
+    ///
+    /// # Errors
+    /// Nothing is tagged then; what came of large blobs stays for the next try.
+    pub async fn pull(
+        &self,
+        store: &Arc<ImageStore>,
+        name: &ImageRef,
+        platform: &Platform,
+        progress: &Progress,
+    ) -> Result<Pulled, ImageError> {
+        let session = self.open(name, RegistryOperation::Pull).await?;
+        let (bytes, manifest) = session.manifest(name).await?;
+        let top = store.put_blob(&bytes)?;
+        let chosen = match &manifest {
+            Manifest::Image(_) => name.at(&top),
+            Manifest::Index(index) => {
+                let entry = choose(index, platform).map_err(ImageError::manifest(name))?;
+                name.at(&digest_of(entry).map_err(ImageError::manifest(name))?)
+            }
+        };
+        let manifest_of_platform = match manifest.clone() {
+            Manifest::Image(image) => image,
+            Manifest::Index(_) => session.platform_manifest(store, &chosen).await?,
+        };
+        let parts = Manifest::Image(manifest_of_platform);
+        let fetched = session.blobs(store, &chosen, &parts, progress).await?;
+        // Checks configuration and platform, with everything on the disk.
+        let image = store.image(&top, platform, &name.to_string())?;
+        store.tag(Tagged {
+            name: name.clone(),
+            digest: top.clone(),
+            media_type: manifest.media_type(),
+            size: bytes.len() as u64,
+            origin: Origin::Pulled,
+        })?;
+        Ok(Pulled {
+            image,
+            digest: top,
+            fetched,
+        })
+    }
+
+    /// What the registry has under a name now.
+    ///
+    /// # Errors
+    /// When it has nothing, or cannot be asked.
+    pub async fn look_up(&self, name: &ImageRef) -> Result<Digest, ImageError> {
+        let session = self.open(name, RegistryOperation::Pull).await?;
+        let (bytes, _) = session.manifest(name).await?;
+        Ok(Digest::of(&bytes))
+    }
+}
+
+impl Session {
+    async fn manifest(&self, name: &ImageRef) -> Result<(bytes::Bytes, Manifest), ImageError> {
+        let asked = self
+            .client
+            .pull_manifest_raw(name.inner(), &self.auth, &ACCEPTED);
+        let (bytes, _) = self.within(name, asked).await?;
+        if let Some(wanted) = name.digest() {
+            let found = Digest::of(&bytes);
+            if found != wanted {
+                return Err(ImageError::Damaged { wanted, found });
+            }
+        }
+        let manifest = Manifest::parse(&bytes).map_err(ImageError::manifest(name))?;
+        Ok((bytes, manifest))
+    }
+
+    async fn platform_manifest(
+        &self,
+        store: &ImageStore,
+        name: &ImageRef,
+    ) -> Result<Box<oci_spec::image::ImageManifest>, ImageError> {
+        let (bytes, manifest) = self.manifest(name).await?;
+        store.put_blob(&bytes)?;
+        match manifest {
+            Manifest::Image(image) => Ok(image),
+            Manifest::Index(_) => Err(ImageError::manifest(name)(crate::ManifestError::MediaType(
+                "an index within an index".into(),
+            ))),
+        }
+    }
+
+    /// Fetches what is missing of configuration and layers. Returns how many bytes that were.
+    async fn blobs(
+        &self,
+        store: &Arc<ImageStore>,
+        name: &ImageRef,
+        manifest: &Manifest,
+        progress: &Progress,
+    ) -> Result<u64, ImageError> {
+        let mut missing = Vec::new();
+        for part in manifest.parts() {
+            let digest = digest_of(part).map_err(ImageError::manifest(name))?;
+            if store.touch_blob(&digest).is_none() {
+                missing.push((part.clone(), digest));
+            }
+        }
+        missing.sort_by(|a, b| a.1.cmp(&b.1));
+        missing.dedup_by(|a, b| a.1 == b.1);
+        let needed: u64 = missing.iter().map(|(part, _)| part.size()).sum();
+        space::check(
+            &store.blob_path(&Digest::of(b"")),
+            &format!("image `{name}`"),
+            needed,
+        )?;
+        let fetches = missing.into_iter().map(|(part, digest)| async move {
+            self.blob(store, name, &part, &digest, progress).await
+        });
+        let fetched: Vec<u64> = stream::iter(fetches)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(fetched.iter().sum())
+    }
+
+    async fn blob(
+        &self,
+        store: &Arc<ImageStore>,
+        name: &ImageRef,
+        part: &Descriptor,
+        digest: &Digest,
+        progress: &Progress,
+    ) -> Result<u64, ImageError> {
+        let _turn = store.turn(digest).await;
+        // Another pull may have brought it meanwhile.
+        if store.touch_blob(digest).is_some() {
+            return Ok(0);
+        }
+        // Never closed, so this always gives one.
+        let _permit = self.transfers.acquire().await;
+        let mut pause = RESUME_PAUSE;
+        let mut fetched = 0;
+        for attempt in 0.. {
+            let opened = {
+                let (store, digest) = (Arc::clone(store), digest.clone());
+                on_disk(move || store.partial_blob(&digest)).await?
+            };
+            match self
+                .stream(name, part, opened, &mut fetched, progress)
+                .await
+            {
+                Ok(()) => break,
+                Err(ImageError::Registry(error)) if error.is_absence() && attempt < RESUMES => {
+                    progress(format!(
+                        "{}: {error}: going on where it stopped",
+                        short(digest)
+                    ));
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(fetched)
+    }
+
+    /// One request for what is missing of a blob.
+    async fn stream(
+        &self,
+        name: &ImageRef,
+        part: &Descriptor,
+        mut blob: PartialBlob,
+        fetched: &mut u64,
+        progress: &Progress,
+    ) -> Result<(), ImageError> {
+        let (digest, size) = (part.digest().to_string(), part.size());
+        if blob.length() > size {
+            blob.restart()?;
+        }
+        let start = blob.length();
+        if start == size && size > 0 {
+            return on_disk(move || blob.commit()).await;
+        }
+        let asked =
+            self.client
+                .pull_blob_stream_partial(name.inner(), digest.as_str(), start, None);
+        let mut answer = match self.within(name, asked).await? {
+            BlobResponse::Partial(answer) => answer,
+            BlobResponse::Full(answer) => {
+                blob.restart()?;
+                answer
+            }
+        };
+        let what = short_text(&digest);
+        progress(match blob.length() {
+            0 => format!("{what}: fetching {}", amount(size)),
+            start => format!(
+                "{what}: fetching the last {} of {}",
+                amount(size - start),
+                amount(size)
+            ),
+        });
+        let mut waiting = Vec::with_capacity(WRITE_SIZE);
+        let mut told = blob.length();
+        loop {
+            let chunk = answer
+                .try_next()
+                .await
+                .map_err(|error| broken(name, &error))?;
+            let Some(chunk) = chunk else { break };
+            *fetched += chunk.len() as u64;
+            if blob.length() + (waiting.len() + chunk.len()) as u64 > size {
+                return Err(too_long(name, &what, size));
+            }
+            waiting.extend_from_slice(&chunk);
+            if waiting.len() >= WRITE_SIZE {
+                (blob, waiting) = write(blob, waiting).await?;
+                if blob.length() - told >= size / 4 && size > 4 * WRITE_SIZE as u64 {
+                    told = blob.length();
+                    progress(format!("{what}: {} of {}", amount(told), amount(size)));
+                }
+            }
+        }
+        let (blob, _) = write(blob, waiting).await?;
+        if blob.length() < size {
+            return Err(broken(name, &"the connection ended early").into());
+        }
+        on_disk(move || blob.commit()).await
+    }
+}
+
+async fn write(
+    mut blob: PartialBlob,
+    mut bytes: Vec<u8>,
+) -> Result<(PartialBlob, Vec<u8>), ImageError> {
+    on_disk(move || {
+        let written = std::io::Write::write_all(&mut blob, &bytes);
+        written.map_err(ImageError::io("cannot write", blob.path()))?;
+        bytes.clear();
+        Ok((blob, bytes))
+    })
+    .await
+}
+
+pub(crate) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and the task that waits here with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+pub(super) fn broken(name: &ImageRef, problem: &impl ToString) -> RegistryError {
+    RegistryError::Unreachable {
+        registry: name.registry().to_owned(),
+        problem: problem.to_string(),
+    }
+}
+
+fn too_long(name: &ImageRef, what: &str, size: u64) -> ImageError {
+    RegistryError::Answer {
+        registry: name.registry().to_owned(),
+        problem: format!("blob {what} is longer than the {size} bytes that the manifest says"),
+    }
+    .into()
+}
+
+/// `3f9a1c2b7d4e`: for people.
+pub(super) fn short(digest: &Digest) -> String {
+    digest.hex()[..12].to_owned()
+}
+
+fn short_text(digest: &str) -> String {
+    digest
+        .trim_start_matches("sha256:")
+        .chars()
+        .take(12)
+        .collect()
+}
+
+/// Bytes for people.
+#[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+pub(super) fn amount(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
