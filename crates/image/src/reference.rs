@@ -1,6 +1,6 @@
 use std::{fmt, str::FromStr};
 
-use oci_spec::distribution::Reference;
+use oci_spec::distribution::{ParseError, Reference};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -74,9 +74,13 @@ impl FromStr for ImageRef {
         if text.len() > LENGTH_MAX {
             return Err(refuse("longer than 512 bytes"));
         }
-        let reference: Reference = text
-            .parse()
-            .map_err(|error| refuse(&oci_spec::distribution::ParseError::to_string(&error)))?;
+        let name = text.split(['@', ':']).next().unwrap_or_default();
+        let reference: Reference = text.parse().map_err(|error: ParseError| match error {
+            _ if name.contains(|c: char| c.is_ascii_uppercase()) => {
+                refuse("names have no upper-case letters")
+            }
+            error => refuse(&error.to_string()),
+        })?;
         let digest = reference.digest();
         if digest.is_some_and(|digest| digest.parse::<Digest>().is_err()) {
             return Err(refuse("the digest must be sha256 in lower-case hex"));
@@ -138,7 +142,7 @@ mod tests {
     fn mistakes_are_named() {
         for (text, expected) in [
             ("", "at least one component"),
-            ("r.example.net/Hello", "lowercase"),
+            ("r.example.net/Hello", "upper-case letters"),
             ("r.example.net/hello:", "invalid reference"),
             ("r.example.net/hello@sha256:12", "invalid"),
             ("../etc/passwd", "invalid reference"),
