@@ -21,4 +21,7 @@ pub use capabilities::{Able, Capabilities, CgroupSupport, Runtime};
 pub use error::SandboxError;
 pub use native::helper::run_helper_if_asked;
 pub use sandbox::{Sandbox, SandboxConfig};
-pub use spec::{Access, Bind, CAGE_UID, CageLimits, CageSpec, CageUser, Mechanism};
+pub use spec::{
+    Access, Bind, CAGE_UID, CageLimits, CageRoot, CageSpec, CageUser, MAX_LAYERS, Mechanism,
+    STOP_SIGNAL,
+};

@@ -14,7 +14,9 @@ use hob_model::{
     EndReason, FunctionName, Isolation,
     port::{BuildError, BuildLine, BuildLog},
 };
-use hob_sandbox::{Access, Bind, CageLimits, CageSpec, CageUser, Mechanism, Sandbox};
+use hob_sandbox::{
+    Access, Bind, CageLimits, CageRoot, CageSpec, CageUser, Mechanism, STOP_SIGNAL, Sandbox,
+};
 
 use super::{toolchain::Toolchain, workplace::Workplace};
 
@@ -151,10 +153,13 @@ impl Workbench<'_> {
             env: env.into_iter().collect(),
             cwd,
             hostname: "build".into(),
+            root: CageRoot::Host,
+            files: Vec::new(),
             binds,
             limits: limits(),
             output,
             user: CageUser::Unprivileged,
+            stop_signal: STOP_SIGNAL,
         })
     }
 }

@@ -8,7 +8,9 @@ use std::{
 };
 
 use hob_model::{End, EndReason, FunctionName, ReplicaId, port::EngineError};
-use hob_sandbox::{Cage, CageLimits, CageRecord, CageSpec, CageUser, SandboxError};
+use hob_sandbox::{
+    Cage, CageLimits, CageRecord, CageRoot, CageSpec, CageUser, STOP_SIGNAL, SandboxError,
+};
 use serde::Serialize;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
@@ -235,6 +237,8 @@ fn cage_spec(
         argv: program.argv.clone(),
         env: variables(program, &inside, port),
         hostname: hostname[..hostname.len().min(HOSTNAME_MAX)].to_owned(),
+        root: CageRoot::Host,
+        files: Vec::new(),
         binds: folders.binds(&inside),
         cwd: inside.bundle,
         limits: CageLimits {
@@ -246,6 +250,7 @@ fn cage_spec(
         },
         output,
         user: CageUser::Unprivileged,
+        stop_signal: STOP_SIGNAL,
     }
 }
 

@@ -149,10 +149,10 @@ fn enter_user_namespace(users: &UserNamespace) -> Result<(), Failure> {
         .map_err(Failure::at(step))?;
     // The kernel lets a user map only itself, and its group only once it gives up setgroups.
     let map = |file: &str, text: String| fs::write(Path::new("/proc/self").join(file), text);
-    let (uid, gid) = users.outer;
+    let ((uid, gid), (inner_uid, inner_gid)) = (users.outer, users.inner);
     map("setgroups", "deny".into()).map_err(Failure::at(step))?;
-    map("uid_map", format!("{} {uid} 1", users.inner)).map_err(Failure::at(step))?;
-    map("gid_map", format!("{} {gid} 1", users.inner)).map_err(Failure::at(step))
+    map("uid_map", format!("{inner_uid} {uid} 1")).map_err(Failure::at(step))?;
+    map("gid_map", format!("{inner_gid} {gid} 1")).map_err(Failure::at(step))
 }
 
 /// Clones this process into the cage. In the helper the answer is the child's pid and pidfd, in

@@ -41,8 +41,11 @@ pub(crate) fn write(
     for (link, target) in &standard.symlinks {
         std::os::unix::fs::symlink(target, root.join(inner(link)))?;
     }
-    for (path, text) in standard::files(&spec.hostname) {
-        fs::write(root.join(inner(&path)), text)?;
+    let files = standard::files(&spec.hostname);
+    for (path, text) in files.iter().chain(&spec.files) {
+        let path = root.join(inner(path));
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, text)?;
     }
     let config = config(spec, standard, resources);
     fs::write(
@@ -70,7 +73,7 @@ fn config(spec: &CageSpec, standard: &Standard, resources: &Resources) -> Value 
             "user": { "uid": CAGE_UID, "gid": CAGE_UID, "umask": 0o022 },
             "args": spec.argv,
             "env": env,
-            "cwd": spec.cwd,
+            "cwd": Path::new("/").join(&spec.cwd),
             "capabilities": { "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [] },
             "rlimits": [files, { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }],
             "noNewPrivileges": true,
