@@ -10,6 +10,8 @@ mod deployed;
 mod events;
 mod gate;
 mod idle;
+mod images;
+mod registries;
 mod restore;
 mod summary;
 mod turns;
@@ -17,4 +19,5 @@ mod wake;
 
 pub use api::Access;
 pub use control::{Control, ControlConfig, ControlParts};
+pub use registries::{KnownRegistries, RegistriesError};
 pub use restore::Restored;

@@ -7,8 +7,10 @@ mod fleets;
 mod host;
 mod isolation;
 mod logs;
+mod networks;
 mod places;
 mod plan;
+mod probe;
 mod ready;
 mod replica;
 mod retire;
@@ -24,7 +26,7 @@ use hob_model::{
     EndReason, Function, FunctionName, Isolation, ReplicaId, Routes, SecretName,
     port::{Engine, EngineError, LogQuery, LogStream, Observed, Secrets},
 };
-use hob_sandbox::Sandbox;
+use hob_sandbox::{NetworkConfig, Sandbox};
 use tokio::task::spawn_blocking;
 
 use fleets::Fleets;
@@ -44,6 +46,8 @@ pub struct LocalConfig {
     pub run: PathBuf,
     /// The cage of functions that ask for none; `None` means as strong as the machine can.
     pub isolation: Option<Isolation>,
+    /// The networks of images, and of functions that may reach none.
+    pub network: NetworkConfig,
     /// Longest time from the start of a replica until it listens; a function's own timeout
     /// counts where it is shorter.
     pub start_timeout: Duration,
@@ -60,6 +64,7 @@ impl LocalConfig {
     /// With the defaults.
     pub fn new(data: PathBuf, run: PathBuf) -> Self {
         Self {
+            network: NetworkConfig::new(run.join("sandbox")),
             data,
             run,
             isolation: None,

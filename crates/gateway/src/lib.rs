@@ -24,6 +24,7 @@ mod headers;
 mod inlet;
 mod lane;
 mod listen;
+mod namespace;
 mod outlet;
 mod path;
 mod pool;

@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::Context;
-use hob_control::{Access, Control, ControlConfig, ControlParts};
+use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries};
 use hob_engine::{
     LocalConfig, LocalEngine,
     build::{BuilderConfig, FolderBuilder},
 };
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
+use hob_image::ImageStore;
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
@@ -41,6 +42,10 @@ const REQUESTS_GRACE: Duration = Duration::from_secs(1);
 pub(crate) const HELPER_ARGUMENT: &str = "cage-init";
 /// Hexadecimal digits of the data directory's hash that tell servers of one machine apart.
 const ID_DIGITS: usize = 10;
+/// As many of these as fit into the name of a network link.
+const BRIDGE_DIGITS: usize = 5;
+/// Where images expect their gateway: `gateway.openfaas:8080`.
+const FUNCTION_GATEWAY_PORT: u16 = 8080;
 
 /// A running server.
 pub(crate) struct App {
@@ -98,7 +103,13 @@ impl App {
             &config.data.join("secrets"),
             &config.data.join("identity.txt"),
         )?);
-        let engine = engine(&config, &run, &sandbox, &routes, &secrets)?;
+        let engine = engine(&config, &run, &sandbox, &routes, &secrets, &id)?;
+        let images = ImageStore::open(&config.data)?;
+        let registries = Arc::new(KnownRegistries::new(
+            &config.data,
+            Arc::clone(&secrets),
+            docker_config(env),
+        ));
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
         let password = store.ensure_admin_password()?;
@@ -117,6 +128,8 @@ impl App {
                 secrets,
                 engine: engine.clone(),
                 builder: builder(&config, sandbox),
+                images,
+                registries,
                 routes: Arc::clone(&routes),
             },
         );
@@ -198,8 +211,11 @@ fn engine(
     sandbox: &Arc<Sandbox>,
     routes: &Arc<Routes>,
     secrets: &Arc<SecretStore>,
+    id: &str,
 ) -> anyhow::Result<Arc<LocalEngine>> {
     let mut local = LocalConfig::new(config.data.clone(), run.path().to_owned());
+    local.network.bridge = format!("hob{}", &id[..BRIDGE_DIGITS]);
+    local.network.gateway_ports = vec![FUNCTION_GATEWAY_PORT];
     local.isolation = config.isolation;
     let engine = LocalEngine::new(
         local,
@@ -208,6 +224,15 @@ fn engine(
         Arc::clone(secrets) as _,
     )?;
     Ok(engine)
+}
+
+/// Docker's `config.json` of the server's user.
+fn docker_config(env: &Environment) -> Option<PathBuf> {
+    let folder = match env.text("DOCKER_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(env.text("HOME")?).join(".docker"),
+    };
+    Some(folder.join("config.json"))
 }
 
 fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     bench::{BUILD_TIME, Workbench},
-    bundle::{Built, settings},
+    bundle::Built,
     dependencies::Wanted,
     detect::{Found, Shape},
     template::{Template, When},
@@ -209,7 +209,7 @@ impl Shared {
             log,
         };
         let installed = self.make(&bench, &found, &manifest, wanted)?;
-        let settings = settings(&manifest);
+        let settings = Settings::from(&manifest);
         let built = Built {
             folder,
             found: &found,

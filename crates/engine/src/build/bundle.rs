@@ -146,17 +146,3 @@ impl Built<'_> {
         Ok(hex(hash))
     }
 }
-
-/// The manifest with the defaults filled in.
-pub(crate) fn settings(manifest: &Manifest) -> Settings {
-    Settings {
-        env: manifest.env.clone(),
-        secrets: manifest.secrets.clone(),
-        timeout: manifest.timeout.unwrap_or(Settings::TIMEOUT),
-        idle: manifest.idle.unwrap_or(Settings::IDLE),
-        limits: manifest.limits.clone(),
-        cors: manifest.cors.clone(),
-        isolation: manifest.isolation,
-        runtime: manifest.runtime.clone(),
-    }
-}

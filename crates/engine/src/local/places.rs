@@ -31,16 +31,30 @@ impl Places {
         self.data.join("bundles").join(digest)
     }
 
+    /// A layer of an image, unpacked.
+    pub(super) fn layer(&self, name: &str) -> PathBuf {
+        self.data.join("layers").join(name)
+    }
+
+    /// The file that all cages of images see as `/etc/hosts`.
+    pub(super) fn hosts(&self) -> PathBuf {
+        self.run.join("hosts")
+    }
+
     /// Logs of all replicas of `function`.
     pub(super) fn logs(&self, function: &FunctionName) -> PathBuf {
         let namespace = self.data.join("logs").join(function.namespace());
         namespace.join(function.name())
     }
 
-    /// The secrets of `function` in the clear, bound into its cages.
-    pub(super) fn secrets(&self, function: &FunctionName) -> PathBuf {
+    /// The secrets of `function` in the clear, bound into its cages whose user is `owner`.
+    pub(super) fn secrets(&self, function: &FunctionName, owner: Option<(u32, u32)>) -> PathBuf {
         let namespace = self.run.join("secrets").join(function.namespace());
-        namespace.join(function.name())
+        match owner {
+            // No function's name has a dot.
+            Some((uid, gid)) => namespace.join(format!("{}.{uid}.{gid}", function.name())),
+            None => namespace.join(function.name()),
+        }
     }
 
     /// The replica's own folder, which holds its socket. The name is short, since the path of a
@@ -80,12 +94,12 @@ pub(super) fn passage(path: &Path) -> io::Result<()> {
 }
 
 /// Hands a file or folder to `owner`, the user of the cages; `None` leaves it to hob's own.
-pub(super) fn give(path: &Path, owner: Option<u32>) -> io::Result<()> {
-    owner.map_or(Ok(()), |uid| chown(path, Some(uid), Some(uid)))
+pub(super) fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    owner.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)))
 }
 
 /// Makes a new folder that only `owner` may use. Fails if there is one of that name.
-pub(super) fn own_folder(path: &Path, owner: Option<u32>) -> io::Result<()> {
+pub(super) fn own_folder(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(OWN_MODE))?;
     give(path, owner)

@@ -25,7 +25,7 @@ const DRAFT: &str = ".draft";
 pub(super) struct SecretFolder {
     path: PathBuf,
     namespace: String,
-    owner: Option<u32>,
+    owner: Option<(u32, u32)>,
     /// What each replica that holds a lease may read.
     readers: Mutex<Vec<Arc<[SecretName]>>>,
 }
@@ -40,7 +40,7 @@ pub(super) struct SecretLease {
 // === impl SecretFolder ===
 
 impl SecretFolder {
-    pub(super) fn new(path: PathBuf, function: &FunctionName, owner: Option<u32>) -> Self {
+    pub(super) fn new(path: PathBuf, function: &FunctionName, owner: Option<(u32, u32)>) -> Self {
         Self {
             path,
             namespace: function.namespace().to_owned(),
