@@ -9,7 +9,8 @@ use std::{
 
 use hob_model::{End, EndReason, FunctionName, ReplicaId, port::EngineError};
 use hob_sandbox::{
-    Cage, CageLimits, CageRecord, CageRoot, CageSpec, CageUser, STOP_SIGNAL, SandboxError,
+    Cage, CageLimits, CageNetwork, CageRecord, CageRoot, CageSpec, CageUser, STOP_SIGNAL,
+    SandboxError,
 };
 use serde::Serialize;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
@@ -238,6 +239,7 @@ fn cage_spec(
         env: variables(program, &inside, port),
         hostname: hostname[..hostname.len().min(HOSTNAME_MAX)].to_owned(),
         root: CageRoot::Host,
+        network: CageNetwork::Host,
         files: Vec::new(),
         binds: folders.binds(&inside),
         cwd: inside.bundle,
