@@ -23,8 +23,8 @@ pub(crate) const NAMESPACE: &str = "hob-registries";
 pub(crate) const ALL: &str = "*";
 /// Most certificates that are trusted for one registry.
 const AUTHORITIES_MAX: usize = 64;
-/// What a host's name cannot have stands for the colon before a port.
-const COLON: &str = "_";
+/// What stands for the colon before a port in the name of a secret, which can have none.
+const COLON: &str = ".port-";
 
 /// Keeps it all, in files that can be read and written by hand.
 pub struct KnownRegistries {
@@ -41,7 +41,9 @@ pub struct KnownRegistries {
 #[derive(Debug, Error)]
 pub enum RegistriesError {
     /// The text is no host with perhaps a port.
-    #[error("registry `{0}` must be a host and perhaps a port, as in registry.example.net:5000")]
+    #[error(
+        "registry `{0}` must be a host in lower case and perhaps a port, as in registry.example.net:5000"
+    )]
     Name(String),
     /// The file holds no certificate.
     #[error(
@@ -265,7 +267,7 @@ fn check_name(registry: &str) -> Result<(), RegistriesError> {
 fn secret_name(registry: &str) -> Result<SecretName, RegistriesError> {
     let wrong = || RegistriesError::Name(registry.chars().take(100).collect());
     let (host, port) = registry.split_once(':').unwrap_or((registry, "443"));
-    let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
     if host.is_empty() || !host.chars().all(good) || port.parse::<u16>().is_err() {
         return Err(wrong());
     }

@@ -19,14 +19,14 @@ mod scale;
 mod secrets;
 mod supervise;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hob_model::{
     EndReason, Function, FunctionName, Isolation, ReplicaId, Routes, SecretName,
     port::{Engine, EngineError, LogQuery, LogStream, Observed, Secrets},
 };
-use hob_sandbox::{NetworkConfig, Sandbox};
+use hob_sandbox::{Sandbox, network::NetworkConfig};
 use tokio::task::spawn_blocking;
 
 use fleets::Fleets;
@@ -101,6 +101,12 @@ impl LocalEngine {
         let fleets = Fleets::new(host);
         tokio::spawn(Arc::clone(&fleets).rotate_logs());
         Ok(Arc::new(Self { fleets }))
+    }
+
+    /// Where images with a network of their own look for the gateway; the address is there once
+    /// the first of them is.
+    pub fn gateway_address(&self) -> Option<Ipv4Addr> {
+        self.fleets.host.networks.gateway()
     }
 
     /// Ends all replicas, in parallel and within seconds, and removes everything that only made

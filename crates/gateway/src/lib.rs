@@ -36,3 +36,4 @@ mod worker;
 
 pub use config::GatewayConfig;
 pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle};
+pub use listen::Listeners;

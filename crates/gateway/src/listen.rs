@@ -1,4 +1,5 @@
 use std::{
+    io,
     net::SocketAddr,
     rc::Rc,
     sync::{
@@ -35,6 +36,21 @@ pub(crate) struct Handed {
     permit: OwnedSemaphorePermit,
 }
 
+/// Where calls come in.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everybody.
+    pub main: std::net::TcpListener,
+    /// For functions in networks of their own, at an address that only they reach.
+    pub functions: Option<std::net::TcpListener>,
+}
+
+/// The same, in a runtime.
+pub(crate) struct Listening {
+    main: TcpListener,
+    functions: Option<TcpListener>,
+}
+
 /// How the threads reach each other.
 pub(crate) struct Post {
     pub(crate) sender: mpsc::UnboundedSender<Handed>,
@@ -46,7 +62,7 @@ pub(crate) struct Post {
 /// fewest: which thread the kernel wakes is chance, and chance leaves cores idle.
 pub(crate) async fn accept(
     worker: &Rc<Worker>,
-    listener: TcpListener,
+    listening: Listening,
     (own, posts): (usize, &[Post]),
     mut inbox: mpsc::UnboundedReceiver<Handed>,
     room: Arc<Semaphore>,
@@ -60,7 +76,7 @@ pub(crate) async fn accept(
                 }
             }
             _ = sweep.tick() => worker.sweep(Instant::now()),
-            accepted = next(&listener, &room) => {
+            accepted = next(&listening, &room) => {
                 let Some((stream, peer, permit)) = accepted else { continue };
                 let least = least_busy(own, posts);
                 posts[least].load.fetch_add(1, Ordering::Relaxed);
@@ -76,16 +92,65 @@ pub(crate) async fn accept(
 
 /// The next connection, once there is room for it.
 async fn next(
-    listener: &TcpListener,
+    listening: &Listening,
     room: &Arc<Semaphore>,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
-    match listener.accept().await {
+    match listening.accept().await {
         Ok((stream, peer)) => Some((stream, peer, permit)),
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
+        }
+    }
+}
+
+// === impl Listeners ===
+
+impl From<std::net::TcpListener> for Listeners {
+    fn from(main: std::net::TcpListener) -> Self {
+        Self {
+            main,
+            functions: None,
+        }
+    }
+}
+
+impl Listeners {
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            main: self.main.try_clone()?,
+            functions: self
+                .functions
+                .as_ref()
+                .map(|one| one.try_clone())
+                .transpose()?,
+        })
+    }
+
+    pub(crate) fn listen(self) -> io::Result<Listening> {
+        let listen = |listener: std::net::TcpListener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        Ok(Listening {
+            main: listen(self.main)?,
+            functions: self.functions.map(listen).transpose()?,
+        })
+    }
+}
+
+// === impl Listening ===
+
+impl Listening {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.functions {
+            None => self.main.accept().await,
+            Some(functions) => tokio::select! {
+                accepted = self.main.accept() => accepted,
+                accepted = functions.accept() => accepted,
+            },
         }
     }
 }

@@ -12,6 +12,7 @@ use std::{
 
 use clap::Args;
 use hob_model::{Isolation, Label};
+use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +56,14 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     isolation: Option<Isolation>,
+    /// Addresses of the networks that images get [default: 10.62.0.0/16]
+    #[arg(
+        long,
+        env = "HOB_SUBNET",
+        value_name = "SUBNET",
+        hide_env_values = true
+    )]
+    subnet: Option<Subnet>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
@@ -87,6 +96,7 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
     isolation: Option<Isolation>,
+    subnet: Option<String>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
@@ -101,6 +111,8 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The cage of functions that ask for none; `None` means the strongest that works.
     pub(crate) isolation: Option<Isolation>,
+    /// Addresses of the networks of images; `None` means the engine's own default.
+    pub(crate) subnet: Option<Subnet>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
 }
@@ -133,6 +145,11 @@ impl ServerArgs {
                 None => LISTEN.parse()?,
             },
             isolation: self.isolation.or(file.isolation),
+            subnet: match (self.subnet, file.subnet) {
+                (Some(subnet), _) => Some(subnet),
+                (None, Some(text)) => Some(text.parse().map_err(Failure::usage)?),
+                (None, None) => None,
+            },
             log,
         })
     }
@@ -307,6 +324,7 @@ mod tests {
         let example = |key: &str| match key {
             "listen" => "127.0.0.1:1",
             "isolation" => "process",
+            "subnet" => "10.0.0.0/16",
             _ => "x",
         };
         for command in [Server::command(), Client::command()] {

@@ -13,8 +13,8 @@ use std::{
 
 use hob_model::Isolation;
 use hob_sandbox::{
-    CageLimits, CageRoot, CageSpec, CageUser, MAX_LAYERS, Mechanism, STOP_SIGNAL, Sandbox,
-    SandboxConfig,
+    CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, MAX_LAYERS, Mechanism, STOP_SIGNAL,
+    Sandbox, SandboxConfig,
 };
 
 /// Times that each is tried.
@@ -165,6 +165,7 @@ fn spec(isolation: Isolation) -> CageSpec {
         cwd: "/".into(),
         hostname: "cost".into(),
         root: CageRoot::Host,
+        network: CageNetwork::Host,
         files: Vec::new(),
         binds: Vec::new(),
         limits: LIMITS,

@@ -5,7 +5,8 @@ use std::{fs::File, io, time::Duration};
 use hob_model::{EndReason, Isolation};
 
 use crate::{
-    Able, CageLimits, CageRoot, CageSpec, CageUser, Capabilities, Mechanism, STOP_SIGNAL, Sandbox,
+    Able, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Capabilities, Mechanism,
+    STOP_SIGNAL, Sandbox,
 };
 
 /// How long a runtime program may take to run `true`.
@@ -77,6 +78,7 @@ fn run_true(
         cwd: "/".into(),
         hostname: "probe".into(),
         root: CageRoot::Host,
+        network: CageNetwork::Host,
         files: Vec::new(),
         binds: Vec::new(),
         limits: LIMITS,

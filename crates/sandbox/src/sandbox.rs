@@ -13,7 +13,7 @@ use std::{
 use hob_model::Isolation;
 
 use crate::{
-    Able, Cage, CageRoot, CageSpec, CageUser, Capabilities, Mechanism, SandboxError,
+    Able, Cage, CageNetwork, CageRoot, CageSpec, CageUser, Capabilities, Mechanism, SandboxError,
     cage::Nature,
     capabilities,
     cgroup::{self, Tree},
@@ -232,6 +232,10 @@ impl Sandbox {
                 Level::Container(self.root(spec))
             } else {
                 self.landlock(spec)
+            },
+            network: match &spec.network {
+                CageNetwork::Host => None,
+                CageNetwork::Namespace(path) => Some(path.clone()),
             },
             user_namespace: own.then_some(UserNamespace {
                 inner: (user.uid, user.gid),

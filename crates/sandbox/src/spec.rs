@@ -36,6 +36,8 @@ pub struct CageSpec {
     pub hostname: String,
     /// What the cage shows of programs and libraries.
     pub root: CageRoot,
+    /// Which network the program has.
+    pub network: CageNetwork,
     /// Small read-only files with their text, in place of what the root has there: `/etc/hosts`.
     /// Paths are absolute; not below a folder that the cage shows of the host, such as `/usr`.
     /// All cages at level `container` have an `/etc/hostname` and an `/etc/hosts` without asking.
@@ -69,6 +71,17 @@ pub enum CageRoot {
     /// are the cage's, as are the folders that lead to binds and files: where the image has a
     /// symlink of that name, the folder is seen.
     Layers(Vec<PathBuf>),
+}
+
+/// Which network a cage has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CageNetwork {
+    /// The host's.
+    Host,
+    /// The one at this path, such as that of a [`Namespace`](crate::network::Namespace). Only when
+    /// hob is root.
+    Namespace(PathBuf),
 }
 
 /// A file or folder of the host inside the cage.

@@ -61,31 +61,28 @@ pub(super) async fn remove(
 impl Control {
     /// Ends a function for good; its name is free on return.
     pub(super) async fn remove(&self, name: FunctionName) -> Result<(), ApiError> {
-    let _change = self.changes.take(&name).await;
-    let function = self.function(&name)?;
-    match self.engine.remove(&name).await {
-        // Not there: it could not be restored.
-        Ok(()) | Err(EngineError::NotFound(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let gone = name.clone();
-    if let Err(error) = self
-        .stored(move |store| store.remove_function(&gone))
-        .await
-    {
-        let asleep = Function {
-            replicas: 0,
-            ..Function::clone(&function)
-        };
-        if let Err(undo) = self.engine.apply(&asleep).await {
-            tracing::error!("function `{name}` could not be set back: {undo}");
+        let _change = self.changes.take(&name).await;
+        let function = self.function(&name)?;
+        match self.engine.remove(&name).await {
+            // Not there: it could not be restored.
+            Ok(()) | Err(EngineError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
         }
-        return Err(error.into());
+        let gone = name.clone();
+        if let Err(error) = self.stored(move |store| store.remove_function(&gone)).await {
+            let asleep = Function {
+                replicas: 0,
+                ..Function::clone(&function)
+            };
+            if let Err(undo) = self.engine.apply(&asleep).await {
+                tracing::error!("function `{name}` could not be set back: {undo}");
+            }
+            return Err(error.into());
+        }
+        self.deployed.remove(&name);
+        self.wakes.forgive(&name);
+        Ok(())
     }
-    self.deployed.remove(&name);
-    self.wakes.forgive(&name);
-    Ok(())
-}
 }
 
 pub(super) async fn scale(

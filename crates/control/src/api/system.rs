@@ -86,7 +86,10 @@ pub(super) async fn remove(
     let body = read_body(body, BODY, "the request").await?;
     let asked: DeleteFunction = serde_json::from_slice(&body).map_err(unreadable)?;
     let namespace = asked.namespace.filter(|name| !name.is_empty());
-    let name = name(&asked.function_name, namespace.or(query.namespace).as_deref())?;
+    let name = name(
+        &asked.function_name,
+        namespace.or(query.namespace).as_deref(),
+    )?;
     control.remove(name).await?;
     Ok(StatusCode::ACCEPTED)
 }
@@ -129,10 +132,14 @@ async fn read(body: Body) -> Result<(FunctionName, FunctionDeployment), ApiError
     let body = read_body(body, BODY, "the request").await?;
     let asked: FunctionDeployment = serde_json::from_slice(&body).map_err(unreadable)?;
     if asked.service.is_empty() {
-        return Err(ApiError::Bad("validation failed: service: is required".into()));
+        return Err(ApiError::Bad(
+            "validation failed: service: is required".into(),
+        ));
     }
     if asked.image.is_empty() {
-        return Err(ApiError::Bad("validation failed: image: is required".into()));
+        return Err(ApiError::Bad(
+            "validation failed: image: is required".into(),
+        ));
     }
     let namespace = asked.namespace.as_deref().filter(|name| !name.is_empty());
     Ok((name(&asked.service, namespace)?, asked))
@@ -157,7 +164,10 @@ fn placed(name: &FunctionName, namespace: &hob_model::Label) -> FunctionName {
         return name.clone();
     }
     let own = name.name().parse();
-    own.map_or_else(|_| name.clone(), |own| FunctionName::new(own, namespace.clone()))
+    own.map_or_else(
+        |_| name.clone(),
+        |own| FunctionName::new(own, namespace.clone()),
+    )
 }
 
 /// From what OpenFaaS's clients say to what hob's settings are.
@@ -181,7 +191,9 @@ fn translate(asked: FunctionDeployment) -> Result<ImageDeploy, ApiError> {
         }
     }
     let timeouts = TIMEOUTS.iter().filter_map(|name| manifest.env.get(*name));
-    manifest.timeout = timeouts.filter_map(|text| text.parse::<Timespan>().ok()).max();
+    manifest.timeout = timeouts
+        .filter_map(|text| text.parse::<Timespan>().ok())
+        .max();
     manifest.check().map_err(|error| bad(&error))?;
     Ok(ImageDeploy {
         image: asked.image.clone(),
@@ -206,7 +218,11 @@ impl Control {
             name: function.name.name().to_owned(),
             image: match &function.revision.run {
                 Run::Image(run) => run.image.clone(),
-                _ => format!("hob.local/{}:{}", function.name.name(), function.revision.short()),
+                _ => format!(
+                    "hob.local/{}:{}",
+                    function.name.name(),
+                    function.revision.short()
+                ),
             },
             namespace: function.name.namespace().to_owned(),
             env_process: asked.env_process,

@@ -15,7 +15,8 @@ use hob_model::{
     port::{BuildError, BuildLine, BuildLog},
 };
 use hob_sandbox::{
-    Access, Bind, CageLimits, CageRoot, CageSpec, CageUser, Mechanism, STOP_SIGNAL, Sandbox,
+    Access, Bind, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Mechanism, STOP_SIGNAL,
+    Sandbox,
 };
 
 use super::{toolchain::Toolchain, workplace::Workplace};
@@ -154,6 +155,7 @@ impl Workbench<'_> {
             cwd,
             hostname: "build".into(),
             root: CageRoot::Host,
+            network: CageNetwork::Host,
             files: Vec::new(),
             binds,
             limits: limits(),

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use hob_model::{
-    Function, Isolation, Manifest, Revision,
+    Function, Isolation, Manifest, Revision, Settings,
     port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::Sandbox;

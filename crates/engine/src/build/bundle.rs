@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use hob_model::{Manifest, Revision, Run, Settings, port::BuildError};
+use hob_model::{Revision, Run, Settings, port::BuildError};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -41,7 +41,7 @@ impl Built<'_> {
         self.check(&tree)?;
         let times = match run {
             Run::Static { .. } => FileTimes::Now,
-            Run::Process { .. } => FileTimes::Fixed,
+            Run::Process { .. } | Run::Image(_) => FileTimes::Fixed,
         };
         tree.normalise(times).map_err(host)?;
         let digest = self.digest(&tree, &run).map_err(host)?;

@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     host::Host,
     logs,
+    places::Owner,
     plan::{Plan, Program},
     ready::Started,
     replica::{Replica, STOP_GRACE},
@@ -34,7 +35,7 @@ pub(super) struct Fleet {
     pub(super) set: Arc<ReplicaSet>,
     pub(super) counters: Arc<Counters>,
     /// By the user of the cages that see them.
-    secrets: Mutex<BTreeMap<Option<(u32, u32)>, Arc<SecretFolder>>>,
+    secrets: Mutex<BTreeMap<Owner, Arc<SecretFolder>>>,
     /// Held by whoever changes the revision or removes the function: one at a time.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled once, when the function is removed or hob stops.

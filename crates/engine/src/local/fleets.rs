@@ -101,6 +101,9 @@ impl Fleets {
             fleet.close(end).await;
         });
         join_all(ends).await;
+        let host = Arc::clone(&self.host);
+        // A panic in there is shown by the runtime.
+        let _ = spawn_blocking(move || host.networks.shutdown()).await;
         if let Err(problem) = self.host.places.clear() {
             tracing::warn!(%problem, "the folder of running replicas could not be cleared");
         }

@@ -14,7 +14,7 @@ use super::{
     LocalConfig,
     isolation::{self, CageKind},
     networks::Networks,
-    places::Places,
+    places::{Owner, Places},
 };
 
 /// How often a free port is looked for before giving up; each try is a new port.
@@ -76,7 +76,7 @@ impl Host {
     }
 
     /// As whom programs in cages run, where that is not hob's own user.
-    pub(super) fn cage_owner() -> Option<(u32, u32)> {
+    pub(super) fn cage_owner() -> Owner {
         let root = rustix::process::geteuid().is_root();
         root.then_some((CAGE_UID, CAGE_UID))
     }

@@ -12,7 +12,8 @@ use std::{
 
 use hob_model::{FunctionName, Routes, port::EngineError};
 use hob_sandbox::{
-    Access, Bind, CageNetwork, CageSpec, Namespace, Network, NetworkConfig, Outbound, resolver,
+    Access, Bind, CageNetwork, CageSpec,
+    network::{Namespace, Network, NetworkConfig, Outbound, resolver},
 };
 
 use super::plan::{Home, Program};
@@ -47,6 +48,20 @@ impl Networks {
             hosts,
             watched: Mutex::new(false),
             routes,
+        }
+    }
+
+    /// Where functions reach the gateway.
+    pub(super) fn gateway(&self) -> Option<Ipv4Addr> {
+        self.network.as_ref().ok().map(Network::gateway)
+    }
+
+    /// Removes all networks; no replica needs one any more. Blocks.
+    pub(super) fn shutdown(&self) {
+        if let Ok(network) = &self.network
+            && let Err(error) = network.shutdown()
+        {
+            tracing::warn!(%error, "the networks of images could not be removed");
         }
     }
 
@@ -106,10 +121,9 @@ impl Networks {
     }
 
     fn write(&self) -> io::Result<()> {
-        let gateway = self.network.as_ref().map(Network::gateway);
         let routes = self.routes.all();
         let functions = routes.iter().map(|route| &route.function);
-        let text = hosts(gateway.unwrap_or(Ipv4Addr::LOCALHOST), functions);
+        let text = hosts(self.gateway().unwrap_or(Ipv4Addr::LOCALHOST), functions);
         let file = open(&self.hosts)?;
         file.write_all_at(text.as_bytes(), 0)?;
         file.set_len(text.len() as u64)

@@ -13,6 +13,9 @@ const PASSAGE_MODE: u32 = 0o711;
 /// Folders of one replica or function: its own user and nobody else.
 const OWN_MODE: u32 = 0o700;
 
+/// The user and group of files that a cage's program owns; `None` is hob's own.
+pub(super) type Owner = Option<(u32, u32)>;
+
 /// Where everything that belongs to replicas lies on the host.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -48,7 +51,7 @@ impl Places {
     }
 
     /// The secrets of `function` in the clear, bound into its cages whose user is `owner`.
-    pub(super) fn secrets(&self, function: &FunctionName, owner: Option<(u32, u32)>) -> PathBuf {
+    pub(super) fn secrets(&self, function: &FunctionName, owner: Owner) -> PathBuf {
         let namespace = self.run.join("secrets").join(function.namespace());
         match owner {
             // No function's name has a dot.
@@ -94,12 +97,12 @@ pub(super) fn passage(path: &Path) -> io::Result<()> {
 }
 
 /// Hands a file or folder to `owner`, the user of the cages; `None` leaves it to hob's own.
-pub(super) fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+pub(super) fn give(path: &Path, owner: Owner) -> io::Result<()> {
     owner.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)))
 }
 
 /// Makes a new folder that only `owner` may use. Fails if there is one of that name.
-pub(super) fn own_folder(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+pub(super) fn own_folder(path: &Path, owner: Owner) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(OWN_MODE))?;
     give(path, owner)

@@ -4,9 +4,9 @@ use hob_model::{
     Counters, Function, FunctionName, ImageRun, Network, ReplicaSet, Revision, Route, Run, Target,
     port::EngineError,
 };
-use hob_sandbox::{CageRoot, CageUser, Outbound, STOP_SIGNAL};
+use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
 
-use super::{host::Host, isolation::CageKind, replica::STOP_GRACE};
+use super::{host::Host, isolation::CageKind, places::Owner, replica::STOP_GRACE};
 
 /// Most replicas that one function may have on one machine.
 const REPLICAS_MAX: u32 = 100;
@@ -190,7 +190,7 @@ impl Program {
     }
 
     /// The user and group that its files on the host belong to; `None` is hob's own.
-    pub(super) fn owner(&self) -> Option<(u32, u32)> {
+    pub(super) fn owner(&self) -> Owner {
         match &self.home {
             Home::Bundle(_) => Host::cage_owner(),
             Home::Image { run, .. } => Host::cage_owner().map(|_| (run.user.0, run.user.1)),

@@ -56,7 +56,7 @@ impl Probe {
     pub(super) fn is_ready(&self) -> bool {
         // Only the socket has to be made inside.
         let connect = || TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT);
-        let Ok(Ok(stream)) = hob_sandbox::enter(&self.namespace, connect) else {
+        let Ok(Ok(stream)) = hob_sandbox::network::enter(&self.namespace, connect) else {
             return false;
         };
         if self.listens_only {

@@ -9,7 +9,9 @@ use std::{
 };
 
 use hob_model::{End, EndReason, Endpoint, FunctionName, ReplicaId, port::EngineError};
-use hob_sandbox::{Cage, CageLimits, CageNetwork, CageRecord, CageSpec, Namespace, SandboxError};
+use hob_sandbox::{
+    Cage, CageLimits, CageNetwork, CageRecord, CageSpec, SandboxError, network::Namespace,
+};
 use serde::Serialize;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 

@@ -71,6 +71,7 @@ impl Dev {
             data: data.path().to_owned(),
             listen: self.listen,
             isolation: None,
+            subnet: None,
             log: self.log.clone(),
         };
         up::log(&config);

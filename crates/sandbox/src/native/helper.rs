@@ -16,7 +16,7 @@ use super::{
     init,
     plan::{Failure, Level, Plan, Report, UserNamespace},
 };
-use crate::{cgroup, seccomp};
+use crate::{cgroup, network::join_network, seccomp};
 
 /// The argument that makes the executable the helper.
 pub(crate) const HELPER: &str = "cage-init";
@@ -92,6 +92,12 @@ fn carry_out(order: Message, channel: BorrowedFd<'_>) -> Result<(), Failure> {
         serde_json::from_slice(&contents(plan)?).map_err(Failure::at("read the plan"))?;
     let filter = seccomp::decode(&contents(filter)?);
     let mut filter = filter.ok_or_else(|| Failure::at("read the filter")("it is cut short"))?;
+    // While it has the rights to, and before the first process is born, which inherits it.
+    if let Some(network) = &plan.network {
+        let step = format!("enter the network namespace {}", network.display());
+        let entered = File::open(network).and_then(|network| join_network(&network));
+        entered.map_err(Failure::at(step))?;
+    }
     if let Some(users) = &plan.user_namespace {
         enter_user_namespace(users)?;
     }

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) cwd: PathBuf,
     /// How the cage is built.
     pub(crate) level: Level,
+    /// The network namespace to enter; `None` stays in hob's.
+    pub(crate) network: Option<PathBuf>,
     /// Own user namespace, for want of root's rights.
     pub(crate) user_namespace: Option<UserNamespace>,
     /// Whom to become; `None` keeps what the helper is.

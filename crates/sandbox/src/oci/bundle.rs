@@ -3,7 +3,7 @@ use std::{fs, io, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    Access, CAGE_UID, CageLimits, CageSpec,
+    Access, CAGE_UID, CageLimits, CageNetwork, CageSpec,
     capabilities::is_privileged,
     native::{plan::Standard, standard},
     seccomp,
@@ -81,7 +81,7 @@ fn config(spec: &CageSpec, standard: &Standard, resources: &Resources) -> Value 
         "root": { "path": "root", "readonly": true },
         "hostname": spec.hostname,
         "mounts": mounts(spec, standard),
-        "linux": linux(resources),
+        "linux": linux(&spec.network, resources),
     })
 }
 
@@ -116,7 +116,7 @@ fn mounts(spec: &CageSpec, standard: &Standard) -> Vec<Value> {
     mounts
 }
 
-fn linux(resources: &Resources) -> Value {
+fn linux(network: &CageNetwork, resources: &Resources) -> Value {
     let limits = &resources.limits;
     let period = crate::cgroup::CPU_PERIOD;
     let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
@@ -138,10 +138,12 @@ fn linux(resources: &Resources) -> Value {
         linux["uidMappings"] = map(rustix::process::geteuid().as_raw());
         linux["gidMappings"] = map(rustix::process::getegid().as_raw());
     }
-    linux["namespaces"] = namespaces
-        .into_iter()
-        .map(|kind| json!({ "type": kind }))
-        .collect();
+    let own = namespaces.into_iter().map(|kind| json!({ "type": kind }));
+    let network = match network {
+        CageNetwork::Host => None,
+        CageNetwork::Namespace(path) => Some(json!({ "type": "network", "path": path })),
+    };
+    linux["namespaces"] = own.chain(network).collect();
     linux
 }
 

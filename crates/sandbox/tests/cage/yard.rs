@@ -10,8 +10,8 @@ use std::{
 
 use hob_model::{End, Isolation};
 use hob_sandbox::{
-    Access, Bind, Cage, CageLimits, CageRoot, CageSpec, CageUser, Mechanism, STOP_SIGNAL, Sandbox,
-    SandboxConfig, SandboxError,
+    Access, Bind, Cage, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Mechanism,
+    STOP_SIGNAL, Sandbox, SandboxConfig, SandboxError,
 };
 use tempfile::TempDir;
 
@@ -74,6 +74,7 @@ impl Yard {
             cwd: "/".into(),
             hostname: "cage".into(),
             root: CageRoot::Host,
+            network: CageNetwork::Host,
             files: Vec::new(),
             binds: Vec::new(),
             limits: CageLimits {
