@@ -32,8 +32,16 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// A connection on its way to the thread that will serve it.
 pub(crate) struct Handed {
     stream: std::net::TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     permit: OwnedSemaphorePermit,
+}
+
+/// Who is on the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Whether it is a function in a network of its own, which knows others by their names.
+    pub(crate) is_function: bool,
 }
 
 /// Where calls come in.
@@ -94,7 +102,7 @@ pub(crate) async fn accept(
 async fn next(
     listening: &Listening,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listening.accept().await {
         Ok((stream, peer)) => Some((stream, peer, permit)),
@@ -144,14 +152,20 @@ impl Listeners {
 // === impl Listening ===
 
 impl Listening {
-    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        match &self.functions {
-            None => self.main.accept().await,
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (accepted, is_function) = match &self.functions {
+            None => (self.main.accept().await, false),
             Some(functions) => tokio::select! {
-                accepted = self.main.accept() => accepted,
-                accepted = functions.accept() => accepted,
+                accepted = self.main.accept() => (accepted, false),
+                accepted = functions.accept() => (accepted, true),
             },
-        }
+        };
+        let (stream, address) = accepted?;
+        let peer = Peer {
+            address,
+            is_function,
+        };
+        Ok((stream, peer))
     }
 }
 
@@ -177,7 +191,7 @@ fn receive(worker: &Rc<Worker>, handed: Handed) {
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
     // A head and a body may be separate writes; Nagle would hold the second back.
     let _ = stream.set_nodelay(true);
     // Callers that vanish without a word would otherwise hold WebSockets and streams for ever.
