@@ -50,7 +50,8 @@ impl Places {
         namespace.join(function.name())
     }
 
-    /// The secrets of `function` in the clear, bound into its cages whose user is `owner`.
+    /// The secrets of `function` in the clear, bound into its cages; `owner` is their user where
+    /// that is not the usual one.
     pub(super) fn secrets(&self, function: &FunctionName, owner: Owner) -> PathBuf {
         let namespace = self.run.join("secrets").join(function.namespace());
         match owner {
