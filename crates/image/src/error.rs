@@ -2,7 +2,7 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{Digest, ImageRef, ManifestError, registry::RegistryError};
+use crate::{ArchiveError, Digest, ImageRef, ManifestError, registry::RegistryError};
 
 /// Why an image cannot be had, kept or used. One line each, with the cure where there is one.
 #[derive(Debug, Error)]
@@ -44,6 +44,9 @@ pub enum ImageError {
     /// The registry said no, or nothing.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A file of images cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// There is not enough room on the disk.
     #[error(
         "{what} needs {needed} bytes and {free} are free at {}: make room, for example with `hob image prune`",
@@ -95,7 +98,10 @@ impl ImageError {
                 ImageFault::Caller
             }
             Self::Registry(error) => error.fault(),
-            Self::Io { .. } | Self::Space { .. } => ImageFault::Host,
+            Self::Archive(ArchiveError::Write(_)) | Self::Io { .. } | Self::Space { .. } => {
+                ImageFault::Host
+            }
+            Self::Archive(_) => ImageFault::Caller,
         }
     }
 }

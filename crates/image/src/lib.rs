@@ -3,6 +3,7 @@
 //! Formats are those of the OCI image specification 1.1 and of Docker's image manifest 2.2.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod blob;
 mod digest;
 mod error;
@@ -16,6 +17,7 @@ mod registry;
 mod space;
 mod store;
 
+pub use archive::ArchiveError;
 pub use blob::{BlobWriter, PartialBlob};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
