@@ -9,6 +9,7 @@ use hob_store::{SecretStore, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::{
+    Registry,
     api::{self, Access},
     deployed::Deployed,
     gate::Gate,
@@ -43,6 +44,8 @@ pub struct ControlParts {
     pub builder: Arc<dyn Builder>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
+    /// Takes and gives images under `/v2`, if the owner wants that.
+    pub registry: Option<Arc<Registry>>,
 }
 
 /// The control plane.
@@ -53,6 +56,7 @@ pub struct Control {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     pub(crate) wakes: Arc<Wakes>,
@@ -78,6 +82,7 @@ impl Control {
             engine: parts.engine,
             builder: parts.builder,
             routes: parts.routes,
+            registry: parts.registry,
             deployed: Deployed::default(),
             wakes: Arc::default(),
             deploys: Turns::default(),

@@ -10,6 +10,7 @@ mod deployed;
 mod events;
 mod gate;
 mod idle;
+mod registry;
 mod restore;
 mod summary;
 mod turns;
@@ -17,4 +18,5 @@ mod wake;
 
 pub use api::Access;
 pub use control::{Control, ControlConfig, ControlParts};
+pub use registry::{OWN_REGISTRY, Registry, own_name};
 pub use restore::Restored;

@@ -14,6 +14,7 @@ mod platform;
 mod prune;
 mod reference;
 mod registry;
+mod remove;
 mod space;
 mod store;
 
@@ -33,4 +34,5 @@ pub use registry::{
     Credential, Progress, Pulled, Registries, RegistryAccess, RegistryClient, RegistryError,
     from_docker_config,
 };
+pub use remove::Removal;
 pub use store::{Image, ImageStore, InUse};

@@ -82,7 +82,7 @@ fn entries_that_could_harm_are_refused_by_name() {
         ),
         (tar(&twice), "is there twice"),
         (b"no tar at all".repeat(100), "damaged"),
-        (gzip(b"neither"), "no image"),
+        (gzip(&tar(&[("readme".into(), vec![1])])), "no image"),
         (Vec::new(), "no image"),
         (
             tar(&[("index.json".into(), b"{".to_vec())]),
