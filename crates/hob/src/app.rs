@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::Context;
-use hob_control::{Access, Control, ControlConfig, ControlParts};
+use hob_control::{Access, Control, ControlConfig, ControlParts, Registry};
 use hob_engine::{
     LocalConfig, LocalEngine,
     build::{BuilderConfig, FolderBuilder},
 };
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
+use hob_image::ImageStore;
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
@@ -98,6 +99,7 @@ impl App {
             &config.data.join("secrets"),
             &config.data.join("identity.txt"),
         )?);
+        let images = ImageStore::open(&config.data)?;
         let engine = engine(&config, &run, &sandbox, &routes, &secrets)?;
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
@@ -118,6 +120,7 @@ impl App {
                 engine: engine.clone(),
                 builder: builder(&config, sandbox),
                 routes: Arc::clone(&routes),
+                registry: registry(&config, images, address)?,
             },
         );
         notices.functions = control.restore().await?.functions;
@@ -208,6 +211,18 @@ fn engine(
         Arc::clone(secrets) as _,
     )?;
     Ok(engine)
+}
+
+fn registry(
+    config: &Config,
+    images: Arc<ImageStore>,
+    address: SocketAddr,
+) -> anyhow::Result<Option<Arc<Registry>>> {
+    if !config.registry {
+        return Ok(None);
+    }
+    let registry = Registry::open(images, &config.data, &address.to_string());
+    Ok(Some(registry.context("cannot open the registry")?))
 }
 
 fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {

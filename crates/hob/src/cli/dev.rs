@@ -71,6 +71,7 @@ impl Dev {
             data: data.path().to_owned(),
             listen: self.listen,
             isolation: None,
+            registry: false,
             log: self.log.clone(),
         };
         up::log(&config);
