@@ -95,10 +95,7 @@ impl App {
         let run = RunFolder::make(&config.data, &id, env)?;
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
-        let secrets = Arc::new(SecretStore::open(
-            &config.data.join("secrets"),
-            &config.data.join("identity.txt"),
-        )?);
+        let secrets = secrets(&config.data)?;
         let images = ImageStore::open(&config.data)?;
         let engine = engine(&config, &run, &sandbox, &routes, &secrets)?;
         // After the engine has swept up what an earlier server left, or it would sweep this.
@@ -183,6 +180,11 @@ fn id(data: &Path) -> anyhow::Result<String> {
     let hash = Sha256::digest(data.as_os_str().as_encoded_bytes());
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(hex[..ID_DIGITS].to_owned())
+}
+
+fn secrets(data: &Path) -> anyhow::Result<Arc<SecretStore>> {
+    let secrets = SecretStore::open(&data.join("secrets"), &data.join("identity.txt"))?;
+    Ok(Arc::new(secrets))
 }
 
 fn sandbox(id: &str, run: &Path) -> anyhow::Result<Arc<Sandbox>> {

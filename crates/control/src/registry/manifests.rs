@@ -90,12 +90,7 @@ pub(super) async fn put(
         (CONTENT_DIGEST, digest.to_string()),
     ];
     let subject = subject.map(|subject| [(SUBJECT, subject)]);
-    let mut response = (StatusCode::CREATED, headers).into_response();
-    if let Some(subject) = subject {
-        let subject = subject.into_response();
-        response.headers_mut().extend(subject.headers().clone());
-    }
-    Ok(response)
+    Ok((StatusCode::CREATED, headers, subject, ()).into_response())
 }
 
 /// `DELETE`: of a tag, only the tag; of a digest, the manifest and all tags of the repository
@@ -286,11 +281,12 @@ fn find(
 
 fn is_visible(store: &ImageStore, repository: &Repository, digest: &Digest) -> bool {
     let home = home(repository);
-    let leading = store.names().into_iter();
-    let mut leading = leading
-        .filter(|tagged| store.leads(&tagged.digest, digest))
-        .peekable();
-    leading.peek().is_none() || leading.any(|tagged| tagged.name.home() == home)
+    let (own, others): (Vec<_>, Vec<_>) = store
+        .names()
+        .into_iter()
+        .partition(|tagged| tagged.name.home() == home);
+    let leads = |tagged: &Tagged| store.leads(&tagged.digest, digest);
+    own.iter().any(leads) || !others.iter().any(leads)
 }
 
 /// What a manifest is about.

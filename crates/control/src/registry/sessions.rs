@@ -190,3 +190,41 @@ impl Drop for Taken {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use hob_image::ImageStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn uploads_are_bounded_and_idle_ones_leave_nothing() {
+        let data = tempfile::tempdir().unwrap();
+        let store = ImageStore::open(data.path()).unwrap();
+        let files = || data.path().join("images/tmp").read_dir().unwrap().count();
+        let sessions = Arc::new(Sessions::default());
+        let repository: Repository = "a".parse().unwrap();
+        let begin = || sessions.begin(repository.clone(), store.new_blob().unwrap());
+        let first = begin().unwrap();
+        for _ in 1..OPEN_MAX {
+            begin().unwrap();
+        }
+        assert!(matches!(begin(), Err(RegistryError::Crowded(_))));
+        assert_eq!(files(), OPEN_MAX);
+        for (id, session) in sessions.open().iter_mut() {
+            if *id != first {
+                session.touched = Instant::now().checked_sub(IDLE).unwrap();
+            }
+        }
+        let taken = sessions.take(&repository, &first).unwrap();
+        assert!(sessions.take(&repository, &first).is_err());
+        assert!(sessions.cancel(&repository, &first).is_err());
+        drop(taken);
+        assert!(sessions.length(&"b".parse().unwrap(), &first).is_err());
+        begin().unwrap();
+        assert_eq!(files(), 2);
+        sessions.cancel(&repository, &first).unwrap();
+        assert_eq!(files(), 1);
+    }
+}

@@ -1,5 +1,7 @@
 //! Uploads of blobs: whole, in chunks, or not at all since the blob is here already.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -44,7 +46,13 @@ pub(super) async fn begin(
     let id = sessions.begin(repository.clone(), blob)?;
     if let Some(digest) = digest {
         let taken = sessions.take(&repository, &id)?;
-        return fill(asking, body, repository, taken, digest).await;
+        let sessions = Arc::clone(sessions);
+        let done = fill(asking, body, repository.clone(), taken, digest).await;
+        if done.is_err() {
+            // Nobody knows its name, so nobody could go on with it.
+            let _ = sessions.cancel(&repository, &id);
+        }
+        return done;
     }
     Ok(progress(StatusCode::ACCEPTED, &repository, &id, 0))
 }

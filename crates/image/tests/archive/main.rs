@@ -4,4 +4,5 @@
 mod bench;
 mod foreign;
 mod hostile;
+mod remove;
 mod round;
