@@ -39,7 +39,7 @@ pub enum ImageError {
         /// Which image.
         image: String,
         /// What is wrong.
-        problem: ManifestError,
+        problem: Box<ManifestError>,
     },
     /// The registry said no, or nothing.
     #[error(transparent)]
@@ -88,7 +88,10 @@ impl ImageError {
     /// For `map_err`: names the image.
     pub(crate) fn manifest(image: impl ToString) -> impl FnOnce(ManifestError) -> Self {
         let image = image.to_string();
-        move |problem| Self::Manifest { image, problem }
+        move |problem| Self::Manifest {
+            image,
+            problem: Box::new(problem),
+        }
     }
 
     /// Whose fault it is.

@@ -188,7 +188,7 @@ impl Suite {
     /// Fails with the whole table if one case did.
     fn end(self) {
         let table = self.table.join("\n");
-        println!("{table}");
+        eprintln!("{table}");
         assert_eq!(self.failed, 0, "\n{table}");
     }
 }
@@ -214,7 +214,7 @@ fn pull() {
     suite.title("setup");
     let config = suite.blob_to("test/one", CONFIG, b"{\"config\":1}");
     let layer = suite.blob_to("test/one", LAYER, b"a layer");
-    let manifest = image(&config, &[layer.clone()]);
+    let manifest = image(&config, std::slice::from_ref(&layer));
     let pushed = suite.manifest("test/one", "v1", &manifest);
     let text = manifest.to_string();
     let (blob, manifest) = (
@@ -609,7 +609,7 @@ fn push() {
     suite.title("push: manifest upload");
     let config = suite.blob_to("test/one", CONFIG, b"{}");
     let layer = suite.blob_to("test/one", LAYER, b"layer");
-    let manifest = image(&config, &[layer.clone()]);
+    let manifest = image(&config, std::slice::from_ref(&layer));
     for tag in ["test0", "test1", "test2", "test3", "A_b-9.Z"] {
         suite.manifest("test/one", tag, &manifest);
     }
@@ -652,7 +652,7 @@ fn push() {
         ),
         (
             "layer is not here",
-            image(&config, &[absent.clone()]).to_string(),
+            image(&config, std::slice::from_ref(&absent)).to_string(),
             404,
             "MANIFEST_BLOB_UNKNOWN",
         ),
@@ -738,7 +738,7 @@ fn content_discovery() {
     let config = suite.blob_to("test/one", CONFIG, b"{}");
     let empty = suite.blob_to("test/one", EMPTY, b"{ }");
     let layer = suite.blob_to("test/one", LAYER, b"layer");
-    let manifest = image(&config, &[layer.clone()]);
+    let manifest = image(&config, std::slice::from_ref(&layer));
     for tag in ["test2", "test0", "test3", "test1"] {
         suite.manifest("test/one", tag, &manifest);
     }
@@ -819,7 +819,7 @@ fn content_discovery() {
 
     suite.title("content discovery: referrers");
     let artifact = |subject: &Value, kind: &str, config: &Value, note: &str| {
-        let mut artifact = image(config, &[layer.clone()]);
+        let mut artifact = image(config, std::slice::from_ref(&layer));
         artifact["subject"] = subject.clone();
         artifact["annotations"] = json!({"note": note});
         if !kind.is_empty() {
@@ -956,7 +956,7 @@ fn content_management() {
     suite.set("nothing", NOTHING);
     let config = suite.blob_to("test/one", CONFIG, b"{}");
     let layer = suite.blob_to("test/one", LAYER, b"layer");
-    let manifest = image(&config, &[layer.clone()]);
+    let manifest = image(&config, std::slice::from_ref(&layer));
     let pushed = suite.manifest("test/one", "first", &manifest);
     suite.manifest("test/one", "second", &manifest);
     suite.manifest("test/one", "third", &manifest);

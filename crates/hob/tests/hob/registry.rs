@@ -338,7 +338,7 @@ fn a_large_blob_takes_no_memory() {
     let url = format!("{}/v2/a/blobs/{}", hob.url(), file.digest);
     assert_eq!(curl(&hob, &["-o", "/dev/null", &url]), "200");
     let grown = peak(&hob).saturating_sub(before);
-    println!("200 MiB pushed in {pushed:?}, memory grew by {grown} bytes");
+    eprintln!("200 MiB pushed in {pushed:?}, memory grew by {grown} bytes");
     assert!(grown < 10 << 20, "grew by {grown} bytes");
     assert_eq!(scratch_files(&hob), 0);
 }
