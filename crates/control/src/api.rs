@@ -23,7 +23,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 
-use crate::Control;
+use crate::{Control, registry};
 use error::ApiError;
 
 /// Who is on the other end of a connection.
@@ -76,7 +76,8 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         )
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
-        .with_state(Arc::clone(control));
+        .with_state(Arc::clone(control))
+        .merge(images(control));
     // Around everything, the fallbacks too: a route cannot be added outside of it.
     let guarded = match access {
         Access::Local => routes,
@@ -88,4 +89,11 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
     guarded.layer(from_fn(move |request, next| {
         place::on(runtime.clone(), request, next)
     }))
+}
+
+fn images(control: &Arc<Control>) -> Router {
+    let functions = Arc::clone(control);
+    registry::router(control.registry.clone(), move || {
+        functions.manifests_in_use()
+    })
 }

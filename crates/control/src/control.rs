@@ -10,6 +10,7 @@ use hob_store::{SecretStore, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::{
+    Registry,
     api::{self, Access},
     deployed::Deployed,
     gate::Gate,
@@ -50,6 +51,8 @@ pub struct ControlParts {
     pub registries: Arc<KnownRegistries>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
+    /// Takes and gives images under `/v2`, if the owner wants that.
+    pub registry: Option<Arc<Registry>>,
 }
 
 /// The control plane.
@@ -61,6 +64,7 @@ pub struct Control {
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) images: Arc<Images>,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     pub(crate) wakes: Arc<Wakes>,
@@ -85,8 +89,13 @@ impl Control {
             secrets: parts.secrets,
             engine: parts.engine,
             builder: parts.builder,
-            images: Arc::new(Images::new(parts.images, parts.registries)),
+            images: Arc::new(Images::new(
+                parts.images,
+                parts.registries,
+                parts.registry.clone(),
+            )),
             routes: parts.routes,
+            registry: parts.registry,
             deployed: Deployed::default(),
             wakes: Arc::default(),
             deploys: Turns::default(),

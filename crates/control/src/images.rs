@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
@@ -16,7 +16,11 @@ use hob_model::{
     wire::{DeployEvent, ImageDeploy},
 };
 
-use crate::{Control, KnownRegistries, events::Events};
+use crate::{
+    Control, KnownRegistries,
+    events::Events,
+    registry::{Registry, own_name},
+};
 
 /// Where the functions of OpenFaaS serve HTTP.
 const PORT: u16 = 8080;
@@ -30,6 +34,8 @@ pub(crate) struct Images {
     pub(crate) store: Arc<ImageStore>,
     pub(crate) client: RegistryClient,
     pub(crate) registries: Arc<KnownRegistries>,
+    /// This machine's own registry, when it is one.
+    own: Option<Arc<Registry>>,
     /// The manifests of revisions that run or have run, by the revision's digest: a replica that
     /// is on its way out still needs its layers.
     seen: Mutex<HashMap<String, Digest>>,
@@ -38,8 +44,13 @@ pub(crate) struct Images {
 // === impl Images ===
 
 impl Images {
-    pub(crate) fn new(store: Arc<ImageStore>, registries: Arc<KnownRegistries>) -> Self {
+    pub(crate) fn new(
+        store: Arc<ImageStore>,
+        registries: Arc<KnownRegistries>,
+        own: Option<Arc<Registry>>,
+    ) -> Self {
         Self {
+            own,
             store,
             client: RegistryClient::new(Arc::clone(&registries) as _),
             registries,
@@ -96,6 +107,12 @@ impl Images {
         platform: &Platform,
         events: &Events,
     ) -> Result<Image, ImageError> {
+        // What was pushed to this machine has a name of its own.
+        let own = match &self.own {
+            Some(registry) => registry.own_name(name),
+            None => own_name(name, &[]),
+        };
+        let name = own.as_ref().unwrap_or(name);
         let here = self.store.tagged(name);
         let from_here = |digest: &Digest| {
             let (store, digest) = (Arc::clone(&self.store), digest.clone());
@@ -113,6 +130,9 @@ impl Images {
             && let Ok(image) = from_here(&digest).await
         {
             return Ok(image);
+        }
+        if own.is_some() {
+            return Err(ImageError::NotHere(name.clone()));
         }
         step(events, format!("pulling {name}"));
         let pulled = self
@@ -133,9 +153,12 @@ impl Images {
         if let Run::Image(run) = &revision.run
             && let Ok(manifest) = run.manifest.parse()
         {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.insert(revision.digest.clone(), manifest);
+            self.seen().insert(revision.digest.clone(), manifest);
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<String, Digest>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,7 +167,6 @@ impl Control {
     pub(crate) async fn images_in_use(
         &self,
     ) -> Result<BTreeSet<Digest>, hob_model::port::EngineError> {
-        let mut in_use = BTreeSet::new();
         let observed: Vec<Observed> = self.engine.observe().await?;
         let running: BTreeSet<&str> = observed
             .iter()
@@ -154,20 +176,24 @@ impl Control {
                     .map(|instance| instance.revision.as_str())
             })
             .collect();
+        self.images
+            .seen()
+            .retain(|revision, _| running.contains(revision.as_str()));
+        Ok(self.manifests_in_use())
+    }
+
+    /// Manifests that functions run, or replicas that may be on their way out.
+    pub(crate) fn manifests_in_use(&self) -> BTreeSet<Digest> {
         let functions = self.deployed.all();
-        let mut seen = self
-            .images
-            .seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for function in &functions {
-            if let Run::Image(run) = &function.revision.run {
-                in_use.extend(run.manifest.parse::<Digest>());
-            }
-        }
-        seen.retain(|revision, _| running.contains(revision.as_str()));
-        in_use.extend(seen.values().cloned());
-        Ok(in_use)
+        let manifests = functions
+            .iter()
+            .filter_map(|function| match &function.revision.run {
+                Run::Image(run) => run.manifest.parse::<Digest>().ok(),
+                _ => None,
+            });
+        manifests
+            .chain(self.images.seen().values().cloned())
+            .collect()
     }
 
     /// Gives back what no name and no function needs.

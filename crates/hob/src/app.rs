@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries};
+use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries, Registry};
 use hob_engine::{
     LocalConfig, LocalEngine,
     build::{BuilderConfig, FolderBuilder},
@@ -102,10 +102,7 @@ impl App {
         let run = RunFolder::make(&config.data, &id, env)?;
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
-        let secrets = Arc::new(SecretStore::open(
-            &config.data.join("secrets"),
-            &config.data.join("identity.txt"),
-        )?);
+        let secrets = secrets(&config.data)?;
         let engine = engine(&config, &run, &sandbox, &routes, &secrets, &id)?;
         let images = ImageStore::open(&config.data)?;
         let registries = Arc::new(KnownRegistries::new(
@@ -131,9 +128,10 @@ impl App {
                 secrets,
                 engine: engine.clone(),
                 builder: builder(&config, sandbox),
-                images,
+                images: Arc::clone(&images),
                 registries,
                 routes: Arc::clone(&routes),
+                registry: registry(&config, images, address)?,
             },
         );
         notices.functions = control.restore().await?.functions;
@@ -202,6 +200,11 @@ fn id(data: &Path) -> anyhow::Result<String> {
     Ok(hex[..ID_DIGITS].to_owned())
 }
 
+fn secrets(data: &Path) -> anyhow::Result<Arc<SecretStore>> {
+    let secrets = SecretStore::open(&data.join("secrets"), &data.join("identity.txt"))?;
+    Ok(Arc::new(secrets))
+}
+
 fn sandbox(id: &str, run: &Path) -> anyhow::Result<Arc<Sandbox>> {
     let sandbox = Sandbox::new(SandboxConfig {
         helper: PathBuf::from("/proc/self/exe"),
@@ -266,6 +269,18 @@ fn function_listener(gateway: Option<Ipv4Addr>, main: SocketAddr) -> Option<TcpL
             tracing::debug!(%address, %error, "images do not reach the gateway: another hob may have the address");
         })
         .ok()
+}
+
+fn registry(
+    config: &Config,
+    images: Arc<ImageStore>,
+    address: SocketAddr,
+) -> anyhow::Result<Option<Arc<Registry>>> {
+    if !config.registry {
+        return Ok(None);
+    }
+    let registry = Registry::open(images, &config.data, &address.to_string());
+    Ok(Some(registry.context("cannot open the registry")?))
 }
 
 fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {

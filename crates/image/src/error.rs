@@ -3,7 +3,8 @@ use std::{io, path::PathBuf};
 use thiserror::Error;
 
 use crate::{
-    Digest, ImageRef, ManifestError, ReferenceError, RunError, UnpackError, registry::RegistryError,
+    ArchiveError, Digest, ImageRef, ManifestError, ReferenceError, RunError, UnpackError,
+    registry::RegistryError,
 };
 
 /// Why an image cannot be had, kept or used. One line each, with the cure where there is one.
@@ -68,6 +69,9 @@ pub enum ImageError {
     /// The registry said no, or nothing.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A file of images cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// There is not enough room on the disk.
     #[error(
         "{what} needs {needed} bytes and {free} are free at {}: make room, for example with `hob image prune`",
@@ -126,7 +130,11 @@ impl ImageError {
             | Self::Layer { .. }
             | Self::Run { .. } => ImageFault::Caller,
             Self::Registry(error) => error.fault(),
-            Self::Io { .. } | Self::Space { .. } | Self::Busy => ImageFault::Host,
+            Self::Archive(ArchiveError::Write(_))
+            | Self::Io { .. }
+            | Self::Space { .. }
+            | Self::Busy => ImageFault::Host,
+            Self::Archive(_) => ImageFault::Caller,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Formats are those of the OCI image specification 1.1 and of Docker's image manifest 2.2.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod blob;
 mod digest;
 mod error;
@@ -13,12 +14,14 @@ mod platform;
 mod prune;
 mod reference;
 mod registry;
+mod remove;
 mod run;
 mod space;
 mod store;
 mod unpack;
 mod user;
 
+pub use archive::ArchiveError;
 pub use blob::{BlobWriter, PartialBlob, replace_file};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
@@ -34,6 +37,7 @@ pub use registry::{
     Credential, Progress, Pulled, Registries, RegistryAccess, RegistryClient, RegistryError,
     check_certificate, from_docker_config,
 };
+pub use remove::Removal;
 pub use run::{RunConfig, RunError};
 pub use store::{Contents, Image, ImageStore, InUse};
 pub use unpack::{Compression, Rule, UnpackError, UnpackLimits, Unpacked, unpack_layer};

@@ -105,7 +105,7 @@ impl ImageStore {
     }
 
     /// A manifest that is gone or damaged marks only itself.
-    fn mark(&self, digest: &Digest, blobs: &mut BTreeSet<Digest>) {
+    pub(crate) fn mark(&self, digest: &Digest, blobs: &mut BTreeSet<Digest>) {
         if !blobs.insert(digest.clone()) {
             return;
         }

@@ -18,7 +18,7 @@ use crate::{
     manifest::{self, CONFIG_MAX, MANIFEST_MAX, choose, digest_of, parse_config},
 };
 
-const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// All images of this machine: an OCI image layout in the folder `images` of the data directory,
 /// and the layers unpacked beside it in `layers`. Its methods block on the disk.

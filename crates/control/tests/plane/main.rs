@@ -67,6 +67,7 @@ impl Plane {
             engine: engine.clone(),
             builder: builder.clone(),
             routes,
+            registry: None,
         };
         Self {
             control: Control::new(config, parts),

@@ -72,6 +72,7 @@ impl Dev {
             listen: self.listen,
             isolation: None,
             subnet: None,
+            registry: false,
             log: self.log.clone(),
         };
         up::log(&config);

@@ -4,12 +4,14 @@
 mod authority;
 mod bench;
 mod command_line;
+mod conformance;
 mod develop;
 mod examples;
 mod export;
 mod first_function;
 mod json_shapes;
 mod mistakes;
+mod registry;
 mod remote;
 mod secrets;
 mod start;
