@@ -1,5 +1,6 @@
 //! `/hob/v1`: the whole table of contents of the API. Each file below holds one noun.
 
+mod archive;
 mod auth;
 mod error;
 mod export;
@@ -58,6 +59,10 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .route("/hob/v1/functions/{name}/export", get(export::download))
         .route("/hob/v1/images", get(images::list).delete(images::remove))
         .route("/hob/v1/images/prune", post(images::prune))
+        .route(
+            "/hob/v1/images/archive",
+            get(archive::save).post(archive::load),
+        )
         .route("/hob/v1/registries", get(registries::list))
         .route("/hob/v1/registries/{name}", delete(registries::forget))
         .route(

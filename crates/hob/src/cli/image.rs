@@ -1,8 +1,10 @@
 //! The images of a server.
 
 mod list;
+mod load;
 mod prune;
 mod remove;
+mod save;
 
 use clap::Subcommand;
 
@@ -14,6 +16,8 @@ pub(super) enum Image {
     List(list::List),
     Remove(remove::Remove),
     Prune(prune::Prune),
+    Save(save::Save),
+    Load(load::Load),
 }
 
 impl Image {
@@ -22,6 +26,8 @@ impl Image {
             Self::List(verb) => verb.run(context),
             Self::Remove(verb) => verb.run(context),
             Self::Prune(verb) => verb.run(context),
+            Self::Save(verb) => verb.run(context),
+            Self::Load(verb) => verb.run(context),
         }
     }
 }
