@@ -1,6 +1,7 @@
 use std::{future, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::Router;
+use hob_image::ImageStore;
 use hob_model::{
     Routes,
     port::{Builder, Engine},
@@ -13,6 +14,8 @@ use crate::{
     api::{self, Access},
     deployed::Deployed,
     gate::Gate,
+    images::Images,
+    registries::KnownRegistries,
     turns::Turns,
     wake::Wakes,
 };
@@ -42,6 +45,10 @@ pub struct ControlParts {
     pub engine: Arc<dyn Engine>,
     /// Makes revisions of folders.
     pub builder: Arc<dyn Builder>,
+    /// Keeps the images.
+    pub images: Arc<ImageStore>,
+    /// Knows how to log in where images come from.
+    pub registries: Arc<KnownRegistries>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
     /// Takes and gives images under `/v2`, if the owner wants that.
@@ -55,6 +62,7 @@ pub struct Control {
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
+    pub(crate) images: Arc<Images>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
@@ -81,6 +89,11 @@ impl Control {
             secrets: parts.secrets,
             engine: parts.engine,
             builder: parts.builder,
+            images: Arc::new(Images::new(
+                parts.images,
+                parts.registries,
+                parts.registry.clone(),
+            )),
             routes: parts.routes,
             registry: parts.registry,
             deployed: Deployed::default(),

@@ -10,6 +10,8 @@ mod deployed;
 mod events;
 mod gate;
 mod idle;
+mod images;
+mod registries;
 mod registry;
 mod restore;
 mod summary;
@@ -18,5 +20,6 @@ mod wake;
 
 pub use api::Access;
 pub use control::{Control, ControlConfig, ControlParts};
+pub use registries::{KnownRegistries, RegistriesError};
 pub use registry::{OWN_REGISTRY, Registry, own_name};
 pub use restore::Restored;

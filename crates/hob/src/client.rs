@@ -268,7 +268,8 @@ impl Client {
     }
 }
 
-fn full(body: Vec<u8>) -> Body {
+/// A body of these bytes.
+pub(crate) fn full(body: Vec<u8>) -> Body {
     Full::new(Bytes::from(body))
         .map_err(|never| match never {})
         .boxed_unsync()

@@ -12,6 +12,7 @@ use std::{
 
 use clap::Args;
 use hob_model::{Isolation, Label};
+use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -67,6 +68,14 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     registry: Option<bool>,
+    /// Addresses of the networks that images get [default: 10.62.0.0/16]
+    #[arg(
+        long,
+        env = "HOB_SUBNET",
+        value_name = "SUBNET",
+        hide_env_values = true
+    )]
+    subnet: Option<Subnet>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
@@ -100,6 +109,7 @@ struct File {
     listen: Option<SocketAddr>,
     isolation: Option<Isolation>,
     registry: Option<bool>,
+    subnet: Option<String>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
@@ -116,6 +126,8 @@ pub(crate) struct Config {
     pub(crate) isolation: Option<Isolation>,
     /// Whether images are taken and given under `/v2`.
     pub(crate) registry: bool,
+    /// Addresses of the networks of images; `None` means the engine's own default.
+    pub(crate) subnet: Option<Subnet>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
 }
@@ -149,6 +161,11 @@ impl ServerArgs {
             },
             isolation: self.isolation.or(file.isolation),
             registry: self.registry.or(file.registry).unwrap_or(false),
+            subnet: match (self.subnet, file.subnet) {
+                (Some(subnet), _) => Some(subnet),
+                (None, Some(text)) => Some(text.parse().map_err(Failure::usage)?),
+                (None, None) => None,
+            },
             log,
         })
     }
@@ -330,6 +347,7 @@ mod tests {
             "listen" => "\"127.0.0.1:1\"",
             "isolation" => "\"process\"",
             "registry" => "true",
+            "subnet" => "\"10.0.0.0/16\"",
             _ => "\"x\"",
         };
         for command in [Server::command(), Client::command()] {

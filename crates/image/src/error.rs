@@ -2,7 +2,10 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{ArchiveError, Digest, ImageRef, ManifestError, registry::RegistryError};
+use crate::{
+    ArchiveError, Digest, ImageRef, ManifestError, ReferenceError, RunError, UnpackError,
+    registry::RegistryError,
+};
 
 /// Why an image cannot be had, kept or used. One line each, with the cure where there is one.
 #[derive(Debug, Error)]
@@ -17,6 +20,9 @@ pub enum ImageError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The name is none.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// There is none of that name on this machine.
     #[error("image `{0}` is not on this machine: `hob image list` shows those that are")]
     NotHere(ImageRef),
@@ -41,6 +47,25 @@ pub enum ImageError {
         /// What is wrong.
         problem: Box<ManifestError>,
     },
+    /// A layer is refused; nothing of it stays.
+    #[error("layer {layer}: {problem}")]
+    Layer {
+        /// Its blob.
+        layer: Digest,
+        /// The rule that it breaks.
+        problem: Box<UnpackError>,
+    },
+    /// The configuration asks for what cannot be.
+    #[error("image `{image}`: {problem}")]
+    Run {
+        /// Which image.
+        image: String,
+        /// What is wrong.
+        problem: Box<RunError>,
+    },
+    /// Something else is at work on the store.
+    #[error("images are being fetched, built or loaded: try again when that is done")]
+    Busy,
     /// The registry said no, or nothing.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -97,13 +122,18 @@ impl ImageError {
     /// Whose fault it is.
     pub fn fault(&self) -> ImageFault {
         match self {
-            Self::NotHere(_) | Self::Damaged { .. } | Self::NoBlob(_) | Self::Manifest { .. } => {
-                ImageFault::Caller
-            }
+            Self::Reference(_)
+            | Self::NotHere(_)
+            | Self::Damaged { .. }
+            | Self::NoBlob(_)
+            | Self::Manifest { .. }
+            | Self::Layer { .. }
+            | Self::Run { .. } => ImageFault::Caller,
             Self::Registry(error) => error.fault(),
-            Self::Archive(ArchiveError::Write(_)) | Self::Io { .. } | Self::Space { .. } => {
-                ImageFault::Host
-            }
+            Self::Archive(ArchiveError::Write(_))
+            | Self::Io { .. }
+            | Self::Space { .. }
+            | Self::Busy => ImageFault::Host,
             Self::Archive(_) => ImageFault::Caller,
         }
     }

@@ -15,11 +15,14 @@ mod prune;
 mod reference;
 mod registry;
 mod remove;
+mod run;
 mod space;
 mod store;
+mod unpack;
+mod user;
 
 pub use archive::ArchiveError;
-pub use blob::{BlobWriter, PartialBlob};
+pub use blob::{BlobWriter, PartialBlob, replace_file};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
 pub use index::{Origin, Tagged};
@@ -32,7 +35,10 @@ pub use prune::{Pruned, Pruning};
 pub use reference::{ImageRef, ReferenceError};
 pub use registry::{
     Credential, Progress, Pulled, Registries, RegistryAccess, RegistryClient, RegistryError,
-    from_docker_config,
+    check_certificate, from_docker_config,
 };
 pub use remove::Removal;
-pub use store::{Image, ImageStore, InUse};
+pub use run::{RunConfig, RunError};
+pub use store::{Contents, Image, ImageStore, InUse};
+pub use unpack::{Compression, Rule, UnpackError, UnpackLimits, Unpacked, unpack_layer};
+pub use user::{UserError, UserIds, find_user};

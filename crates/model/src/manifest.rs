@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Isolation, Label, Limits, SecretName, Timespan};
+use crate::{Isolation, Label, Limits, Network, SecretName, Timespan};
 
 /// `hob.toml`: what the defaults do not fit. An empty file, or none, is a good manifest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct Manifest {
     /// An OCI runtime program that makes the cage in place of hob: `runsc`, `crun`, `runc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
+    /// What of the network the function can reach: `outbound`, the default, or `none`.
+    #[serde(skip_serializing_if = "is_outbound")]
+    pub network: Network,
 }
 
 /// Why a `hob.toml` was refused.
@@ -74,7 +77,11 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), ManifestError> {
+    /// Checks every range; [`Manifest::parse`] has done so.
+    ///
+    /// # Errors
+    /// [`ManifestError`] names the key and the cure.
+    pub fn check(&self) -> Result<(), ManifestError> {
         let limits = &self.limits;
         let range = |key, problem| Err(ManifestError::Range { key, problem });
         if self
@@ -107,6 +114,10 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+fn is_outbound(network: &Network) -> bool {
+    *network == Network::Outbound
 }
 
 /// A command line: a text goes to `/bin/sh -c`, a list is executed as it is.

@@ -15,7 +15,8 @@ use std::{fs, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use fake::{FakeBuilder, FakeEngine};
-use hob_control::{Access, Control, ControlConfig, ControlParts};
+use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries};
+use hob_image::ImageStore;
 use hob_model::{FunctionName, Routes, wire::DeployEvent};
 use hob_store::{SecretStore, Store};
 use http::{Request, StatusCode};
@@ -57,9 +58,12 @@ impl Plane {
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };
+        let secrets = Arc::new(secrets.expect("secrets"));
         let parts = ControlParts {
             store: store.clone(),
-            secrets: Arc::new(secrets.expect("secrets")),
+            images: ImageStore::open(folder).expect("images"),
+            registries: Arc::new(KnownRegistries::new(folder, Arc::clone(&secrets), None)),
+            secrets,
             engine: engine.clone(),
             builder: builder.clone(),
             routes,

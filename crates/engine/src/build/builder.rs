@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use hob_model::{
-    Function, Isolation, Manifest, Revision,
+    Function, Isolation, Manifest, Revision, Settings,
     port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::Sandbox;
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     bench::{BUILD_TIME, Workbench},
-    bundle::{Built, settings},
+    bundle::Built,
     dependencies::Wanted,
     detect::{Found, Shape},
     template::{Template, When},
@@ -209,7 +209,7 @@ impl Shared {
             log,
         };
         let installed = self.make(&bench, &found, &manifest, wanted)?;
-        let settings = settings(&manifest);
+        let settings = Settings::from(&manifest);
         let built = Built {
             folder,
             found: &found,

@@ -72,6 +72,7 @@ impl Dev {
             listen: self.listen,
             isolation: None,
             registry: false,
+            subnet: None,
             log: self.log.clone(),
         };
         up::log(&config);
