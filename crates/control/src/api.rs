@@ -82,7 +82,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
         .with_state(Arc::clone(control))
-        .merge(images(control));
+        .merge(registry::router(control));
     // Around everything, the fallbacks too: a route cannot be added outside of it.
     let guarded = match access {
         Access::Local => routes,
@@ -94,11 +94,4 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
     guarded.layer(from_fn(move |request, next| {
         place::on(runtime.clone(), request, next)
     }))
-}
-
-fn images(control: &Arc<Control>) -> Router {
-    let functions = Arc::clone(control);
-    registry::router(control.registry.clone(), move || {
-        functions.manifests_in_use()
-    })
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
@@ -16,11 +16,7 @@ use hob_model::{
     wire::{DeployEvent, ImageDeploy},
 };
 
-use crate::{
-    Control, KnownRegistries,
-    events::Events,
-    registry::{Registry, own_name},
-};
+use crate::{Control, KnownRegistries, OWN_REGISTRY, Registry, events::Events, own_name};
 
 /// Where the functions of OpenFaaS serve HTTP.
 const PORT: u16 = 8080;
@@ -34,8 +30,8 @@ pub(crate) struct Images {
     pub(crate) store: Arc<ImageStore>,
     pub(crate) client: RegistryClient,
     pub(crate) registries: Arc<KnownRegistries>,
-    /// This machine's own registry, when it is one.
-    own: Option<Arc<Registry>>,
+    /// Knows under which names this machine is pushed to.
+    registry: Option<Arc<Registry>>,
     /// The manifests of revisions that run or have run, by the revision's digest: a replica that
     /// is on its way out still needs its layers.
     seen: Mutex<HashMap<String, Digest>>,
@@ -47,10 +43,10 @@ impl Images {
     pub(crate) fn new(
         store: Arc<ImageStore>,
         registries: Arc<KnownRegistries>,
-        own: Option<Arc<Registry>>,
+        registry: Option<Arc<Registry>>,
     ) -> Self {
         Self {
-            own,
+            registry,
             store,
             client: RegistryClient::new(Arc::clone(&registries) as _),
             registries,
@@ -64,7 +60,7 @@ impl Images {
         asked: &ImageDeploy,
         events: &Events,
     ) -> Result<Revision, ImageError> {
-        let name: ImageRef = asked.image.parse()?;
+        let name = self.own_name(asked.image.parse()?);
         let image = self.obtain(&name, &Platform::host(), events).await?;
         step(events, format!("unpacking {name}"));
         let layers = self.store.unpack(&image).await?;
@@ -107,12 +103,6 @@ impl Images {
         platform: &Platform,
         events: &Events,
     ) -> Result<Image, ImageError> {
-        // What was pushed to this machine has a name of its own.
-        let own = match &self.own {
-            Some(registry) => registry.own_name(name),
-            None => own_name(name, &[]),
-        };
-        let name = own.as_ref().unwrap_or(name);
         let here = self.store.tagged(name);
         let from_here = |digest: &Digest| {
             let (store, digest) = (Arc::clone(&self.store), digest.clone());
@@ -131,7 +121,7 @@ impl Images {
         {
             return Ok(image);
         }
-        if own.is_some() {
+        if name.registry() == OWN_REGISTRY {
             return Err(ImageError::NotHere(name.clone()));
         }
         step(events, format!("pulling {name}"));
@@ -149,16 +139,27 @@ impl Images {
         }
     }
 
+    /// What was pushed to this machine is here, under one name whichever was pushed to.
+    fn own_name(&self, name: ImageRef) -> ImageRef {
+        let own = match &self.registry {
+            Some(registry) => registry.own_name(&name),
+            None => own_name(&name, &[]),
+        };
+        match own {
+            // Built or loaded under this very name.
+            Some(_) if self.store.tagged(&name).is_some() => name,
+            Some(own) => own,
+            None => name,
+        }
+    }
+
     pub(crate) fn remember(&self, revision: &Revision) {
         if let Run::Image(run) = &revision.run
             && let Ok(manifest) = run.manifest.parse()
         {
-            self.seen().insert(revision.digest.clone(), manifest);
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(revision.digest.clone(), manifest);
         }
-    }
-
-    fn seen(&self) -> MutexGuard<'_, HashMap<String, Digest>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -167,6 +168,7 @@ impl Control {
     pub(crate) async fn images_in_use(
         &self,
     ) -> Result<BTreeSet<Digest>, hob_model::port::EngineError> {
+        let mut in_use = BTreeSet::new();
         let observed: Vec<Observed> = self.engine.observe().await?;
         let running: BTreeSet<&str> = observed
             .iter()
@@ -176,24 +178,20 @@ impl Control {
                     .map(|instance| instance.revision.as_str())
             })
             .collect();
-        self.images
-            .seen()
-            .retain(|revision, _| running.contains(revision.as_str()));
-        Ok(self.manifests_in_use())
-    }
-
-    /// Manifests that functions run, or replicas that may be on their way out.
-    pub(crate) fn manifests_in_use(&self) -> BTreeSet<Digest> {
         let functions = self.deployed.all();
-        let manifests = functions
-            .iter()
-            .filter_map(|function| match &function.revision.run {
-                Run::Image(run) => run.manifest.parse::<Digest>().ok(),
-                _ => None,
-            });
-        manifests
-            .chain(self.images.seen().values().cloned())
-            .collect()
+        let mut seen = self
+            .images
+            .seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for function in &functions {
+            if let Run::Image(run) = &function.revision.run {
+                in_use.extend(run.manifest.parse::<Digest>());
+            }
+        }
+        seen.retain(|revision, _| running.contains(revision.as_str()));
+        in_use.extend(seen.values().cloned());
+        Ok(in_use)
     }
 
     /// Gives back what no name and no function needs.

@@ -13,7 +13,7 @@ mod referrers;
 mod sessions;
 mod uploads;
 
-use std::{collections::BTreeSet, io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use axum::{
     Router,
@@ -22,7 +22,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use hob_image::{Digest, ImageError, ImageStore};
+use hob_image::{ImageError, ImageStore};
 use http::{HeaderName, HeaderValue, Method, request::Parts};
 use serde::Deserialize;
 use tokio::runtime::Handle;
@@ -30,6 +30,7 @@ use tokio::runtime::Handle;
 pub(crate) use error::RegistryError;
 pub use own::{OWN_REGISTRY, own_name};
 
+use crate::Control;
 use own::OwnNames;
 use place::Place;
 use sessions::Sessions;
@@ -50,14 +51,12 @@ pub struct Registry {
     own: OwnNames,
 }
 
-/// Says which manifests functions run: those are not deleted.
-type InUse = Arc<dyn Fn() -> BTreeSet<Digest> + Send + Sync>;
-
 /// What every request works with.
 #[derive(Clone)]
 struct Here {
     registry: Arc<Registry>,
-    in_use: InUse,
+    /// Knows which manifests functions run: those are not deleted.
+    control: Arc<Control>,
 }
 
 /// What a query may say; other keys are passed by.
@@ -102,11 +101,8 @@ impl Registry {
 }
 
 /// `/v2`, for the caller to put the login around. Without a registry it says how to get one.
-pub(crate) fn router(
-    registry: Option<Arc<Registry>>,
-    in_use: impl Fn() -> BTreeSet<Digest> + Send + Sync + 'static,
-) -> Router {
-    let Some(registry) = registry else {
+pub(crate) fn router(control: &Arc<Control>) -> Router {
+    let Some(registry) = control.registry.clone() else {
         let off = any(async || RegistryError::Off);
         return Router::new()
             .route("/v2", off.clone())
@@ -115,7 +111,7 @@ pub(crate) fn router(
     };
     let here = Here {
         registry,
-        in_use: Arc::new(in_use),
+        control: Arc::clone(control),
     };
     Router::new()
         .route("/v2", any(greet))

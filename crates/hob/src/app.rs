@@ -128,10 +128,10 @@ impl App {
                 secrets,
                 engine: engine.clone(),
                 builder: builder(&config, sandbox),
-                images: Arc::clone(&images),
+                registry: registry(&config, &images, address)?,
+                images,
                 registries,
                 routes: Arc::clone(&routes),
-                registry: registry(&config, images, address)?,
             },
         );
         notices.functions = control.restore().await?.functions;
@@ -239,6 +239,18 @@ fn engine(
     Ok(engine)
 }
 
+fn registry(
+    config: &Config,
+    images: &Arc<ImageStore>,
+    address: SocketAddr,
+) -> anyhow::Result<Option<Arc<Registry>>> {
+    if !config.registry {
+        return Ok(None);
+    }
+    let registry = Registry::open(Arc::clone(images), &config.data, &address.to_string());
+    Ok(Some(registry.context("cannot open the registry")?))
+}
+
 /// Docker's `config.json` of the server's user.
 fn docker_config(env: &Environment) -> Option<PathBuf> {
     let folder = match env.text("DOCKER_CONFIG") {
@@ -269,18 +281,6 @@ fn function_listener(gateway: Option<Ipv4Addr>, main: SocketAddr) -> Option<TcpL
             tracing::debug!(%address, %error, "images do not reach the gateway: another hob may have the address");
         })
         .ok()
-}
-
-fn registry(
-    config: &Config,
-    images: Arc<ImageStore>,
-    address: SocketAddr,
-) -> anyhow::Result<Option<Arc<Registry>>> {
-    if !config.registry {
-        return Ok(None);
-    }
-    let registry = Registry::open(images, &config.data, &address.to_string());
-    Ok(Some(registry.context("cannot open the registry")?))
 }
 
 fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {

@@ -56,14 +56,6 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     isolation: Option<Isolation>,
-    /// Addresses of the networks that images get [default: 10.62.0.0/16]
-    #[arg(
-        long,
-        env = "HOB_SUBNET",
-        value_name = "SUBNET",
-        hide_env_values = true
-    )]
-    subnet: Option<Subnet>,
     /// Take and give images under /v2, for programs such as skopeo and docker: true or false [default: false]
     #[arg(
         long,
@@ -76,6 +68,14 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     registry: Option<bool>,
+    /// Addresses of the networks that images get [default: 10.62.0.0/16]
+    #[arg(
+        long,
+        env = "HOB_SUBNET",
+        value_name = "SUBNET",
+        hide_env_values = true
+    )]
+    subnet: Option<Subnet>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
@@ -108,8 +108,8 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
     isolation: Option<Isolation>,
-    subnet: Option<String>,
     registry: Option<bool>,
+    subnet: Option<String>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
@@ -124,10 +124,10 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The cage of functions that ask for none; `None` means the strongest that works.
     pub(crate) isolation: Option<Isolation>,
-    /// Addresses of the networks of images; `None` means the engine's own default.
-    pub(crate) subnet: Option<Subnet>,
     /// Whether images are taken and given under `/v2`.
     pub(crate) registry: bool,
+    /// Addresses of the networks of images; `None` means the engine's own default.
+    pub(crate) subnet: Option<Subnet>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
 }
@@ -160,12 +160,12 @@ impl ServerArgs {
                 None => LISTEN.parse()?,
             },
             isolation: self.isolation.or(file.isolation),
+            registry: self.registry.or(file.registry).unwrap_or(false),
             subnet: match (self.subnet, file.subnet) {
                 (Some(subnet), _) => Some(subnet),
                 (None, Some(text)) => Some(text.parse().map_err(Failure::usage)?),
                 (None, None) => None,
             },
-            registry: self.registry.or(file.registry).unwrap_or(false),
             log,
         })
     }
@@ -346,8 +346,8 @@ mod tests {
         let example = |key: &str| match key {
             "listen" => "\"127.0.0.1:1\"",
             "isolation" => "\"process\"",
-            "subnet" => "\"10.0.0.0/16\"",
             "registry" => "true",
+            "subnet" => "\"10.0.0.0/16\"",
             _ => "\"x\"",
         };
         for command in [Server::command(), Client::command()] {

@@ -23,11 +23,10 @@ impl ImageStore {
     /// Removes a blob that nobody needs. `in_use` are the manifests that functions run. With
     /// `home`, a registry and repository as in `r.example.net/team/hello`, the blob is a manifest:
     /// the names of that repository that point to it go with it, and names elsewhere keep the
-    /// file without keeping the repository's part in it. Does nothing while a pull, push or build
-    /// holds the store.
+    /// file without keeping the repository's part in it.
     ///
     /// # Errors
-    /// [`ImageError::Busy`], or the disk's.
+    /// [`ImageError::Busy`] while a pull, push or build holds the store; or the disk's.
     pub async fn remove(
         self: &Arc<Self>,
         digest: Digest,

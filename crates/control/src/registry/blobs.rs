@@ -22,8 +22,6 @@ const READ_SIZE: u64 = 256 << 10;
 const AHEAD: usize = 2;
 /// Longest wait for a client that takes nothing.
 const STALL: Duration = Duration::from_secs(60);
-/// Longest wait for pulls and builds to end before something is deleted.
-const BUSY: Duration = Duration::from_secs(10);
 
 /// `GET` and `HEAD`, whole or in part. Asking for a blob keeps it for an hour: who asks may be
 /// about to push a manifest with it.
@@ -85,12 +83,9 @@ pub(super) async fn remove(
     digest: &Digest,
     home: Option<String>,
 ) -> Result<Removal, RegistryError> {
-    let in_use = (asking.here.in_use)();
+    let in_use = asking.here.control.images_in_use().await?;
     let removal = asking.store().remove(digest.clone(), home, in_use);
-    let removal = timeout(BUSY, removal).await;
-    let removal =
-        removal.map_err(|_| RegistryError::Crowded("a pull, push or build is under way"))?;
-    Ok(removal?)
+    Ok(removal.await?)
 }
 
 /// Says who needs it.

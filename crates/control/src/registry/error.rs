@@ -3,6 +3,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hob_image::{DigestError, ImageError, ManifestError};
+use hob_model::port::EngineError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 use thiserror::Error;
@@ -90,6 +91,9 @@ pub(crate) enum RegistryError {
     /// The disk could not.
     #[error(transparent)]
     Store(ImageError),
+    /// The engine could not say what runs.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A file that is about to be sent or written.
     #[error("cannot {action}: {source}")]
     Io {
@@ -128,7 +132,9 @@ impl RegistryError {
             // The specification's own status for it is that of an unknown manifest.
             Self::NoPart(_) => (S::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN"),
             Self::Store(ImageError::Space { .. }) => (S::INSUFFICIENT_STORAGE, "DENIED"),
-            Self::Store(_) | Self::Io { .. } => (S::INTERNAL_SERVER_ERROR, "UNKNOWN"),
+            Self::Store(_) | Self::Engine(_) | Self::Io { .. } => {
+                (S::INTERNAL_SERVER_ERROR, "UNKNOWN")
+            }
         }
     }
 
@@ -177,6 +183,7 @@ impl IntoResponse for RegistryError {
 impl From<ImageError> for RegistryError {
     fn from(error: ImageError) -> Self {
         match error {
+            ImageError::Busy => Self::Crowded("a pull, push or build is under way"),
             ImageError::NoBlob(digest) => Self::NoBlob(digest.to_string()),
             error => Self::Store(error),
         }

@@ -81,11 +81,7 @@ impl OwnNames {
             return Ok(());
         }
         let lines: String = learned.iter().map(|host| format!("{host}\n")).collect();
-        let folder = self.file.parent().unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        io::Write::write_all(&mut file, lines.as_bytes())?;
-        file.persist(&self.file).map_err(|error| error.error)?;
-        Ok(())
+        hob_image::replace_file(&self.file, lines.as_bytes())
     }
 }
 

@@ -71,8 +71,8 @@ impl Dev {
             data: data.path().to_owned(),
             listen: self.listen,
             isolation: None,
-            subnet: None,
             registry: false,
+            subnet: None,
             log: self.log.clone(),
         };
         up::log(&config);

@@ -30,15 +30,15 @@ pub(crate) struct Suite {
 
 /// One request and what must come back.
 pub(crate) struct Case<'a> {
-    says: &'a str,
-    ask: &'a str,
-    headers: &'a [(&'a str, &'a str)],
-    body: Bytes,
-    status: u16,
+    pub(crate) says: &'a str,
+    pub(crate) ask: &'a str,
+    pub(crate) headers: &'a [(&'a str, &'a str)],
+    pub(crate) body: Bytes,
+    pub(crate) status: u16,
     /// Headers of the answer that must be so; `*` is anything but nothing.
-    answer: &'a [(&'a str, &'a str)],
+    pub(crate) answer: &'a [(&'a str, &'a str)],
     /// Code in the error's body.
-    code: &'a str,
+    pub(crate) code: &'a str,
 }
 
 impl Default for Case<'_> {
@@ -186,7 +186,7 @@ impl Suite {
     }
 
     /// Fails with the whole table if one case did.
-    fn end(self) {
+    pub(crate) fn end(self) {
         let table = self.table.join("\n");
         eprintln!("{table}");
         assert_eq!(self.failed, 0, "\n{table}");

@@ -11,6 +11,7 @@ mod export;
 mod first_function;
 mod json_shapes;
 mod mistakes;
+mod pushed;
 mod registry;
 mod remote;
 mod secrets;
