@@ -37,7 +37,7 @@ pub(super) enum ApiError {
     NoSecret(String),
     /// No such path.
     #[error(
-        "nothing here: call functions at /function/NAME, control hob at /hob/v1 and /system/functions"
+        "nothing here: call functions at /function/NAME, control hob at /hob/v1/functions, /hob/v1/images, /hob/v1/secrets and /hob/v1/status"
     )]
     NothingHere,
     /// Such a path, but not for this method.
