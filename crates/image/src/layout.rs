@@ -1,6 +1,10 @@
 //! Taking over an image that another tool has written as an OCI image layout.
 
-use std::{fs, fs::File, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -23,6 +27,15 @@ struct Entry {
 // === impl ImageStore ===
 
 impl ImageStore {
+    /// The folder of the layout, for tools that read images by it.
+    pub fn layout(&self) -> PathBuf {
+        self.folders()[0]
+            .ancestors()
+            .nth(2)
+            .unwrap_or(Path::new(""))
+            .to_owned()
+    }
+
     /// Copies the one image of the layout in the folder `layout`, every blob checked, and returns
     /// it. The caller holds the store and gives it a name.
     ///

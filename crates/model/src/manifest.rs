@@ -44,6 +44,24 @@ pub struct Manifest {
     /// An OCI runtime program that makes the cage in place of hob: `runsc`, `crun`, `runc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
+    /// What `hob build` makes of it.
+    #[serde(skip_serializing_if = "ImageSection::is_empty")]
+    pub image: ImageSection,
+}
+
+/// `[image]` of a `hob.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageSection {
+    /// The image that the function's image stands on; else the language's usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+}
+
+impl ImageSection {
+    fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
 }
 
 /// Why a `hob.toml` was refused.
