@@ -1,6 +1,7 @@
 //! `/hob/v1`: the whole table of contents of the API. Each file below holds one noun.
 
 mod auth;
+mod build;
 mod error;
 mod export;
 mod functions;
@@ -44,6 +45,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .route("/hob/v1/functions/{name}/scale", post(functions::scale))
         .route("/hob/v1/functions/{name}/logs", get(logs::show))
         .route("/hob/v1/functions/{name}/export", get(export::download))
+        .route("/hob/v1/images/build", post(build::start))
         .route("/hob/v1/secrets", get(secrets::list))
         .route(
             "/hob/v1/secrets/{name}",

@@ -1,6 +1,7 @@
 use std::{future, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::Router;
+use hob_image::ImageBuilder;
 use hob_model::{
     Routes,
     port::{Builder, Engine},
@@ -41,6 +42,8 @@ pub struct ControlParts {
     pub engine: Arc<dyn Engine>,
     /// Makes revisions of folders.
     pub builder: Arc<dyn Builder>,
+    /// Makes images of folders.
+    pub images: Arc<dyn ImageBuilder>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
 }
@@ -52,6 +55,7 @@ pub struct Control {
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
+    pub(crate) images: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
@@ -77,6 +81,7 @@ impl Control {
             secrets: parts.secrets,
             engine: parts.engine,
             builder: parts.builder,
+            images: parts.images,
             routes: parts.routes,
             deployed: Deployed::default(),
             wakes: Arc::default(),

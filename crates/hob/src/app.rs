@@ -1,6 +1,7 @@
 //! The one place that names every crate and puts the server together.
 
 use std::{
+    collections::HashMap,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,9 +12,10 @@ use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig, ControlParts};
 use hob_engine::{
     LocalConfig, LocalEngine,
-    build::{BuilderConfig, FolderBuilder},
+    build::{BuilderConfig, FolderBuilder, ImageMaker},
 };
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
+use hob_image::{ImageStore, RegistryAccess, RegistryClient};
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
@@ -104,6 +106,7 @@ impl App {
         let password = store.ensure_admin_password()?;
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.password = password;
+        let builder = builder(&config, sandbox);
         let control = Control::new(
             ControlConfig {
                 data: config.data.clone(),
@@ -116,7 +119,8 @@ impl App {
                 store,
                 secrets,
                 engine: engine.clone(),
-                builder: builder(&config, sandbox),
+                images: images(&config, &builder)?,
+                builder: Arc::new(builder),
                 routes: Arc::clone(&routes),
             },
         );
@@ -210,7 +214,7 @@ fn engine(
     Ok(engine)
 }
 
-fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {
+fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
     let mut building = BuilderConfig::new(&config.data);
     building.isolation = config.isolation;
     let builder = FolderBuilder::new(building, sandbox);
@@ -218,7 +222,14 @@ fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {
         let tmp = config.data.join("tmp");
         tracing::warn!(%error, "cannot empty {}", tmp.display());
     }
-    Arc::new(builder)
+    builder
+}
+
+fn images(config: &Config, builder: &FolderBuilder) -> anyhow::Result<Arc<ImageMaker>> {
+    let store = ImageStore::open(&config.data)?;
+    let registries: HashMap<String, RegistryAccess> = HashMap::new();
+    let registry = Arc::new(RegistryClient::new(Arc::new(registries)));
+    Ok(Arc::new(ImageMaker::new(builder.clone(), store, registry)))
 }
 
 /// Says how functions are caged, and refuses a cage that was asked for and cannot be made.

@@ -18,7 +18,7 @@ const LAYERS: [(&str, u32); 8] = [
 const ALLOWED: [(&str, &[&str]); 3] = [
     ("hob-engine", &["hob-image", "hob-model", "hob-sandbox"]),
     ("hob-gateway", &["hob-model"]),
-    ("hob-control", &["hob-model", "hob-store"]),
+    ("hob-control", &["hob-image", "hob-model", "hob-store"]),
 ];
 
 #[test]
