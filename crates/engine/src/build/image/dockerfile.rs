@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -19,6 +20,8 @@ use crate::build::{bench::listen, builder::BuilderConfig, workplace::Workplace};
 pub(super) const FILE: &str = "Dockerfile";
 /// The `language` that asks for it where hob would know another.
 pub(super) const LANGUAGE: &str = "dockerfile";
+/// A link in the workplace to the machine's images.
+const STORE: &str = "images";
 /// Bytes of a Dockerfile that are looked at.
 const MAX_FILE: u64 = 1 << 20;
 /// Variables of the server that the tools may see.
@@ -163,8 +166,14 @@ impl<'a> Dockerfile<'a> {
         ];
         let platform = platform.to_string();
         let id_file = text(self.place.file("id"));
+        // buildah makes a name of the path, and refuses upper-case letters in it.
+        let link = self.place.file(STORE);
+        if link.symlink_metadata().is_err() {
+            symlink(bases.store.layout(), &link)
+                .map_err(|error| BuildError::Host(format!("the build cannot go on: {error}")))?;
+        }
         for name in names {
-            let from = format!("oci:{}:{name}", bases.store.layout().display());
+            let from = format!("oci:{STORE}:{name}");
             let pull = ["pull", "--quiet", "--platform", &platform, &from];
             let id = self.run(tool, &[&global[..], &pull].concat()).await?;
             let id = id.last().map_or("", |line| line.trim());
@@ -249,6 +258,7 @@ impl<'a> Dockerfile<'a> {
         let mut command = Command::new(tool);
         command
             .args(args)
+            .current_dir(self.place.file("."))
             .env_clear()
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
