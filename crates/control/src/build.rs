@@ -31,7 +31,9 @@ impl Control {
                 function: upload.name.clone(),
                 archive: upload.archive.to_path_buf(),
             };
-            self.images.build_image(source, order, build_log(log)).await
+            self.image_builder
+                .build_image(source, order, build_log(log))
+                .await
         });
         events.finish(match work.await {
             Ok(Ok(made)) => done(name, &made, began.elapsed()),

@@ -43,7 +43,7 @@ pub struct ControlParts {
     /// Makes revisions of folders.
     pub builder: Arc<dyn Builder>,
     /// Makes images of folders.
-    pub images: Arc<dyn ImageBuilder>,
+    pub image_builder: Arc<dyn ImageBuilder>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
 }
@@ -55,7 +55,7 @@ pub struct Control {
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
-    pub(crate) images: Arc<dyn ImageBuilder>,
+    pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
@@ -81,7 +81,7 @@ impl Control {
             secrets: parts.secrets,
             engine: parts.engine,
             builder: parts.builder,
-            images: parts.images,
+            image_builder: parts.image_builder,
             routes: parts.routes,
             deployed: Deployed::default(),
             wakes: Arc::default(),

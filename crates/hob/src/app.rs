@@ -100,6 +100,7 @@ impl App {
             &config.data.join("secrets"),
             &config.data.join("identity.txt"),
         )?);
+        let images = ImageStore::open(&config.data)?;
         let engine = engine(&config, &run, &sandbox, &routes, &secrets)?;
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
@@ -119,7 +120,7 @@ impl App {
                 store,
                 secrets,
                 engine: engine.clone(),
-                images: images(&config, &builder)?,
+                image_builder: image_builder(&builder, images),
                 builder: Arc::new(builder),
                 routes: Arc::clone(&routes),
             },
@@ -225,11 +226,10 @@ fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
     builder
 }
 
-fn images(config: &Config, builder: &FolderBuilder) -> anyhow::Result<Arc<ImageMaker>> {
-    let store = ImageStore::open(&config.data)?;
+fn image_builder(builder: &FolderBuilder, images: Arc<ImageStore>) -> Arc<ImageMaker> {
     let registries: HashMap<String, RegistryAccess> = HashMap::new();
     let registry = Arc::new(RegistryClient::new(Arc::new(registries)));
-    Ok(Arc::new(ImageMaker::new(builder.clone(), store, registry)))
+    Arc::new(ImageMaker::new(builder.clone(), images, registry))
 }
 
 /// Says how functions are caged, and refuses a cage that was asked for and cannot be made.

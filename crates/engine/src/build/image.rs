@@ -228,8 +228,8 @@ impl Plan {
                 let text = "hob.toml: language `dockerfile`, and there is no Dockerfile";
                 return Err(BuildError::Refused(text.into()));
             }
-            _ if base.is_some() => {
-                let text = "a Dockerfile says itself what it stands on: leave --base out";
+            _ if base.is_some() || manifest.image.base.is_some() => {
+                let text = "a Dockerfile says itself what it stands on: leave the base out";
                 return Err(BuildError::Refused(text.into()));
             }
             _ => return Ok(Self::Dockerfile(Box::new(place))),
