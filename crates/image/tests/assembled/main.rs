@@ -4,9 +4,8 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    net::{TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -14,67 +13,16 @@ use hob_image::{
     Assembled, Assembly, Image, ImageRef, ImageStore, Layer, LayerFiles, Origin, Platform,
     Progress, RegistryAccess, RegistryClient, RunSettings, Tagged,
 };
-use hob_testkit::{assert_eventually, has_programs};
+use hob_testkit::{Registry, has_programs};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A registry of its own, on plain HTTP.
-struct Registry {
-    child: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Registry {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let config = folder.path().join("config.yml");
-        let storage = folder.path().join("storage");
-        let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
-            storage.display()
-        );
-        fs::write(&config, text).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let registry = Self {
-            child,
-            port,
-            _folder: folder,
-        };
-        assert_eventually!(
-            TcpStream::connect(("127.0.0.1", port)).is_ok(),
-            "the registry listens"
-        );
-        registry
-    }
-
-    fn name(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    fn client(&self) -> RegistryClient {
-        let access = RegistryAccess {
-            plain_http: true,
-            ..RegistryAccess::default()
-        };
-        RegistryClient::new(Arc::new(HashMap::from([(self.name(), access)])))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn client(registry: &Registry) -> RegistryClient {
+    let access = RegistryAccess {
+        plain_http: true,
+        ..RegistryAccess::default()
+    };
+    RegistryClient::new(Arc::new(HashMap::from([(registry.name(), access)])))
 }
 
 struct Machine {
@@ -152,7 +100,7 @@ async fn a_second_push_sends_only_what_changed() {
         return;
     }
     let (machine, registry) = (Machine::new(), Registry::start());
-    let client = registry.client();
+    let client = client(&registry);
     let name: ImageRef = format!("{}/team/hello:1", registry.name()).parse().unwrap();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let progress: Progress = {
