@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use oci_spec::image::Descriptor;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -72,12 +73,7 @@ impl ImageStore {
         let mut layers = Vec::new();
         let mut diff_ids = Vec::new();
         for (layer, diff_id) in assembly.base.iter().flat_map(|base| base.layers()) {
-            let digest = digest_of(layer).map_err(refuse())?;
-            let media_type = match layer.media_type().to_string() {
-                docker if docker == DOCKER_LAYER => OCI_LAYER.to_owned(),
-                other => other,
-            };
-            layers.push(descriptor(&media_type, &digest, layer.size()));
+            layers.push(layer_json(layer).map_err(refuse())?);
             diff_ids.push(diff_id);
         }
         for layer in assembly.layers {
@@ -236,6 +232,17 @@ fn platform_json(platform: &Platform) -> Value {
         json["variant"] = json!(variant);
     }
     json
+}
+
+/// A layer of another image, by its name in OCI manifests.
+pub(crate) fn layer_json(layer: &Descriptor) -> Result<Value, ManifestError> {
+    let digest = digest_of(layer)?;
+    let media_type = layer.media_type().to_string();
+    let media_type = match media_type.as_str() {
+        DOCKER_LAYER => OCI_LAYER,
+        other => other,
+    };
+    Ok(descriptor(media_type, &digest, layer.size()))
 }
 
 fn descriptor(media_type: &str, digest: &Digest, size: u64) -> Value {

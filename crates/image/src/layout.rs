@@ -6,11 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use oci_spec::image::Descriptor;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
-    Digest, Image, ImageError, ImageStore, Manifest, ManifestError, Platform,
-    manifest::{MANIFEST_MAX, digest_of},
+    CONFIG_MAX, Digest, Image, ImageError, ImageStore, Manifest, ManifestError, Platform,
+    assemble::layer_json,
+    manifest::{MANIFEST_MAX, digest_of, parse_config},
     space,
 };
 
@@ -37,36 +40,51 @@ impl ImageStore {
     }
 
     /// Copies the one image of the layout in the folder `layout`, every blob checked, and returns
-    /// it. The caller holds the store and gives it a name.
+    /// it. Of a layer that an image of `known` has as well, that one's blob is taken: the other
+    /// tool may have compressed it anew. The caller holds the store and gives it a name.
     ///
     /// # Errors
     /// When there is not exactly one image for `platform`, or a blob is missing or damaged.
-    pub fn adopt(&self, layout: &Path, platform: &Platform) -> Result<Image, ImageError> {
+    pub fn adopt(
+        &self,
+        layout: &Path,
+        platform: &Platform,
+        known: &[Image],
+    ) -> Result<Image, ImageError> {
         let named = layout.display().to_string();
         let refuse = || ImageError::manifest(&named);
-        let index = read(&layout.join("index.json"))?;
-        let index: Index = serde_json::from_slice(&index)
-            .map_err(|error| refuse()(ManifestError::Syntax(error.to_string())))?;
-        let [entry] = index.manifests.as_slice() else {
-            return Err(refuse()(ManifestError::TooMany {
-                what: format!("{} images", index.manifests.len()),
-                most: 1,
-            }));
-        };
+        let syntax = |error: serde_json::Error| refuse()(ManifestError::Syntax(error.to_string()));
         let blobs = layout.join("blobs/sha256");
-        let bytes = read(&blobs.join(entry.digest.hex()))?;
-        let manifest = Manifest::parse(&bytes).map_err(refuse())?;
-        if let Manifest::Index(_) = &manifest {
+        let entry = only_entry(layout, &named)?;
+        let bytes = read(&blobs.join(entry.hex()))?;
+        let Manifest::Image(manifest) = Manifest::parse(&bytes).map_err(refuse())? else {
             let what = "an index, where an image belongs".to_owned();
             return Err(refuse()(ManifestError::MediaType(what)));
-        }
-        let parts = manifest.parts();
-        let needed = parts.iter().map(|part| part.size()).sum();
+        };
+        let config = digest_of(manifest.config()).map_err(refuse())?;
+        self.adopt_blob(&blobs.join(config.hex()), &config)?;
+        let config = parse_config(&self.read_blob(&config, CONFIG_MAX)?, &manifest);
+        let config = config.map_err(refuse())?;
+        let needed = manifest.layers().iter().map(Descriptor::size).sum();
         space::check(self.folders()[0], &format!("image `{named}`"), needed)?;
-        for part in parts {
-            let digest = digest_of(part).map_err(refuse())?;
-            self.adopt_blob(&blobs.join(digest.hex()), &digest)?;
+        let mut written: Value = serde_json::from_slice(&bytes).map_err(syntax)?;
+        let mut changed = false;
+        let diff_ids = config.rootfs().diff_ids();
+        for (at, (layer, diff_id)) in manifest.layers().iter().zip(diff_ids).enumerate() {
+            let same = known.iter().flat_map(Image::layers);
+            let mut same = same.filter(|(_, known)| known.as_str() == diff_id.as_str());
+            if let Some((layer, _)) = same.next() {
+                written["layers"][at] = layer_json(layer).map_err(refuse())?;
+                changed = true;
+            } else {
+                let digest = digest_of(layer).map_err(refuse())?;
+                self.adopt_blob(&blobs.join(digest.hex()), &digest)?;
+            }
         }
+        let bytes = match changed {
+            true => written.to_string().into_bytes(),
+            false => bytes,
+        };
         let digest = self.put_blob(&bytes)?;
         self.image(&digest, platform, &named)
     }
@@ -80,6 +98,19 @@ impl ImageStore {
             .and_then(|mut file| io::copy(&mut file, &mut blob))
             .map_err(ImageError::io("cannot copy", path))?;
         blob.commit(Some(digest)).map(drop)
+    }
+}
+
+fn only_entry(layout: &Path, named: &str) -> Result<Digest, ImageError> {
+    let refuse = || ImageError::manifest(named);
+    let index: Index = serde_json::from_slice(&read(&layout.join("index.json"))?)
+        .map_err(|error| refuse()(ManifestError::Syntax(error.to_string())))?;
+    match index.manifests.as_slice() {
+        [entry] => Ok(entry.digest.clone()),
+        entries => Err(refuse()(ManifestError::TooMany {
+            what: format!("{} images", entries.len()),
+            most: 1,
+        })),
     }
 }
 

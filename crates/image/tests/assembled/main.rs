@@ -204,20 +204,26 @@ fn what_another_tool_wrote_is_taken_over_whole_or_not_at_all() {
         &format!("oci:{}:x", copied.display()),
     ]);
 
-    let wrong = here.store.adopt(&copied, &"linux/amd64".parse().unwrap());
+    let wrong = here
+        .store
+        .adopt(&copied, &"linux/amd64".parse().unwrap(), &[]);
     let message = wrong.unwrap_err().to_string();
     assert!(
         message.contains("has no image for linux/amd64"),
         "{message}"
     );
     let arm64 = "linux/arm64".parse().unwrap();
-    let image = here.store.adopt(&copied, &arm64).unwrap();
+    let image = here.store.adopt(&copied, &arm64, &[]).unwrap();
     assert_eq!(image.digest, made.digest);
 
     let blob = Path::new("blobs/sha256").join(layer.digest.hex());
     fs::write(copied.join(&blob), "changed").unwrap();
     let fresh = Machine::new();
-    let message = fresh.store.adopt(&copied, &arm64).unwrap_err().to_string();
+    let message = fresh
+        .store
+        .adopt(&copied, &arm64, &[])
+        .unwrap_err()
+        .to_string();
     assert!(message.contains("it is damaged"), "{message}");
     assert!(!fresh.store.blob_path(&layer.digest).exists());
 }

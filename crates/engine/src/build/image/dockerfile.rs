@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hob_image::{Assembled, FILE_TIME, ImageRef, OCI_MANIFEST, Platform};
+use hob_image::{Assembled, FILE_TIME, ImageRef, ImageStore, OCI_MANIFEST, Platform};
 use hob_model::port::{BuildError, BuildLine, BuildLog};
 use tokio::{process::Command, time::timeout};
 
@@ -108,8 +108,8 @@ impl<'a> Dockerfile<'a> {
                 let image = name
                     .parse::<ImageRef>()
                     .map_err(|error| BuildError::Refused(format!("{FILE}: {error}")))?;
-                bases.find(&image, platforms).await?;
-                found.push(image);
+                let images = bases.find(&image, platforms).await?;
+                found.push((image, images));
             }
         }
         let mut made = Vec::new();
@@ -117,10 +117,16 @@ impl<'a> Dockerfile<'a> {
             (self.log)(BuildLine::Step(format!("{platform}: building {FILE}")));
             let layout = self.place.file(&format!("image-{number}"));
             match &self.tool {
-                Tool::Buildah(tool) => self.buildah(tool, bases, &found, platform, &layout).await?,
+                Tool::Buildah(tool) => {
+                    let names = found.iter().map(|(name, _)| name);
+                    self.buildah(tool, bases.store, names, platform, &layout)
+                        .await?;
+                }
                 Tool::Docker(tool) => self.docker(tool, platform, &layout).await?,
             }
-            let adopted = bases.store.adopt(&layout, platform);
+            let known = found.iter().map(|(_, images)| images[number].clone());
+            let known: Vec<_> = known.collect();
+            let adopted = bases.store.adopt(&layout, platform, &known);
             let image = adopted.map_err(|error| refusal("what was built", error))?;
             let length = bases.store.blob_length(&image.digest).unwrap_or(0);
             made.push(Assembled {
@@ -148,8 +154,8 @@ impl<'a> Dockerfile<'a> {
     async fn buildah(
         &self,
         tool: &Path,
-        bases: &Bases<'_>,
-        names: &[ImageRef],
+        store: &ImageStore,
+        names: impl Iterator<Item = &ImageRef>,
         platform: &Platform,
         layout: &Path,
     ) -> Result<(), BuildError> {
@@ -169,7 +175,7 @@ impl<'a> Dockerfile<'a> {
         // buildah makes a name of the path, and refuses upper-case letters in it.
         let link = self.place.file(STORE);
         if link.symlink_metadata().is_err() {
-            symlink(bases.store.layout(), &link)
+            symlink(store.layout(), &link)
                 .map_err(|error| BuildError::Host(format!("the build cannot go on: {error}")))?;
         }
         for name in names {

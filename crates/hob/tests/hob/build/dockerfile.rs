@@ -13,6 +13,7 @@ fn buildah_builds_it_on_a_base_of_the_store() {
     if !has_programs(&["buildah", "busybox", "skopeo"]) {
         return;
     }
+    let bottom = std::cell::RefCell::default();
     let workshop = Workshop::with(|store| {
         let mut layer = LayerFiles::default();
         let place = tempfile::tempdir().unwrap();
@@ -25,7 +26,7 @@ fn buildah_builds_it_on_a_base_of_the_store() {
         std::os::unix::fs::symlink("busybox", place.path().join("sh")).unwrap();
         layer.tree(place.path(), "bin", &|_| true).unwrap();
         layer.folder("tmp", 0o1777);
-        base(store, "shell:1", &[("PATH", "/bin")], &layer);
+        bottom.replace(base(store, "shell:1", &[("PATH", "/bin")], &layer));
     });
     let file = "FROM shell:1\nCOPY greeting /greeting\nRUN busybox tr a-z A-Z < /greeting > /loud\nUSER 12000\nCMD [\"busybox\", \"cat\", \"/loud\"]\n";
     let folder = workshop.folder("hello", &[("Dockerfile", file), ("greeting", "mina")]);
@@ -34,6 +35,10 @@ fn buildah_builds_it_on_a_base_of_the_store() {
     let config = workshop.inspect(&["--config"]);
     assert_eq!(config["config"]["User"], "12000");
     assert_eq!(config["config"]["Cmd"][2], "/loud");
+    // The base's own layer, not one compressed anew.
+    let layers = workshop.inspect(&[])["Layers"].as_array().unwrap().len();
+    let first = workshop.inspect(&[])["Layers"][0].clone();
+    assert!(layers > 1 && first == *bottom.borrow(), "{first}");
     // The same again is the same.
     let again = workshop.image(&folder, &["--platform", &host]);
     assert_eq!(image["digest"], again["digest"]);

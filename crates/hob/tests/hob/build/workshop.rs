@@ -129,8 +129,13 @@ pub(super) fn digest<'a>(image: &'a Value, platform: &str) -> &'a Value {
     &one.unwrap_or_else(|| panic!("no {platform} in {image}"))["digest"]
 }
 
-/// Puts a base into a store, for two platforms.
-pub(super) fn base(store: &ImageStore, name: &str, env: &[(&str, &str)], files: &LayerFiles) {
+/// Puts a base into a store, for two platforms. Returns the digest of its layer.
+pub(super) fn base(
+    store: &ImageStore,
+    name: &str,
+    env: &[(&str, &str)],
+    files: &LayerFiles,
+) -> String {
     let layer = store.write_layer("base", files).unwrap();
     let settings = RunSettings {
         env: env
@@ -160,6 +165,7 @@ pub(super) fn base(store: &ImageStore, name: &str, env: &[(&str, &str)], files: 
         origin: Origin::Local,
     };
     store.tag(tagged).unwrap();
+    layer.digest.to_string()
 }
 
 /// `e_machine` of an ELF file.
