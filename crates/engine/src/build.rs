@@ -12,6 +12,7 @@ mod dependencies;
 mod detect;
 mod foreign;
 mod image;
+mod record;
 mod target;
 mod template;
 mod templates;

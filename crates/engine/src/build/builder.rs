@@ -15,7 +15,6 @@ use hob_model::{
     port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::Sandbox;
-use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -23,10 +22,11 @@ use super::{
     bundle::{Built, settings},
     dependencies::{Installed, Wanted},
     detect::{Found, Shape},
+    record::remember,
     target::Target,
     template::{Template, When},
     toolchain::{Machine, SYSTEM_PATH, Toolchain},
-    tree::{Sharing, Tree, add_field, hex},
+    tree::Sharing,
     unpack::unpack,
     workplace::{Workplace, give_to_cage},
 };
@@ -36,8 +36,6 @@ use crate::{export, remove::remove_tree};
 const MAX_BUILDS: usize = 4;
 /// Bytes of a hob.toml.
 const MAX_MANIFEST: u64 = 256 << 10;
-/// A new number makes every folder be built again.
-const FORMAT: &str = "1";
 
 /// What a [`FolderBuilder`] needs to know.
 #[derive(Debug, Clone)]
@@ -350,27 +348,6 @@ impl Shared {
             (found.when(), with_dependencies),
         )
     }
-
-    /// Where the outcome of building exactly this is written down.
-    fn record(&self, folder: &Path, found: &Found, toolchain: &Toolchain) -> io::Result<PathBuf> {
-        let mut hash = Sha256::new();
-        for text in [FORMAT, env!("CARGO_PKG_VERSION"), found.language()] {
-            add_field(&mut hash, text.as_bytes());
-        }
-        if let Some(template) = &found.template {
-            template.fingerprint(&mut hash);
-        }
-        toolchain.fingerprint(&mut hash);
-        Tree::read(folder, None)?.digest(&mut hash)?;
-        let name = format!("{}.json", hex(hash));
-        Ok(self.config.data.join("cache/sources").join(name))
-    }
-
-    fn recall(&self, record: &Path) -> Option<Revision> {
-        let revision: Revision = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
-        let bundle = self.config.data.join("bundles").join(&revision.digest);
-        bundle.is_dir().then_some(revision)
-    }
 }
 
 /// What the function in `folder` wants installed.
@@ -417,15 +394,5 @@ fn make_cache(cache: &Path) -> io::Result<()> {
         fs::create_dir_all(cache)?;
         give_to_cage(cache)?;
     }
-    Ok(())
-}
-
-/// Writes the outcome down. It may be lost: then the folder is built again.
-fn remember(record: &Path, revision: &Revision) -> io::Result<()> {
-    let folder = record.parent().unwrap_or(record);
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    io::Write::write_all(&mut file, &serde_json::to_vec(revision)?)?;
-    file.persist(record)?;
     Ok(())
 }

@@ -40,10 +40,8 @@ impl Bases<'_> {
         name: &ImageRef,
         platforms: &[Platform],
     ) -> Result<Vec<Image>, BuildError> {
-        match self.look(name, platforms) {
-            Ok(Some(images)) => return Ok(images),
-            Ok(None) => {}
-            Err(error) => return Err(refusal("base", error)),
+        if let Some(images) = self.look(name, platforms)? {
+            return Ok(images);
         }
         (self.log)(BuildLine::Step(format!("fetching base {name}")));
         let log = BuildLog::clone(self.log);
@@ -62,7 +60,7 @@ impl Bases<'_> {
         &self,
         name: &ImageRef,
         platforms: &[Platform],
-    ) -> Result<Option<Vec<Image>>, ImageError> {
+    ) -> Result<Option<Vec<Image>>, BuildError> {
         let Some(tagged) = self.store.tagged(name) else {
             return Ok(None);
         };
@@ -86,7 +84,7 @@ impl Bases<'_> {
                     problem: ManifestError::Platform { .. },
                     ..
                 }) if tagged.origin == Origin::Pulled => return Ok(None),
-                Err(error) => return Err(error),
+                Err(error) => return Err(refusal("base", error)),
             }
         }
         Ok(Some(images))

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use hob_image::Platform;
@@ -133,7 +133,7 @@ pub(super) fn check(
     Ok(())
 }
 
-fn wrong(path: &PathBuf, machine: Machine, platform: &Platform) -> BuildError {
+fn wrong(path: &Path, machine: Machine, platform: &Platform) -> BuildError {
     BuildError::Refused(format!(
         "`{}` is for {}, and the image is for {platform}: leave it out with a .hobignore, build it for $TARGETARCH in `build` of hob.toml, or write a Dockerfile",
         path.display(),

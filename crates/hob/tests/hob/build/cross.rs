@@ -3,7 +3,7 @@
 use std::fs;
 
 use hob_testkit::has_programs;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::workshop::{Running, Workshop, digest, machine};
 
@@ -13,6 +13,27 @@ fn handler(answer: &str) -> String {
     format!(
         "package function\n\nimport \"net/http\"\n\nfunc Handle(w http.ResponseWriter, r *http.Request) {{ w.Write([]byte(\"{answer}\")) }}\n"
     )
+}
+
+fn check_programs(here: &Workshop, image: &Value) {
+    for (platform, expected) in [
+        ("linux/amd64", (2, 62)),
+        ("linux/arm64", (2, 183)),
+        ("linux/arm/v7", (1, 40)),
+    ] {
+        let root = here.unpack(digest(image, platform), platform);
+        assert_eq!(machine(&root.path().join("function/program")), expected);
+        // No source, and nothing that only hob reads.
+        assert_eq!(
+            fs::read_dir(root.path().join("function")).unwrap().count(),
+            1
+        );
+        assert!(
+            root.path()
+                .join("etc/ssl/certs/ca-certificates.crt")
+                .is_file()
+        );
+    }
 }
 
 #[test]
@@ -34,24 +55,7 @@ fn go_for_three_machines_is_the_same_wherever_it_is_built() {
     let image = here.image(&folder, &["--platform", PLATFORMS]);
     assert_eq!(image["image"], "reg.example.net/hello:1");
     assert_eq!(image["pushed"], false);
-    for (platform, expected) in [
-        ("linux/amd64", (2, 62)),
-        ("linux/arm64", (2, 183)),
-        ("linux/arm/v7", (1, 40)),
-    ] {
-        let root = here.unpack(digest(&image, platform), platform);
-        assert_eq!(machine(&root.path().join("function/program")), expected);
-        // No source, and nothing that only hob reads.
-        assert_eq!(
-            fs::read_dir(root.path().join("function")).unwrap().count(),
-            1
-        );
-        assert!(
-            root.path()
-                .join("etc/ssl/certs/ca-certificates.crt")
-                .is_file()
-        );
-    }
+    check_programs(&here, &image);
     let index = here.inspect(&["--raw"]);
     assert_eq!(
         index["manifests"][2]["platform"],

@@ -125,7 +125,13 @@ fn what_cannot_be_an_image_is_refused_with_the_cure() {
         let line = workshop.build(folder, more).fails(code);
         assert!(line.contains(expected), "{}: {line}", folder.display());
     }
-    let folder = site.to_str().unwrap();
+}
+
+#[test]
+fn an_image_has_a_name_that_can_be_given() {
+    let workshop = Workshop::new();
+    let folder = workshop.folder("site", &[("index.html", "hi")]);
+    let folder = folder.to_str().unwrap();
     let outcome = workshop.hob.cli(["build", folder]);
     assert!(outcome.stderr.contains("--image <REF>"), "{outcome:?}");
     outcome.fails(64);

@@ -183,3 +183,29 @@ fn node_refuses_what_would_have_to_be_compiled() {
         "{line}"
     );
 }
+
+#[test]
+fn java_is_compiled_for_the_version_of_its_base() {
+    if !has_programs(&["javac"]) {
+        return;
+    }
+    let workshop = Workshop::with(|store| {
+        let mut layer = LayerFiles::default();
+        layer.bytes("opt/java/bin/java", b"a program".to_vec());
+        let env = [("JAVA_VERSION", "jdk-11.0.2+7")];
+        base(store, "eclipse-temurin:25-jre", &env, &layer);
+    });
+    workshop
+        .hob
+        .command()
+        .args(["new", "java", "hello"])
+        .dir(workshop.folder.path())
+        .run()
+        .ok();
+    let folder = workshop.folder.path().join("hello");
+    let image = workshop.image(&folder, &["--platform", "linux/arm64"]);
+    let root = workshop.unpack(&image["digest"], "linux/arm64");
+    let class = fs::read(root.path().join("function/classes/Handler.class")).unwrap();
+    assert_eq!(class[6..8], [0, 55], "Java 11");
+    assert!(!root.path().join("function/Handler.java").exists());
+}
