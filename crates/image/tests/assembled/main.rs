@@ -189,7 +189,7 @@ fn what_another_tool_wrote_is_taken_over_whole_or_not_at_all() {
     }
     let (here, there) = (Machine::new(), Machine::new());
     let layer = there.layer("function", "function/program", "x");
-    let made = there.image("linux/arm64", None, &[layer.clone()]);
+    let made = there.image("linux/arm64", None, std::slice::from_ref(&layer));
     there.tag("reg.example.net/hello:1", &made);
     let copied = there.data.path().join("copied");
     let from = format!(

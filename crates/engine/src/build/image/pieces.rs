@@ -43,7 +43,7 @@ impl Pieces<'_> {
         if self.base.is_none() {
             self.check_program()?;
         }
-        Ok(())
+        self.check_socket()
     }
 
     /// What comes on top of the base: dependencies in one layer, and above it the rest, which
@@ -74,8 +74,10 @@ impl Pieces<'_> {
 
     pub(super) fn settings(&self) -> RunSettings {
         let program = self.opened.found.program();
+        let memory = self.opened.manifest.limits.memory.0;
         let mut env = BTreeMap::from([
             ("HOME".to_owned(), "/tmp".to_owned()),
+            ("HOB_MEMORY".to_owned(), memory.to_string()),
             ("HOB_SECRETS".to_owned(), SECRETS.to_owned()),
         ]);
         env.extend(program.iter().flat_map(|program| program.env.clone()));
@@ -124,6 +126,18 @@ impl Pieces<'_> {
             Ok(None) => refuse("is no program"),
             Err(_) => refuse("is no file that the build made"),
         }
+    }
+
+    /// Refuses a `run` that listens where only hob tells it to.
+    fn check_socket(&self) -> Result<(), BuildError> {
+        let argv = argv(&self.opened.found);
+        let says = |name: &str| argv.iter().any(|word| word.contains(name));
+        let given = self.opened.manifest.env.contains_key("HOB_SOCKET");
+        if !says("HOB_SOCKET") || says("PORT") || given {
+            return Ok(());
+        }
+        let text = "`run` listens on $HOB_SOCKET only, which an image does not have: let it listen on $HOST:$PORT where that is not set";
+        Err(BuildError::Refused(text.into()))
     }
 
     /// The folder of dependencies, if there is one.

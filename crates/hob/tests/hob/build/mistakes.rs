@@ -64,7 +64,11 @@ fn a_program_for_another_machine_is_named() {
 
 #[test]
 fn what_cannot_be_an_image_is_refused_with_the_cure() {
-    let workshop = Workshop::new();
+    let workshop = Workshop::with(|store| {
+        let mut layer = LayerFiles::default();
+        layer.bytes("bin/sh", b"a program".to_vec());
+        base(store, "here:1", &[], &layer);
+    });
     let handler = [("handler.py", "def handle(req):\n    return 'x'\n")];
     let site = workshop.folder("site", &[("index.html", "hi")]);
     let python = workshop.folder("python", &handler);
@@ -81,6 +85,13 @@ fn what_cannot_be_an_image_is_refused_with_the_cure() {
             ("hob.toml", "run = [\"./serve\"]\n"),
             ("serve", "#!/bin/sh\n"),
         ],
+    );
+    let socket = workshop.folder(
+        "socket",
+        &[(
+            "hob.toml",
+            "run = \"gunicorn -b unix:$HOB_SOCKET app\"\n[image]\nbase = \"here:1\"\n",
+        )],
     );
     let odd = workshop.folder(
         "odd",
@@ -99,6 +110,7 @@ fn what_cannot_be_an_image_is_refused_with_the_cure() {
             "`/bin/sh` is no file of the function's folder, and the image has no base: name a base with --base",
         ),
         (&script, &[], 1, "`./serve` needs an interpreter"),
+        (&socket, &[], 1, "listens on $HOB_SOCKET only"),
         (&odd, &[], 1, "names have no upper-case letters"),
         (&key, &[], 1, "bsae"),
         (

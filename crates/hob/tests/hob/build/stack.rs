@@ -96,9 +96,10 @@ fn python_gets_the_wheels_of_its_base_and_its_machine() {
                 .to_string()
                 .contains("PATH=/usr/local/bin:/bin")
         );
-        assert_eq!(
-            config["config"]["Labels"]["org.opencontainers.image.base.name"],
-            "docker.io/library/python:3.13-slim"
+        let base = &config["config"]["Labels"]["org.opencontainers.image.base.name"];
+        assert!(
+            base.as_str().unwrap().ends_with("/python:3.13-slim"),
+            "{base}"
         );
         Running::start(root.path(), &config).answers("", &machine.to_string());
     }
@@ -192,7 +193,7 @@ fn java_is_compiled_for_the_version_of_its_base() {
     let workshop = Workshop::with(|store| {
         let mut layer = LayerFiles::default();
         layer.bytes("opt/java/bin/java", b"a program".to_vec());
-        let env = [("JAVA_VERSION", "jdk-11.0.2+7")];
+        let env = [("JAVA_VERSION", "jdk-16.0.2+7")];
         base(store, "eclipse-temurin:25-jre", &env, &layer);
     });
     workshop
@@ -206,6 +207,6 @@ fn java_is_compiled_for_the_version_of_its_base() {
     let image = workshop.image(&folder, &["--platform", "linux/arm64"]);
     let root = workshop.unpack(&image["digest"], "linux/arm64");
     let class = fs::read(root.path().join("function/classes/Handler.class")).unwrap();
-    assert_eq!(class[6..8], [0, 55], "Java 11");
+    assert_eq!(class[6..8], [0, 60], "Java 16");
     assert!(!root.path().join("function/Handler.java").exists());
 }
