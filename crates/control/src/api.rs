@@ -2,6 +2,7 @@
 
 mod archive;
 mod auth;
+mod build;
 mod error;
 mod export;
 mod functions;
@@ -74,6 +75,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
             "/hob/v1/registries/{name}/plain-http",
             put(registries::plain_http),
         )
+        .route("/hob/v1/images/build", post(build::start))
         .route("/hob/v1/secrets", get(secrets::list))
         .route(
             "/hob/v1/secrets/{name}",

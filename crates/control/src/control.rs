@@ -1,7 +1,7 @@
 use std::{future, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::Router;
-use hob_image::ImageStore;
+use hob_image::{ImageBuilder, ImageStore};
 use hob_model::{
     Routes,
     port::{Builder, Engine},
@@ -49,6 +49,8 @@ pub struct ControlParts {
     pub images: Arc<ImageStore>,
     /// Knows how to log in where images come from.
     pub registries: Arc<KnownRegistries>,
+    /// Makes images of folders.
+    pub image_builder: Arc<dyn ImageBuilder>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
     /// Takes and gives images under `/v2`, if the owner wants that.
@@ -63,6 +65,7 @@ pub struct Control {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) images: Arc<Images>,
+    pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
@@ -94,6 +97,7 @@ impl Control {
                 parts.registries,
                 parts.registry.clone(),
             )),
+            image_builder: parts.image_builder,
             routes: parts.routes,
             registry: parts.registry,
             deployed: Deployed::default(),

@@ -3,29 +3,32 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hob_model::wire::DeployEvent;
+use hob_model::wire::{DeployEvent, ImageEvent};
 use tokio::sync::Notify;
 
 /// Events kept for a reader that lags behind. A build never waits for its reader: past this,
 /// the oldest lines go, since the last ones tell why a build failed.
 const PENDING: usize = 2_000;
 
-/// The writing end of a deploy's answer. Clones write to the same answer.
-#[derive(Clone)]
-pub(crate) struct Events(Arc<Shared>);
+/// One line of an answer.
+pub(crate) trait Event {
+    /// A line that says this and nothing else.
+    fn output(text: String) -> Self;
+}
+
+/// The writing end of an answer, such as a deploy's. Clones write to the same answer.
+pub(crate) struct Events<E = DeployEvent>(Arc<Shared<E>>);
 
 /// The reading end.
-pub(crate) struct EventReader(Arc<Shared>);
+pub(crate) struct EventReader<E = DeployEvent>(Arc<Shared<E>>);
 
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct Shared<E> {
+    state: Mutex<State<E>>,
     changed: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    pending: VecDeque<DeployEvent>,
+struct State<E> {
+    pending: VecDeque<E>,
     /// Lines that went since the reader last came.
     lost: usize,
     /// The last event is pending or read, or nobody reads: whatever comes now is for nobody.
@@ -33,16 +36,30 @@ struct State {
 }
 
 /// An empty answer.
-pub(crate) fn channel() -> (Events, EventReader) {
-    let shared = Arc::new(Shared::default());
+pub(crate) fn channel<E>() -> (Events<E>, EventReader<E>) {
+    let state = State {
+        pending: VecDeque::new(),
+        lost: 0,
+        closed: false,
+    };
+    let shared = Arc::new(Shared {
+        state: Mutex::new(state),
+        changed: Notify::new(),
+    });
     (Events(Arc::clone(&shared)), EventReader(shared))
 }
 
 // === impl Events ===
 
-impl Events {
+impl<E> Clone for Events<E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<E> Events<E> {
     /// Adds an event. Never waits.
-    pub(crate) fn push(&self, event: DeployEvent) {
+    pub(crate) fn push(&self, event: E) {
         let mut state = self.0.lock();
         if state.closed {
             return;
@@ -57,7 +74,7 @@ impl Events {
     }
 
     /// Adds the last event.
-    pub(crate) fn finish(&self, event: DeployEvent) {
+    pub(crate) fn finish(&self, event: E) {
         self.push(event);
         self.0.lock().closed = true;
         self.0.changed.notify_one();
@@ -66,9 +83,9 @@ impl Events {
 
 // === impl EventReader ===
 
-impl EventReader {
+impl<E: Event> EventReader<E> {
     /// The next event; `None` after the last.
-    pub(crate) async fn next(&mut self) -> Option<DeployEvent> {
+    pub(crate) async fn next(&mut self) -> Option<E> {
         loop {
             {
                 let mut state = self.0.lock();
@@ -76,7 +93,7 @@ impl EventReader {
                 if lost > 0 {
                     let text =
                         format!("({lost} lines left out: they came faster than they were read)");
-                    return Some(DeployEvent::Output { text });
+                    return Some(E::output(text));
                 }
                 match state.pending.pop_front() {
                     Some(event) => return Some(event),
@@ -89,7 +106,7 @@ impl EventReader {
     }
 }
 
-impl Drop for EventReader {
+impl<E> Drop for EventReader<E> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.closed = true;
@@ -97,9 +114,21 @@ impl Drop for EventReader {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl<E> Shared<E> {
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Event for DeployEvent {
+    fn output(text: String) -> Self {
+        Self::Output { text }
+    }
+}
+
+impl Event for ImageEvent {
+    fn output(text: String) -> Self {
+        Self::Output { text }
     }
 }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod build;
 mod control;
 mod deploy;
 mod deployed;

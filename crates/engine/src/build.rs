@@ -2,7 +2,8 @@
 //!
 //! [`FolderBuilder`] goes through these steps, each in a file of its own: `unpack` → `detect` →
 //! `toolchain` → `dependencies` → `bench` (the tools, each in a cage) → `bundle`.
-//! [`Templates`] holds what hob knows of each language.
+//! [`ImageMaker`] goes through the same steps for other platforms, and makes an image of each
+//! (`target`, `image`). [`Templates`] holds what hob knows of each language.
 
 mod bench;
 mod builder;
@@ -10,6 +11,9 @@ mod bundle;
 mod dependencies;
 mod detect;
 mod foreign;
+mod image;
+mod record;
+mod target;
 mod template;
 mod templates;
 mod toolchain;
@@ -18,6 +22,7 @@ mod unpack;
 mod workplace;
 
 pub use builder::{BuilderConfig, FolderBuilder};
+pub use image::ImageMaker;
 pub use template::Template;
 pub use templates::Templates;
 pub use unpack::MAX_ENTRIES;

@@ -10,5 +10,5 @@ mod export;
 pub mod local;
 mod remove;
 
-pub use build::{BuilderConfig, FolderBuilder, Templates};
+pub use build::{BuilderConfig, FolderBuilder, ImageMaker, Templates};
 pub use local::{LocalConfig, LocalEngine};

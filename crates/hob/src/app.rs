@@ -11,10 +11,10 @@ use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries, Registry};
 use hob_engine::{
     LocalConfig, LocalEngine,
-    build::{BuilderConfig, FolderBuilder},
+    build::{BuilderConfig, FolderBuilder, ImageMaker},
 };
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, Listeners};
-use hob_image::ImageStore;
+use hob_image::{ImageStore, RegistryClient};
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
@@ -115,6 +115,7 @@ impl App {
         let password = store.ensure_admin_password()?;
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.password = password;
+        let builder = builder(&config, sandbox);
         let control = Control::new(
             ControlConfig {
                 data: config.data.clone(),
@@ -127,7 +128,8 @@ impl App {
                 store,
                 secrets,
                 engine: engine.clone(),
-                builder: builder(&config, sandbox),
+                image_builder: image_builder(&builder, &images, &registries),
+                builder: Arc::new(builder),
                 registry: registry(&config, &images, address)?,
                 images,
                 registries,
@@ -283,7 +285,7 @@ fn function_listener(gateway: Option<Ipv4Addr>, main: SocketAddr) -> Option<TcpL
         .ok()
 }
 
-fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {
+fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
     let mut building = BuilderConfig::new(&config.data);
     building.isolation = config.isolation;
     let builder = FolderBuilder::new(building, sandbox);
@@ -291,7 +293,20 @@ fn builder(config: &Config, sandbox: Arc<Sandbox>) -> Arc<FolderBuilder> {
         let tmp = config.data.join("tmp");
         tracing::warn!(%error, "cannot empty {}", tmp.display());
     }
-    Arc::new(builder)
+    builder
+}
+
+fn image_builder(
+    builder: &FolderBuilder,
+    images: &Arc<ImageStore>,
+    registries: &Arc<KnownRegistries>,
+) -> Arc<ImageMaker> {
+    let registry = Arc::new(RegistryClient::new(Arc::clone(registries) as _));
+    Arc::new(ImageMaker::new(
+        builder.clone(),
+        Arc::clone(images),
+        registry,
+    ))
 }
 
 /// Says how functions are caged, and refuses a cage that was asked for and cannot be made.

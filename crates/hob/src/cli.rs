@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
+mod build;
 mod ca;
 mod completion;
 mod deploy;
@@ -48,6 +49,7 @@ enum Verb {
     New(new::New),
     Deploy(deploy::Deploy),
     Dev(dev::Dev),
+    Build(build::Build),
     List(list::List),
     Describe(describe::Describe),
     Invoke(invoke::Invoke),
@@ -111,6 +113,7 @@ impl Cli {
             Verb::New(verb) => verb.run(context),
             Verb::Deploy(verb) => verb.run(context),
             Verb::Dev(verb) => verb.run(context),
+            Verb::Build(verb) => verb.run(context),
             Verb::List(verb) => verb.run(context),
             Verb::Describe(verb) => verb.run(context),
             Verb::Invoke(verb) => verb.run(context),

@@ -4,11 +4,15 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod assemble;
 mod blob;
+mod builder;
 mod digest;
 mod error;
 mod index;
+mod layer;
 mod layers;
+mod layout;
 mod manifest;
 mod platform;
 mod prune;
@@ -22,10 +26,13 @@ mod unpack;
 mod user;
 
 pub use archive::ArchiveError;
+pub use assemble::{Assembled, Assembly, RunSettings};
 pub use blob::{BlobWriter, PartialBlob, replace_file};
+pub use builder::{ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
 pub use index::{Origin, Tagged};
+pub use layer::{FILE_TIME, Layer, LayerFiles};
 pub use manifest::{
     CONFIG_MAX, DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_MAX, Manifest, ManifestError, OCI_INDEX,
     OCI_MANIFEST, choose, digest_of, parse_config,

@@ -21,7 +21,7 @@ pub mod wire;
 pub use end::{End, EndReason};
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use limits::{Isolation, Limits};
-pub use manifest::{Command, Cors, Manifest, ManifestError};
+pub use manifest::{Command, Cors, ImageSection, Manifest, ManifestError};
 pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
 pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};

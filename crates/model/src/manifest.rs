@@ -47,6 +47,24 @@ pub struct Manifest {
     /// What of the network the function can reach: `outbound`, the default, or `none`.
     #[serde(skip_serializing_if = "is_outbound")]
     pub network: Network,
+    /// What `hob build` makes of it.
+    #[serde(skip_serializing_if = "ImageSection::is_empty")]
+    pub image: ImageSection,
+}
+
+/// `[image]` of a `hob.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ImageSection {
+    /// The image that the function's image stands on; else the language's usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+}
+
+impl ImageSection {
+    fn is_empty(&self) -> bool {
+        self == &Self::default()
+    }
 }
 
 /// Why a `hob.toml` was refused.

@@ -129,6 +129,64 @@ pub enum DeployEvent {
     },
 }
 
+/// One line of the answer to `POST /hob/v1/images/build`, which is a stream of JSON lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum ImageEvent {
+    /// hob begins a step.
+    Step {
+        /// "linux/arm64 on nothing".
+        text: String,
+    },
+    /// A tool of the build wrote a line, or a transfer went on.
+    Output {
+        /// The line, without its end.
+        text: String,
+    },
+    /// The last line of a build that worked.
+    Done {
+        /// What its name points to now.
+        image: BuiltImage,
+        /// From the end of the upload to this line, in milliseconds.
+        millis: u64,
+    },
+    /// The last line of a build that did not.
+    Failed {
+        /// One line with the cause and the cure.
+        message: String,
+        /// Who is at fault.
+        fault: Fault,
+    },
+}
+
+/// An image that was built, as `hob build` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltImage {
+    /// Its name in full.
+    pub image: String,
+    /// Digest of its manifest, or of the index over several platforms.
+    pub digest: String,
+    /// What a registry keeps for all platforms together, in bytes.
+    pub size: u64,
+    /// One for each platform, in the order in which they were asked for.
+    pub platforms: Vec<BuiltPlatform>,
+    /// Whether it was sent to its registry as well.
+    pub pushed: bool,
+    /// Bytes that were sent; what the registry had was not sent again.
+    pub sent: u64,
+}
+
+/// One platform of an image that was built.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltPlatform {
+    /// `linux/arm64`.
+    pub platform: String,
+    /// Digest of its manifest.
+    pub digest: String,
+    /// What a registry sends for it, in bytes.
+    pub size: u64,
+}
+
 /// Who has to mend a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

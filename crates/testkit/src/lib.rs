@@ -11,9 +11,11 @@ mod eventually;
 mod hob;
 mod leftovers;
 mod needs;
+mod registry;
 
 pub use answer::Answer;
 pub use cli::{Cli, Outcome};
 pub use eventually::{EVENTUALLY, wait_until};
 pub use hob::{Hob, HobBuilder};
 pub use needs::has_programs;
+pub use registry::{REGISTRY_PROGRAM, Registry};

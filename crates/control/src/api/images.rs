@@ -45,7 +45,7 @@ pub(super) async fn deploy(
     check.map_err(|error| ApiError::Bad(error.to_string()))?;
     let (events, reader) = events::channel();
     tokio::spawn(control.deploy(name, deploy::Origin::Image(Box::new(asked)), events));
-    Ok(stream::deploy_events(reader))
+    Ok(stream::events(reader))
 }
 
 pub(super) async fn list(

@@ -10,10 +10,10 @@ use hob_model::port::LogStream;
 use http::header;
 use serde::Serialize;
 
-use crate::events::EventReader;
+use crate::events::{Event, EventReader};
 
-/// Deploy events, a line each, sent as they come.
-pub(super) fn deploy_events(reader: EventReader) -> Response {
+/// Events of a deploy or a build, a line each, sent as they come.
+pub(super) fn events<E: Event + Serialize + Send + 'static>(reader: EventReader<E>) -> Response {
     ndjson(stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
         Some((Ok::<_, Infallible>(event), reader))

@@ -29,11 +29,11 @@ pub(super) async fn deploy(
     let archive = receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
     tokio::spawn(control.deploy(name, Origin::Folder(archive), events));
-    Ok(stream::deploy_events(reader))
+    Ok(stream::events(reader))
 }
 
 /// Brings the body to a file, which is gone again as soon as anything goes wrong.
-async fn receive(
+pub(super) async fn receive(
     control: &Control,
     name: &FunctionName,
     headers: &HeaderMap,

@@ -13,6 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::stream;
+use hob_image::{Digest, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 use hob_model::{
     Backend, EndReason, Endpoint, Function, FunctionName, ReplicaId, Revision, Route, Routes, Run,
     SecretName, Settings, Target, Timespan,
@@ -268,5 +269,29 @@ fn revision(script: &str) -> Revision {
         run,
         settings,
         built_at: SystemTime::UNIX_EPOCH,
+    }
+}
+
+#[async_trait]
+impl ImageBuilder for FakeBuilder {
+    async fn build_image(
+        &self,
+        source: Source,
+        order: ImageOrder,
+        log: BuildLog,
+    ) -> Result<MadeImage, BuildError> {
+        self.build(source.clone(), log).await?;
+        let digest = Digest::of(source.function.to_string().as_bytes());
+        let platforms = order.platforms.into_iter().map(|platform| MadePlatform {
+            platform,
+            digest: digest.clone(),
+            size: 7,
+        });
+        Ok(MadeImage {
+            platforms: platforms.collect(),
+            digest: digest.clone(),
+            size: 8,
+            sent: order.push.then_some(9),
+        })
     }
 }

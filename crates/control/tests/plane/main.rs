@@ -2,6 +2,7 @@
 //! with a fake engine and a fake builder behind it, a real store and real files.
 
 mod auth;
+mod build;
 mod deploy;
 mod fake;
 mod idle;
@@ -66,6 +67,7 @@ impl Plane {
             secrets,
             engine: engine.clone(),
             builder: builder.clone(),
+            image_builder: builder.clone(),
             routes,
             registry: None,
         };

@@ -193,7 +193,7 @@ fn describe(doing: &str, end: &str, last_words: &[String]) -> String {
 }
 
 /// Passes on line by line; returns the last ones.
-fn listen(pipe: File, log: &BuildLog) -> Vec<String> {
+pub(crate) fn listen(pipe: File, log: &BuildLog) -> Vec<String> {
     let mut reader = BufReader::new(pipe);
     let mut last = VecDeque::new();
     let mut count = 0;

@@ -1,6 +1,7 @@
 //! The life of a build, top to bottom.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
@@ -10,21 +11,22 @@ use std::{
 
 use async_trait::async_trait;
 use hob_model::{
-    Function, Isolation, Manifest, Revision, Settings,
+    Function, FunctionName, Isolation, Manifest, Revision, Settings,
     port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::Sandbox;
-use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::{
     bench::{BUILD_TIME, Workbench},
     bundle::Built,
-    dependencies::Wanted,
+    dependencies::{Installed, Wanted},
     detect::{Found, Shape},
+    record::remember,
+    target::Target,
     template::{Template, When},
     toolchain::{Machine, SYSTEM_PATH, Toolchain},
-    tree::{Sharing, Tree, add_field, hex},
+    tree::Sharing,
     unpack::unpack,
     workplace::{Workplace, give_to_cage},
 };
@@ -34,8 +36,6 @@ use crate::{export, remove::remove_tree};
 const MAX_BUILDS: usize = 4;
 /// Bytes of a hob.toml.
 const MAX_MANIFEST: u64 = 256 << 10;
-/// A new number makes every folder be built again.
-const FORMAT: &str = "1";
 
 /// What a [`FolderBuilder`] needs to know.
 #[derive(Debug, Clone)]
@@ -57,13 +57,22 @@ pub struct BuilderConfig {
 /// Builds folders on this machine. Cheap to clone.
 #[derive(Clone)]
 pub struct FolderBuilder {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    config: BuilderConfig,
+/// What all builds of a server have in common.
+pub(super) struct Shared {
+    pub(super) config: BuilderConfig,
     sandbox: Arc<Sandbox>,
-    turns: Arc<Semaphore>,
+    pub(super) turns: Arc<Semaphore>,
+}
+
+/// A folder that was let in and looked at, with everything here that its build needs.
+pub(super) struct Opened {
+    pub(super) manifest: Manifest,
+    pub(super) found: Found,
+    caches: [PathBuf; 2],
+    toolchain: Toolchain,
 }
 
 // === impl BuilderConfig ===
@@ -172,53 +181,88 @@ impl Builder for FolderBuilder {
 
 impl Shared {
     fn build(&self, source: &Source, log: &BuildLog) -> Result<Revision, BuildError> {
-        let deadline = Instant::now() + self.config.timeout;
-        let place = Workplace::new(&self.config.data.join("tmp")).map_err(|error| {
-            let tmp = self.config.data.join("tmp");
-            BuildError::Host(format!("cannot work in `{}`: {error}", tmp.display()))
-        })?;
+        let place = self.workplace()?;
         let folder = place.function();
-        // First, since whatever comes next looks only at what was let in.
-        unpack(&source.archive, &place.function())?;
-        let manifest = read_manifest(&folder)?;
-        let found = Found::look(&folder, &manifest)?;
-        let caches = self.caches(source, &found);
-        let wanted = match &found.template {
-            Some(template) => Wanted::look(template, found.when(), &folder)?,
-            None => None,
-        };
-        // Before any work is spent: is everything here that the work needs?
-        let toolchain = self.toolchain(&found, &caches, wanted.is_some())?;
+        let opened = self.open(source, &folder, None)?;
         let record = self
-            .record(&folder, &found, &toolchain)
+            .record(&folder, &opened.found, &opened.toolchain)
             .map_err(|error| host(&error))?;
         if let Some(revision) = self.recall(&record) {
             log(BuildLine::Step(format!("{}: unchanged", revision.language)));
             return Ok(revision);
         }
-        let bench = Workbench {
-            sandbox: &self.sandbox,
-            function: &source.function,
-            isolation: self.isolation(),
-            toolchain: &toolchain,
-            place: &place,
-            caches: caches.to_vec(),
-            sealed: None,
-            env: &manifest.env,
-            deadline,
-            log,
-        };
-        let installed = self.make(&bench, &found, &manifest, wanted)?;
-        let settings = Settings::from(&manifest);
+        let installed = self.work(&opened, &place, &source.function, log)?;
         let built = Built {
             folder,
-            found: &found,
-            settings,
+            found: &opened.found,
+            settings: Settings::from(&opened.manifest),
             installed,
         };
         let revision = built.store(&self.config.data.join("bundles"))?;
         remember(&record, &revision).map_err(|error| host(&error))?;
         Ok(revision)
+    }
+
+    pub(super) fn workplace(&self) -> Result<Workplace, BuildError> {
+        let tmp = self.config.data.join("tmp");
+        Workplace::new(&tmp).map_err(|error| {
+            BuildError::Host(format!("cannot work in `{}`: {error}", tmp.display()))
+        })
+    }
+
+    /// Lets the folder in, and finds out before any work is spent whether everything is here
+    /// that the work needs. With a `target`, what is built is for that and not for this machine.
+    pub(super) fn open(
+        &self,
+        source: &Source,
+        folder: &Path,
+        target: Option<&Target>,
+    ) -> Result<Opened, BuildError> {
+        // First, since whatever comes next looks only at what was let in.
+        unpack(&source.archive, folder)?;
+        let manifest = read_manifest(folder)?;
+        let mut found = Found::look(folder, &manifest)?;
+        if let Some(target) = target {
+            found.template = found
+                .template
+                .map(|template| Cow::Owned(target.aim(&template)));
+        }
+        let caches = self.caches(source, &found);
+        let wanted = wanted(&found, folder)?.is_some();
+        let mut toolchain = self.toolchain(&found, &caches, wanted)?;
+        toolchain
+            .env
+            .extend(target.into_iter().flat_map(Target::variables));
+        Ok(Opened {
+            manifest,
+            found,
+            caches,
+            toolchain,
+        })
+    }
+
+    /// Runs the tools in the workplace that the folder was opened in.
+    pub(super) fn work(
+        &self,
+        opened: &Opened,
+        place: &Workplace,
+        function: &FunctionName,
+        log: &BuildLog,
+    ) -> Result<Option<Installed>, BuildError> {
+        let bench = Workbench {
+            sandbox: &self.sandbox,
+            function,
+            isolation: self.isolation(),
+            toolchain: &opened.toolchain,
+            place,
+            caches: opened.caches.to_vec(),
+            sealed: None,
+            env: &opened.manifest.env,
+            deadline: Instant::now() + self.config.timeout,
+            log,
+        };
+        let wanted = wanted(&opened.found, &place.function())?;
+        self.make(&bench, &opened.found, &opened.manifest, wanted)
     }
 
     /// Runs the tools: dependencies first, then the function's own `build`, then the template's.
@@ -228,7 +272,7 @@ impl Shared {
         found: &Found,
         manifest: &Manifest,
         wanted: Option<Wanted<'_>>,
-    ) -> Result<Option<super::dependencies::Installed>, BuildError> {
+    ) -> Result<Option<Installed>, BuildError> {
         let folder = bench.place.function();
         let language = found.language();
         if found.shape == Shape::Handler {
@@ -304,26 +348,13 @@ impl Shared {
             (found.when(), with_dependencies),
         )
     }
+}
 
-    /// Where the outcome of building exactly this is written down.
-    fn record(&self, folder: &Path, found: &Found, toolchain: &Toolchain) -> io::Result<PathBuf> {
-        let mut hash = Sha256::new();
-        for text in [FORMAT, env!("CARGO_PKG_VERSION"), found.language()] {
-            add_field(&mut hash, text.as_bytes());
-        }
-        if let Some(template) = &found.template {
-            template.fingerprint(&mut hash);
-        }
-        toolchain.fingerprint(&mut hash);
-        Tree::read(folder, None)?.digest(&mut hash)?;
-        let name = format!("{}.json", hex(hash));
-        Ok(self.config.data.join("cache/sources").join(name))
-    }
-
-    fn recall(&self, record: &Path) -> Option<Revision> {
-        let revision: Revision = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
-        let bundle = self.config.data.join("bundles").join(&revision.digest);
-        bundle.is_dir().then_some(revision)
+/// What the function in `folder` wants installed.
+fn wanted<'a>(found: &'a Found, folder: &Path) -> Result<Option<Wanted<'a>>, BuildError> {
+    match &found.template {
+        Some(template) => Wanted::look(template, found.when(), folder),
+        None => Ok(None),
     }
 }
 
@@ -331,7 +362,7 @@ fn host(error: &io::Error) -> BuildError {
     BuildError::Host(format!("the build cannot go on: {error}"))
 }
 
-fn read_manifest(folder: &Path) -> Result<Manifest, BuildError> {
+pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, BuildError> {
     let path = folder.join("hob.toml");
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
@@ -363,15 +394,5 @@ fn make_cache(cache: &Path) -> io::Result<()> {
         fs::create_dir_all(cache)?;
         give_to_cage(cache)?;
     }
-    Ok(())
-}
-
-/// Writes the outcome down. It may be lost: then the folder is built again.
-fn remember(record: &Path, revision: &Revision) -> io::Result<()> {
-    let folder = record.parent().unwrap_or(record);
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    io::Write::write_all(&mut file, &serde_json::to_vec(revision)?)?;
-    file.persist(record)?;
     Ok(())
 }

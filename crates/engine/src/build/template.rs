@@ -48,6 +48,8 @@ pub(crate) struct Recipe {
     #[serde(rename = "static")]
     pub(crate) site: Option<Site>,
     pub(crate) export: Option<Export>,
+    #[serde(default)]
+    pub(crate) image: ImageRecipe,
 }
 
 /// A program that must be on the machine.
@@ -125,6 +127,26 @@ pub(crate) struct Site {
 pub(crate) struct Export {
     pub(crate) image: String,
     pub(crate) install: Option<String>,
+}
+
+/// How a function of this language becomes an image, for any platform.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ImageRecipe {
+    /// What it stands on; nothing means that its program needs nothing.
+    pub(crate) base: Option<String>,
+    /// The base's variable with the version of what runs the function there.
+    pub(crate) version: Option<String>,
+    /// Or the beginning of that program's name: `python` finds `bin/python3.13`.
+    pub(crate) program: Option<String>,
+    /// Goes before every script.
+    pub(crate) prepare: String,
+    /// In place of the dependencies' `install`.
+    pub(crate) install: Option<String>,
+    /// In place of the handler's `build`.
+    pub(crate) build: Option<String>,
+    /// Files that are of no use there, by name.
+    pub(crate) leave_out: Vec<String>,
 }
 
 /// The folder in a function that holds its own template.

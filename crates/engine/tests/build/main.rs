@@ -10,6 +10,7 @@ mod foreign;
 #[path = "../shared/helper.rs"]
 mod helper;
 mod hostile;
+mod image;
 mod languages;
 mod network;
 mod node;

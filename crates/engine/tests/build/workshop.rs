@@ -12,7 +12,8 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
-use hob_engine::{BuilderConfig, FolderBuilder, Templates};
+use hob_engine::{BuilderConfig, FolderBuilder, ImageMaker, Templates};
+use hob_image::{ImageStore, RegistryClient};
 use hob_model::{
     Function, Revision,
     port::{BuildError, BuildLine, BuildLog, Builder, Source},
@@ -114,14 +115,23 @@ impl Workshop {
         Outcome { result, lines }
     }
 
+    /// Makes images with what this builder has.
+    pub(crate) fn image_maker(&self, store: Arc<ImageStore>, client: RegistryClient) -> ImageMaker {
+        ImageMaker::new(self.builder.clone(), store, Arc::new(client))
+    }
+
     pub(crate) fn build(&self, folder: &Path) -> Outcome {
+        self.build_from(self.pack(folder))
+    }
+
+    pub(crate) fn pack(&self, folder: &Path) -> PathBuf {
         let archive = self.place.path().join("upload.tar.gz");
         let gzip = GzEncoder::new(fs::File::create(&archive).unwrap(), Compression::fast());
         let mut tar = tar::Builder::new(gzip);
         tar.follow_symlinks(false);
         tar.append_dir_all("", folder).unwrap();
         tar.into_inner().unwrap().finish().unwrap();
-        self.build_from(archive)
+        archive
     }
 
     /// Builds what has to build.

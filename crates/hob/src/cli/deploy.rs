@@ -174,7 +174,7 @@ pub(super) async fn send(
     follow(client.lines(answer), progress).await
 }
 
-fn upload(archive: Archive, progress: &Progress) -> Body {
+pub(super) fn upload(archive: Archive, progress: &Progress) -> Body {
     let bar = progress.upload(archive.length);
     let file = tokio::fs::File::from_std(archive.file);
     let chunks = ReaderStream::with_capacity(file, UPLOAD_CHUNK).map_ok(move |chunk| {

@@ -3,6 +3,7 @@
 
 mod authority;
 mod bench;
+mod build;
 mod command_line;
 mod conformance;
 mod develop;

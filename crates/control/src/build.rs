@@ -1,0 +1,89 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hob_image::{ImageOrder, MadeImage};
+use hob_model::{
+    FunctionName,
+    port::{BuildError, BuildLine, BuildLog, Source},
+    wire::{BuiltImage, BuiltPlatform, Fault, ImageEvent},
+};
+
+use tempfile::TempPath;
+
+use crate::{Control, events::Events};
+
+// === impl Control ===
+
+impl Control {
+    /// Makes an image of an upload, and goes on to its end even when nobody reads the events.
+    pub(crate) async fn build_image(
+        self: Arc<Self>,
+        function: FunctionName,
+        archive: TempPath,
+        order: ImageOrder,
+        events: Events<ImageEvent>,
+    ) {
+        let began = Instant::now();
+        let (name, log) = (order.image.to_string(), events.clone());
+        // A task of its own, so that even a panic ends the answer with a proper last line.
+        let work = tokio::spawn(async move {
+            // Builds of one function use the same caches.
+            let _turn = self.deploys.take(&function).await;
+            let source = Source {
+                function: function.clone(),
+                archive: archive.to_path_buf(),
+            };
+            // Nothing of it may be pruned before it has its name.
+            let _hold = self.images.store.hold().await;
+            self.image_builder
+                .build_image(source, order, build_log(log))
+                .await
+        });
+        events.finish(match work.await {
+            Ok(Ok(made)) => done(name, &made, began.elapsed()),
+            Ok(Err(error)) => ImageEvent::Failed {
+                message: error.to_string(),
+                fault: match error {
+                    BuildError::Refused(_) | BuildError::Failed(_) => Fault::Caller,
+                    BuildError::Missing(_) | BuildError::Host(_) => Fault::Host,
+                },
+            },
+            Err(_) => ImageEvent::Failed {
+                message: format!(
+                    "building image `{name}` hit a fault in hob: see the server's log"
+                ),
+                fault: Fault::Host,
+            },
+        });
+    }
+}
+
+fn done(image: String, made: &MadeImage, time: Duration) -> ImageEvent {
+    let platforms = made.platforms.iter().map(|one| BuiltPlatform {
+        platform: one.platform.to_string(),
+        digest: one.digest.to_string(),
+        size: one.size,
+    });
+    ImageEvent::Done {
+        image: BuiltImage {
+            image,
+            digest: made.digest.to_string(),
+            size: made.size,
+            platforms: platforms.collect(),
+            pushed: made.sent.is_some(),
+            sent: made.sent.unwrap_or(0),
+        },
+        millis: u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn build_log(events: Events<ImageEvent>) -> BuildLog {
+    Arc::new(move |line| {
+        events.push(match line {
+            BuildLine::Step(text) => ImageEvent::Step { text },
+            BuildLine::Output(text) => ImageEvent::Output { text },
+        });
+    })
+}

@@ -1,0 +1,332 @@
+//! From a folder to an image for several platforms, in the machine's own store.
+//!
+//! For each platform the folder goes through the steps of a deploy, with the platform as their
+//! target: `base` (what it stands on) → unpack, look, tools in cages → `machine` (is every
+//! program for it?) → `pieces` (layers, and how it runs). A Dockerfile goes to another tool
+//! (`dockerfile`), and what comes of it is taken over.
+
+mod base;
+mod dockerfile;
+mod foundation;
+mod machine;
+mod pieces;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hob_image::{
+    Assembled, Assembly, Image, ImageBuilder, ImageOrder, ImageRef, ImageStore, MadeImage,
+    MadePlatform, Origin, Platform, Progress, RegistryClient, Tagged,
+};
+use hob_model::port::{BuildError, BuildLine, BuildLog, Source};
+
+use self::{
+    base::{Bases, refusal},
+    dockerfile::Dockerfile,
+    machine::Machine,
+    pieces::Pieces,
+};
+use super::{
+    FolderBuilder,
+    builder::{Shared, read_manifest},
+    detect::{Found, Shape},
+    target::Target,
+    template::ImageRecipe,
+    unpack::unpack,
+    workplace::Workplace,
+};
+
+/// Platforms of one image.
+pub(crate) const MAX_PLATFORMS: usize = 8;
+/// The name of the base that is none.
+const NO_BASE: &str = "library/scratch";
+
+/// Makes images of folders. Cheap to clone.
+#[derive(Clone)]
+pub struct ImageMaker {
+    builder: FolderBuilder,
+    store: Arc<ImageStore>,
+    registry: Arc<RegistryClient>,
+}
+
+/// What a folder turned out to be.
+enum Plan {
+    /// A function that hob builds.
+    Function {
+        base: Option<ImageRef>,
+        recipe: Box<ImageRecipe>,
+    },
+    /// Somebody else's business, unpacked here.
+    Dockerfile(Box<Workplace>),
+}
+
+/// What the builds of one order for its platforms have in common.
+struct Work {
+    source: Source,
+    base: Option<ImageRef>,
+    recipe: Box<ImageRecipe>,
+    log: BuildLog,
+}
+
+// === impl ImageMaker ===
+
+impl ImageMaker {
+    /// Builds with the tools of `builder` into `store`, with bases from `registry`.
+    pub fn new(
+        builder: FolderBuilder,
+        store: Arc<ImageStore>,
+        registry: Arc<RegistryClient>,
+    ) -> Self {
+        Self {
+            builder,
+            store,
+            registry,
+        }
+    }
+
+    /// Runs work that waits for the disk and for tools, when it is its turn.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared, &ImageStore) -> Result<T, BuildError> + Send + 'static,
+    ) -> Result<T, BuildError> {
+        let (shared, store) = (Arc::clone(&self.builder.shared), Arc::clone(&self.store));
+        let turn = Arc::clone(&shared.turns).acquire_owned().await;
+        let turn = turn.map_err(|error| BuildError::Host(error.to_string()))?;
+        let task = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&shared, &store)
+        });
+        task.await
+            .unwrap_or_else(|error| Err(BuildError::Host(format!("the build broke down: {error}"))))
+    }
+
+    fn bases<'a>(&'a self, log: &'a BuildLog) -> Bases<'a> {
+        Bases {
+            store: &self.store,
+            registry: &self.registry,
+            log,
+        }
+    }
+
+    /// Builds a function for each platform.
+    async fn function(
+        &self,
+        work: Work,
+        platforms: &[Platform],
+    ) -> Result<Vec<Assembled>, BuildError> {
+        let bases = match &work.base {
+            Some(name) => {
+                let found = self.bases(&work.log).find(name, platforms).await?;
+                found.into_iter().map(Some).collect()
+            }
+            None => vec![None; platforms.len()],
+        };
+        let work = Arc::new(work);
+        let mut made = Vec::new();
+        for (platform, base) in platforms.iter().cloned().zip(bases) {
+            let work = Arc::clone(&work);
+            let one = move |shared: &Shared, store: &ImageStore| {
+                work.build(shared, store, &platform, base.as_ref())
+            };
+            made.push(self.blocking(one).await?);
+        }
+        Ok(made)
+    }
+
+    async fn push(&self, tagged: &Tagged, log: &BuildLog) -> Result<u64, BuildError> {
+        let name = &tagged.name;
+        log(BuildLine::Step(format!("pushing {name}")));
+        let log = BuildLog::clone(log);
+        let progress: Progress = Arc::new(move |line| log(BuildLine::Output(line)));
+        let pushed = self
+            .registry
+            .push(&self.store, &tagged.digest, name, &progress);
+        let kept = "the image is built and stays on this machine";
+        pushed.await.map_err(|error| refusal(kept, error))
+    }
+}
+
+#[async_trait]
+impl ImageBuilder for ImageMaker {
+    async fn build_image(
+        &self,
+        source: Source,
+        order: ImageOrder,
+        log: BuildLog,
+    ) -> Result<MadeImage, BuildError> {
+        let platforms = platforms(&order)?;
+        // Blobs that no name points to yet must not be pruned.
+        let _in_use = self.store.hold().await;
+        let (looked, base) = (source.clone(), order.base.clone());
+        let plan = self.blocking(move |shared, _| Plan::look(shared, &looked, base));
+        let made = match plan.await? {
+            Plan::Function { base, recipe } => {
+                let log = BuildLog::clone(&log);
+                let work = Work {
+                    source,
+                    base,
+                    recipe,
+                    log,
+                };
+                self.function(work, &platforms).await?
+            }
+            Plan::Dockerfile(place) => {
+                let file = Dockerfile::new(&place, &self.builder.shared.config, &log)?;
+                file.build(&self.bases(&log), &platforms).await?
+            }
+        };
+        let parts: Vec<_> = platforms.into_iter().zip(made).collect();
+        let top = match parts.as_slice() {
+            [(_, only)] => only.clone(),
+            several => {
+                let index = self.store.assemble_index(several);
+                index.map_err(|error| refusal("image", error))?
+            }
+        };
+        let tagged = Tagged {
+            name: order.image,
+            digest: top.digest.clone(),
+            media_type: top.media_type.to_owned(),
+            size: top.length,
+            origin: Origin::Local,
+        };
+        let kept = self.store.tag(tagged.clone());
+        kept.map_err(|error| refusal("image", error))?;
+        let sent = match order.push {
+            true => Some(self.push(&tagged, &log).await?),
+            false => None,
+        };
+        let platforms = parts.into_iter().map(|(platform, image)| MadePlatform {
+            platform,
+            digest: image.digest,
+            size: image.size,
+        });
+        Ok(MadeImage {
+            digest: top.digest,
+            size: top.size,
+            platforms: platforms.collect(),
+            sent,
+        })
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// Lets the folder in and sees what it is.
+    fn look(shared: &Shared, source: &Source, base: Option<ImageRef>) -> Result<Self, BuildError> {
+        let place = shared.workplace()?;
+        let folder = place.function();
+        unpack(&source.archive, &folder)?;
+        let manifest = read_manifest(&folder)?;
+        let has_file = folder.join(dockerfile::FILE).is_file();
+        let asks = manifest.language.as_deref() == Some(dockerfile::LANGUAGE);
+        let found = match (asks, Found::look(&folder, &manifest)) {
+            (false, Ok(found)) if !has_file || found.shape == Shape::Handler => found,
+            (false, Err(error)) if !has_file => return Err(error),
+            (true, _) if !has_file => {
+                let text = "hob.toml: language `dockerfile`, and there is no Dockerfile";
+                return Err(BuildError::Refused(text.into()));
+            }
+            _ if base.is_some() || manifest.image.base.is_some() => {
+                let text = "a Dockerfile says itself what it stands on: leave the base out";
+                return Err(BuildError::Refused(text.into()));
+            }
+            _ => return Ok(Self::Dockerfile(Box::new(place))),
+        };
+        if found.shape == Shape::Static {
+            let text = "a folder of files has no program that could serve it elsewhere: deploy it, or write a Dockerfile with a web server";
+            return Err(BuildError::Refused(text.into()));
+        }
+        let template = found.template.as_ref();
+        let recipe = template.map(|template| template.recipe.image.clone());
+        let recipe = Box::new(recipe.unwrap_or_default());
+        let named = match manifest.image.base.as_ref().or(recipe.base.as_ref()) {
+            _ if base.is_some() => base,
+            Some(text) => Some(
+                text.parse()
+                    .map_err(|error| BuildError::Refused(format!("base of the image: {error}")))?,
+            ),
+            None => None,
+        };
+        Ok(Self::Function {
+            base: named.filter(|base| base.repository() != NO_BASE),
+            recipe,
+        })
+    }
+}
+
+// === impl Work ===
+
+impl Work {
+    /// Builds for one platform.
+    fn build(
+        &self,
+        shared: &Shared,
+        store: &ImageStore,
+        platform: &Platform,
+        base: Option<&Image>,
+    ) -> Result<Assembled, BuildError> {
+        let on = match &self.base {
+            Some(name) => format!("on {name}"),
+            None => "on nothing".to_owned(),
+        };
+        (self.log)(BuildLine::Step(format!("{platform} {on}")));
+        let target = base::target(store, platform, base, &self.recipe)?;
+        let place = shared.workplace()?;
+        let folder = place.function();
+        let opened = shared.open(&self.source, &folder, Some(&target))?;
+        self.note(&target, base);
+        shared.work(&opened, &place, &self.source.function, &self.log)?;
+        let pieces = Pieces {
+            folder: &folder,
+            opened: &opened,
+            function: &self.source.function,
+            platform,
+            base: self.base.as_ref().zip(base),
+        };
+        pieces.check()?;
+        let assembly = Assembly {
+            platform,
+            base,
+            layers: &pieces.layers(store)?,
+            settings: &pieces.settings(),
+        };
+        let made = store.assemble(&assembly);
+        made.map_err(|error| refusal("image", error))
+    }
+
+    /// Tells what was left to chance.
+    fn note(&self, target: &Target, base: Option<&Image>) {
+        let asks = self.recipe.install.is_some() && self.recipe.version.is_some();
+        if base.is_some() && asks && target.version.is_empty() {
+            let text = "the base does not say its version: what is installed is for this machine's";
+            (self.log)(BuildLine::Output(format!("note: {text}")));
+        }
+    }
+}
+
+/// Those of the order, each one that hob can build for.
+fn platforms(order: &ImageOrder) -> Result<Vec<Platform>, BuildError> {
+    let refuse = |text: String| Err(BuildError::Refused(text));
+    if order.image.digest().is_some() {
+        return refuse(format!(
+            "image `{}` names a digest, which only the build can know: name a tag",
+            order.image
+        ));
+    }
+    let mut platforms = order.platforms.clone();
+    if platforms.is_empty() {
+        platforms.push(Platform::host());
+    }
+    if platforms.len() > MAX_PLATFORMS {
+        return refuse(format!("an image has at most {MAX_PLATFORMS} platforms"));
+    }
+    for (at, platform) in platforms.iter().enumerate() {
+        Machine::of(platform)?;
+        if platforms[..at].contains(platform) {
+            return refuse(format!("platform `{platform}` is named twice"));
+        }
+    }
+    Ok(platforms)
+}

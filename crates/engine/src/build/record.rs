@@ -1,0 +1,59 @@
+//! What came of a build, so that the same folder is not built twice.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use hob_model::Revision;
+use sha2::{Digest, Sha256};
+
+use super::{
+    builder::Shared,
+    detect::Found,
+    toolchain::Toolchain,
+    tree::{Tree, add_field, hex},
+};
+
+/// A new number makes every folder be built again.
+const FORMAT: &str = "1";
+
+// === impl Shared ===
+
+impl Shared {
+    /// Where the outcome of building exactly this is written down.
+    pub(super) fn record(
+        &self,
+        folder: &Path,
+        found: &Found,
+        toolchain: &Toolchain,
+    ) -> io::Result<PathBuf> {
+        let mut hash = Sha256::new();
+        for text in [FORMAT, env!("CARGO_PKG_VERSION"), found.language()] {
+            add_field(&mut hash, text.as_bytes());
+        }
+        if let Some(template) = &found.template {
+            template.fingerprint(&mut hash);
+        }
+        toolchain.fingerprint(&mut hash);
+        Tree::read(folder, None)?.digest(&mut hash)?;
+        let name = format!("{}.json", hex(hash));
+        Ok(self.config.data.join("cache/sources").join(name))
+    }
+
+    pub(super) fn recall(&self, record: &Path) -> Option<Revision> {
+        let revision: Revision = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
+        let bundle = self.config.data.join("bundles").join(&revision.digest);
+        bundle.is_dir().then_some(revision)
+    }
+}
+
+/// Writes the outcome down. It may be lost: then the folder is built again.
+pub(super) fn remember(record: &Path, revision: &Revision) -> io::Result<()> {
+    let folder = record.parent().unwrap_or(record);
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    io::Write::write_all(&mut file, &serde_json::to_vec(revision)?)?;
+    file.persist(record)?;
+    Ok(())
+}

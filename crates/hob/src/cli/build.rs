@@ -1,0 +1,130 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use hob_image::{ImageRef, Platform};
+use hob_model::{
+    FunctionName,
+    wire::{BuiltImage, ImageEvent},
+};
+use http::Method;
+
+use super::{
+    Context,
+    deploy::{name_of, upload},
+    progress::Progress,
+    session::Session,
+};
+use crate::{
+    client::Lines,
+    config::ClientArgs,
+    exit::Failure,
+    output::{self, Format, OutputArgs, Table},
+    pack,
+};
+
+/// Build a folder into a container image, for this or other machines
+///
+/// The server builds it: the folder is sent as by `hob deploy`, and the image is kept in the
+/// server's own store under its name. Go and Rust stand on nothing; Python, Node, Java and shell on
+/// a base from the store or its registry. A folder with a Dockerfile is built by buildah or docker.
+/// The same folder gives the same digest, and a changed handler changes only the last layer.
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    /// Folder of the function
+    #[arg(default_value = ".", value_name = "DIR")]
+    folder: PathBuf,
+    /// Name of the image, as in registry.example.net/hello:1.0
+    #[arg(short, long, value_name = "REF")]
+    image: ImageRef,
+    /// For which machines, separated by commas, as in linux/amd64,linux/arm64 [default: the server's]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    platform: Vec<Platform>,
+    /// What it stands on, in place of the usual; `scratch` is nothing
+    #[arg(long, value_name = "REF")]
+    base: Option<ImageRef>,
+    /// Send it to the registry in its name as well
+    #[arg(long)]
+    push: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+impl Build {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let session = Session::open(self.client.clone(), context)?;
+        let name = session.function(name_of(&self.folder)?.as_str())?;
+        let archive = pack::pack(&self.folder)?;
+        let progress = Progress::new(context.terminal);
+        let image = context.wait(async {
+            let (length, files) = (archive.length, output::count(archive.files, "file"));
+            progress.step(format!("sending {files}, {}", output::bytes(length)));
+            let body = upload(archive, &progress);
+            let path = self.path(&name);
+            let client = &session.client;
+            let answer = client.stream(Method::POST, &path, body, Some(length));
+            let done = follow(client.lines(answer.await?), &progress).await;
+            progress.finish();
+            done
+        })?;
+        match self.output.output {
+            Format::Json => output::json(&image),
+            Format::Text => show(&image, context.terminal.colour),
+        }
+    }
+
+    fn path(&self, name: &FunctionName) -> String {
+        let mut path = format!(
+            "/hob/v1/images/build?name={name}&image={}",
+            escape(&self.image)
+        );
+        if !self.platform.is_empty() {
+            let names: Vec<_> = self.platform.iter().map(Platform::to_string).collect();
+            path.push_str(&format!("&platform={}", names.join(",")));
+        }
+        if let Some(base) = &self.base {
+            path.push_str(&format!("&base={}", escape(base)));
+        }
+        if self.push {
+            path.push_str("&push=true");
+        }
+        path
+    }
+}
+
+/// Of what names of images are made, only `+` would mean something else in a query.
+fn escape(image: &ImageRef) -> String {
+    image.to_string().replace('+', "%2B")
+}
+
+async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<BuiltImage> {
+    while let Some(json) = lines.next().await? {
+        match serde_json::from_slice(&json).map_err(|error| lines.broken(error))? {
+            ImageEvent::Step { text } => progress.step(text),
+            ImageEvent::Output { text } => progress.output(&text),
+            ImageEvent::Failed { message, .. } => return Err(Failure::failed(message).into()),
+            ImageEvent::Done { image, .. } => return Ok(image),
+        }
+    }
+    Err(lines.broken("the build came to no end").into())
+}
+
+fn show(image: &BuiltImage, colour: bool) -> anyhow::Result<()> {
+    let done = match (image.pushed, image.sent) {
+        (false, _) => "is built".to_owned(),
+        (true, 0) => "is built and pushed; the registry had all of it".to_owned(),
+        (true, sent) => format!("is built and pushed, {} sent", output::bytes(sent)),
+    };
+    output::line(&format!("{} {done}\n{}", image.image, image.digest))?;
+    let mut table = Table::with_head(["PLATFORM", "SIZE", "DIGEST"]);
+    for one in &image.platforms {
+        let digest = one.digest.trim_start_matches("sha256:");
+        table.row([
+            one.platform.as_str().into(),
+            output::bytes(one.size).into(),
+            output::short_digest(digest).into(),
+        ]);
+    }
+    table.print(colour)
+}

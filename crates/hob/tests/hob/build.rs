@@ -1,0 +1,7 @@
+//! Folders become images, in the eyes of programs that know nothing of hob.
+
+mod cross;
+mod dockerfile;
+mod mistakes;
+mod stack;
+mod workshop;

@@ -1,0 +1,56 @@
+//! The port through which the control plane asks for an image of a function.
+
+use async_trait::async_trait;
+use hob_model::port::{BuildError, BuildLog, Source};
+
+use crate::{Digest, ImageRef, Platform};
+
+/// Turns a folder into an image in the machine's own store.
+#[async_trait]
+pub trait ImageBuilder: Send + Sync {
+    /// Builds for every platform, and lets the name point to the result only when all of them
+    /// are there. Equal input gives an equal digest.
+    async fn build_image(
+        &self,
+        source: Source,
+        order: ImageOrder,
+        log: BuildLog,
+    ) -> Result<MadeImage, BuildError>;
+}
+
+/// What image is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageOrder {
+    /// Its name.
+    pub image: ImageRef,
+    /// For which machines, each once; none means this one's.
+    pub platforms: Vec<Platform>,
+    /// What it stands on, in place of what hob.toml or the template says.
+    pub base: Option<ImageRef>,
+    /// Whether it is sent to the registry in its name as well.
+    pub push: bool,
+}
+
+/// An image that was built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeImage {
+    /// Of the manifest, or of the index over several.
+    pub digest: Digest,
+    /// What a registry keeps for all platforms together, in bytes.
+    pub size: u64,
+    /// One for each platform, in the order in which they were asked for.
+    pub platforms: Vec<MadePlatform>,
+    /// Bytes of layers and configurations that were sent; `None` when it was not pushed.
+    pub sent: Option<u64>,
+}
+
+/// One platform's image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadePlatform {
+    /// Which.
+    pub platform: Platform,
+    /// Of its manifest.
+    pub digest: Digest,
+    /// What a registry sends for it, in bytes.
+    pub size: u64,
+}
