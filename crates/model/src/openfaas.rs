@@ -13,6 +13,9 @@ pub struct FunctionDeployment {
     pub service: String,
     /// Name of the image.
     pub image: String,
+    /// What of the network it reaches: `none` is nothing; all else counts as left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Namespace of the function; the default one where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,

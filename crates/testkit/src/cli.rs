@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use crate::net::Net;
+
 /// One run of the executable, about to start.
 #[derive(Debug)]
 pub struct Cli {
@@ -29,7 +31,15 @@ pub struct Outcome {
 impl Cli {
     /// A run of `executable` in a clean environment: nothing of hob's is set.
     pub fn new(executable: &Path) -> Self {
-        let mut command = Command::new(executable);
+        Self::of(Command::new(executable))
+    }
+
+    /// The same, inside of a network.
+    pub(crate) fn inside(net: &Net, executable: &Path) -> Self {
+        Self::of(net.command(&executable.to_string_lossy()))
+    }
+
+    fn of(mut command: Command) -> Self {
         forget_settings(&mut command);
         // The machine's own configuration is none of a test's business.
         command.env("HOB_CONFIG", "/dev/null");

@@ -6,7 +6,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +24,7 @@ use crate::{
     cli::{Cli, Outcome, forget_settings},
     eventually::wait_until,
     leftovers,
+    net::Net,
 };
 
 /// Longest wait for a server to come up.
@@ -37,6 +41,7 @@ pub struct HobBuilder {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     data: Option<TempDir>,
+    net: Option<Arc<Net>>,
 }
 
 /// A running server with a data directory of its own.
@@ -48,6 +53,7 @@ pub struct Hob {
     data: TempDir,
     running: Option<Running>,
     password: Option<String>,
+    net: Option<Arc<Net>>,
 }
 
 #[derive(Debug)]
@@ -83,6 +89,13 @@ impl HobBuilder {
         self
     }
 
+    /// Runs the server, and whatever asks it over the network, inside of `net`.
+    #[must_use]
+    pub fn inside(mut self, net: &Arc<Net>) -> Self {
+        self.net = Some(Arc::clone(net));
+        self
+    }
+
     /// Starts the server and waits until it is ready.
     ///
     /// # Panics
@@ -95,6 +108,7 @@ impl HobBuilder {
             data: self.data.unwrap_or_else(data_folder),
             running: None,
             password: None,
+            net: self.net,
         };
         hob.restart();
         hob
@@ -128,6 +142,7 @@ impl Hob {
             args: Vec::new(),
             env: Vec::new(),
             data: None,
+            net: None,
         }
     }
 
@@ -151,7 +166,11 @@ impl Hob {
 
     /// A run of the command line against this server.
     pub fn command(&self) -> Cli {
-        Cli::new(&self.executable).env("HOB_DATA", self.data())
+        let cli = match &self.net {
+            Some(net) => Cli::inside(net, &self.executable),
+            None => Cli::new(&self.executable),
+        };
+        cli.env("HOB_DATA", self.data())
     }
 
     /// Its data directory.
@@ -220,7 +239,11 @@ impl Hob {
     /// # Panics
     /// When nobody answers.
     pub fn send(&self, request: Request<Bytes>) -> Answer {
-        answer::send(self.address(), request).expect("an answer")
+        let send = || answer::send(self.address(), request).expect("an answer");
+        match &self.net {
+            Some(net) => net.enter(send),
+            None => send(),
+        }
     }
 
     /// Kills the server as a power cut would: nothing is cleaned up, its replicas stay.
@@ -278,7 +301,10 @@ impl Running {
         let mut log = File::options();
         log.create(true).append(true);
         let log = log.open(hob.log_path()).expect("a log file");
-        let mut command = Command::new(&hob.executable);
+        let mut command = match &hob.net {
+            Some(net) => net.command(&hob.executable.to_string_lossy()),
+            None => Command::new(&hob.executable),
+        };
         forget_settings(&mut command);
         command
             .arg("up")

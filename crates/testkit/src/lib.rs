@@ -11,6 +11,7 @@ mod eventually;
 mod hob;
 mod leftovers;
 mod needs;
+mod net;
 mod registry;
 
 pub use answer::Answer;
@@ -18,4 +19,5 @@ pub use cli::{Cli, Outcome};
 pub use eventually::{EVENTUALLY, wait_until};
 pub use hob::{Hob, HobBuilder};
 pub use needs::has_programs;
+pub use net::Net;
 pub use registry::{REGISTRY_PROGRAM, Registry};

@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Json, body::Body, extract::State};
 use hob_model::{
-    DEFAULT_NAMESPACE, Function, FunctionName, Manifest, Memory, Run, SecretName, Timespan,
+    DEFAULT_NAMESPACE, Function, FunctionName, Manifest, Memory, Network, Run, SecretName,
+    Timespan,
     openfaas::{DeleteFunction, FunctionDeployment, FunctionStatus},
     port::Observed,
     wire::{DeployEvent, Fault, ImageDeploy},
@@ -25,6 +26,8 @@ const BODY: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(50);
 /// Least memory of a function: what a watchdog written in Go needs.
 const LEAST_MEMORY: Memory = Memory(8 << 20);
+/// What the old field `network` says for none.
+const NO_NETWORK: &str = "none";
 /// Variables of the watchdog from which the function's one timeout comes.
 const TIMEOUTS: [&str; 3] = ["exec_timeout", "write_timeout", "read_timeout"];
 
@@ -189,6 +192,9 @@ fn translate(asked: FunctionDeployment) -> Result<ImageDeploy, ApiError> {
         if !limits.cpu.is_empty() {
             manifest.limits.cpu = limits.cpu.parse().map_err(|error| bad(&error))?;
         }
+    }
+    if asked.network.as_deref() == Some(NO_NETWORK) {
+        manifest.network = Network::None;
     }
     let timeouts = TIMEOUTS.iter().filter_map(|name| manifest.env.get(*name));
     manifest.timeout = timeouts

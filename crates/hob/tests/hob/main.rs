@@ -10,6 +10,7 @@ mod develop;
 mod examples;
 mod export;
 mod first_function;
+mod images;
 mod json_shapes;
 mod mistakes;
 mod pushed;

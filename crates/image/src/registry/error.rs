@@ -140,15 +140,27 @@ impl RegistryError {
                 code: 401 | 403, ..
             } => Self::login(image, access),
             OciDistributionError::ServerError { code: 429, .. } => Self::TooMany { registry },
-            OciDistributionError::ServerError { code, .. } => Self::Answer {
-                registry,
-                problem: format!("it answered with status {code}"),
-            },
-            OciDistributionError::RequestError(problem) => Self::transport(image, access, problem),
+            OciDistributionError::ServerError { code, .. } => Self::status(registry, *code),
+            OciDistributionError::RequestError(problem) => {
+                match problem.status().map(|status| status.as_u16()) {
+                    Some(401 | 403) => Self::login(image, access),
+                    Some(404) => Self::not_found(image),
+                    Some(429) => Self::TooMany { registry },
+                    Some(code) => Self::status(registry, code),
+                    None => Self::transport(image, access, problem),
+                }
+            }
             other => Self::Answer {
                 registry,
                 problem: one_line(&other.to_string()),
             },
+        }
+    }
+
+    fn status(registry: String, code: u16) -> Self {
+        Self::Answer {
+            registry,
+            problem: format!("it answered with status {code}"),
         }
     }
 
