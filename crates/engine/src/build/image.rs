@@ -19,6 +19,7 @@ use hob_image::{
     MadePlatform, Origin, Platform, Progress, RegistryClient, Tagged,
 };
 use hob_model::port::{BuildError, BuildLine, BuildLog, Source};
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
     base::{Bases, refusal},
@@ -90,14 +91,19 @@ impl ImageMaker {
         work: impl FnOnce(&Shared, &ImageStore) -> Result<T, BuildError> + Send + 'static,
     ) -> Result<T, BuildError> {
         let (shared, store) = (Arc::clone(&self.builder.shared), Arc::clone(&self.store));
-        let turn = Arc::clone(&shared.turns).acquire_owned().await;
-        let turn = turn.map_err(|error| BuildError::Host(error.to_string()))?;
+        let turn = self.turn().await?;
         let task = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             work(&shared, &store)
         });
         task.await
             .unwrap_or_else(|error| Err(BuildError::Host(format!("the build broke down: {error}"))))
+    }
+
+    /// Waits until fewer builds are under way than may be at once.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, BuildError> {
+        let turn = Arc::clone(&self.builder.shared.turns).acquire_owned().await;
+        turn.map_err(|error| BuildError::Host(error.to_string()))
     }
 
     fn bases<'a>(&'a self, log: &'a BuildLog) -> Bases<'a> {
@@ -171,6 +177,7 @@ impl ImageBuilder for ImageMaker {
                 self.function(work, &platforms).await?
             }
             Plan::Dockerfile(place) => {
+                let _turn = self.turn().await?;
                 let file = Dockerfile::new(&place, &self.builder.shared.config, &log)?;
                 file.build(&self.bases(&log), &platforms).await?
             }

@@ -111,24 +111,40 @@ pub(super) fn target(
     }
     // Only those have to know more for whom something is chosen by it.
     if recipe.install.is_some() {
-        for (layer, _) in base.layers() {
-            let digest = digest_of(layer);
-            let digest = digest.map_err(|error| BuildError::Refused(error.to_string()))?;
-            let kind = layer.media_type().to_string();
-            look_through(&digest, &store.blob_path(&digest), &kind, |path| {
-                if is_musl(path) {
-                    target.libc = Libc::Musl;
-                }
-                if target.version.is_empty()
-                    && let Some(program) = &recipe.program
-                    && let Some(found) = version_of(path, program)
-                {
-                    target.version = found;
-                }
-            })?;
-        }
+        look_further(store, base, recipe, &mut target)?;
     }
     Ok(target)
+}
+
+/// Looks through the layers, lowest first, until there is nothing left to find out.
+fn look_further(
+    store: &ImageStore,
+    base: &Image,
+    recipe: &ImageRecipe,
+    target: &mut Target,
+) -> Result<(), BuildError> {
+    let mut libc = None;
+    for (layer, _) in base.layers() {
+        let digest = digest_of(layer);
+        let digest = digest.map_err(|error| BuildError::Refused(error.to_string()))?;
+        let kind = layer.media_type().to_string();
+        let enough = look_through(&digest, &store.blob_path(&digest), &kind, |path| {
+            libc = libc.or(libc_of(path));
+            if target.version.is_empty()
+                && let Some(program) = &recipe.program
+                && let Some(found) = version_of(path, program)
+            {
+                target.version = found;
+            }
+            let no_more = recipe.program.is_none() || !target.version.is_empty();
+            libc.is_some() && no_more
+        })?;
+        if enough {
+            break;
+        }
+    }
+    target.libc = libc.unwrap_or_default();
+    Ok(())
 }
 
 /// A variable in the base's configuration.
@@ -148,9 +164,14 @@ fn version(text: &str) -> String {
     text[start..].chars().take_while(is_part).collect()
 }
 
-fn is_musl(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.starts_with("ld-musl-")
+/// Told by the loader that it brings.
+fn libc_of(path: &Path) -> Option<Libc> {
+    let name = path.file_name()?.to_str()?;
+    match name {
+        _ if name.starts_with("ld-musl-") => Some(Libc::Musl),
+        _ if name.starts_with("ld-linux") => Some(Libc::Glibc),
+        _ => None,
+    }
 }
 
 /// `3.13` of `usr/bin/python3.13`.
@@ -161,17 +182,17 @@ fn version_of(path: &Path, program: &str) -> Option<String> {
     (plain && PROGRAMS.iter().any(|place| folder == Path::new(place))).then(|| rest.to_owned())
 }
 
-/// Shows every path of a layer, without `./`.
+/// Shows every path of a layer, without `./`, until `see` has seen enough. Tells whether it has.
 fn look_through(
     digest: &Digest,
     blob: &Path,
     media_type: &str,
-    mut see: impl FnMut(&Path),
-) -> Result<(), BuildError> {
+    mut see: impl FnMut(&Path) -> bool,
+) -> Result<bool, BuildError> {
     if media_type.ends_with("zstd") {
-        return Ok(()); // what is not known is told to the user
+        return Ok(false); // what is not known is told to the user
     }
-    let mut look = || -> io::Result<()> {
+    let mut look = || -> io::Result<bool> {
         let file = BufReader::new(File::open(blob)?);
         let tar: Box<dyn Read> = if media_type.ends_with("gzip") {
             Box::new(MultiGzDecoder::new(file))
@@ -179,12 +200,15 @@ fn look_through(
             Box::new(file)
         };
         let mut archive = tar::Archive::new(tar.take(MAX_LAYER));
-        for entry in archive.entries()? {
+        // Raw: a long name could be of any length, and none that is looked for is long.
+        for entry in archive.entries()?.raw(true) {
             let entry = entry?;
             let path = entry.path()?;
-            see(path.strip_prefix(".").unwrap_or(&path));
+            if see(path.strip_prefix(".").unwrap_or(&path)) {
+                return Ok(true);
+            }
         }
-        Ok(())
+        Ok(false)
     };
     look().map_err(|error| BuildError::Refused(format!("base: layer {digest}: {error}")))
 }
@@ -212,6 +236,9 @@ mod tests {
         assert_eq!(found("usr/bin/python3"), None);
         assert_eq!(found("usr/bin/python3.11-config"), None);
         assert_eq!(found("usr/share/python3.11"), None);
-        assert!(is_musl(Path::new("lib/ld-musl-x86_64.so.1")));
+        let libc = |path: &str| libc_of(Path::new(path));
+        assert_eq!(libc("lib/ld-musl-x86_64.so.1"), Some(Libc::Musl));
+        assert_eq!(libc("lib64/ld-linux-x86-64.so.2"), Some(Libc::Glibc));
+        assert_eq!(libc("lib/libc.so"), None);
     }
 }

@@ -55,6 +55,10 @@ fn go_for_three_machines_is_the_same_wherever_it_is_built() {
     let image = here.image(&folder, &["--platform", PLATFORMS]);
     assert_eq!(image["image"], "reg.example.net/hello:1");
     assert_eq!(image["pushed"], false);
+    let mut keys: Vec<_> = image.as_object().unwrap().keys().collect();
+    keys.sort_unstable();
+    let contract = ["digest", "image", "platforms", "pushed", "sent", "size"];
+    assert_eq!(keys, contract);
     check_programs(&here, &image);
     let index = here.inspect(&["--raw"]);
     assert_eq!(
