@@ -29,6 +29,7 @@ bench: ## measure hob beside nginx and a direct call; keep the table in bench/re
 # program:package, for Debian and Ubuntu
 TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:nodejs npm:npm go:golang-go \
 	javac:default-jdk-headless mvn:maven age:age runc:runc setpriv:util-linux pass:pass openssl:openssl \
-	buildah:buildah busybox:busybox-static skopeo:skopeo docker-registry:docker-registry
+	busybox:busybox-static ip:iproute2 nft:nftables unshare:util-linux skopeo:skopeo buildah:buildah \
+	docker-registry:docker-registry
 # other cages, which not every release has
 CAGE_TOOLS = runsc:runsc crun:crun

@@ -1,16 +1,20 @@
 //! `/hob/v1`: the whole table of contents of the API. Each file below holds one noun.
 
+mod archive;
 mod auth;
 mod build;
 mod error;
 mod export;
 mod functions;
+mod images;
 mod logs;
 mod place;
+mod registries;
 mod request;
 mod secrets;
 mod status;
 mod stream;
+mod system;
 mod upload;
 
 use std::sync::Arc;
@@ -18,10 +22,10 @@ use std::sync::Arc;
 use axum::{
     Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{get, post, put},
+    routing::{delete, get, post, put},
 };
 
-use crate::Control;
+use crate::{Control, registry};
 use error::ApiError;
 
 /// Who is on the other end of a connection.
@@ -39,13 +43,39 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .delete(functions::remove);
     let routes = Router::new()
         .route("/healthz", get(status::healthz))
+        .route(
+            "/system/functions",
+            get(system::list)
+                .post(system::create)
+                .put(system::update)
+                .delete(system::remove),
+        )
+        .route("/system/function/{name}", get(system::show))
         .route("/hob/v1/status", get(status::show))
         .route("/hob/v1/functions", get(functions::list))
         .route("/hob/v1/functions/{name}", one)
+        .route("/hob/v1/functions/{name}/image", put(images::deploy))
         .route("/hob/v1/functions/{name}/scale", post(functions::scale))
         .route("/hob/v1/functions/{name}/logs", get(logs::show))
         .route("/hob/v1/functions/{name}/export", get(export::download))
         .route("/hob/v1/images/build", post(build::start))
+        .route("/hob/v1/images", get(images::list).delete(images::remove))
+        .route("/hob/v1/images/prune", post(images::prune))
+        .route(
+            "/hob/v1/images/archive",
+            get(archive::save).post(archive::load),
+        )
+        .route("/hob/v1/registries", get(registries::list))
+        .route("/hob/v1/registries/{name}", delete(registries::forget))
+        .route(
+            "/hob/v1/registries/{name}/login",
+            put(registries::log_in).delete(registries::log_out),
+        )
+        .route("/hob/v1/registries/{name}/trust", put(registries::trust))
+        .route(
+            "/hob/v1/registries/{name}/plain-http",
+            put(registries::plain_http),
+        )
         .route("/hob/v1/secrets", get(secrets::list))
         .route(
             "/hob/v1/secrets/{name}",
@@ -53,7 +83,8 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         )
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
-        .with_state(Arc::clone(control));
+        .with_state(Arc::clone(control))
+        .merge(registry::router(control));
     // Around everything, the fallbacks too: a route cannot be added outside of it.
     let guarded = match access {
         Access::Local => routes,

@@ -5,11 +5,13 @@ use std::{
 
 use hob_image::{ImageOrder, MadeImage};
 use hob_model::{
+    FunctionName,
     port::{BuildError, BuildLine, BuildLog, Source},
     wire::{BuiltImage, BuiltPlatform, Fault, ImageEvent},
 };
+use tempfile::TempPath;
 
-use crate::{Control, deploy::Upload, events::Events};
+use crate::{Control, events::Events};
 
 // === impl Control ===
 
@@ -17,7 +19,8 @@ impl Control {
     /// Makes an image of an upload, and goes on to its end even when nobody reads the events.
     pub(crate) async fn build_image(
         self: Arc<Self>,
-        upload: Upload,
+        function: FunctionName,
+        archive: TempPath,
         order: ImageOrder,
         events: Events<ImageEvent>,
     ) {
@@ -26,10 +29,10 @@ impl Control {
         // A task of its own, so that even a panic ends the answer with a proper last line.
         let work = tokio::spawn(async move {
             // Builds of one function use the same caches.
-            let _turn = self.deploys.take(&upload.name).await;
+            let _turn = self.deploys.take(&function).await;
             let source = Source {
-                function: upload.name.clone(),
-                archive: upload.archive.to_path_buf(),
+                function,
+                archive: archive.to_path_buf(),
             };
             self.image_builder
                 .build_image(source, order, build_log(log))

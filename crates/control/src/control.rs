@@ -1,7 +1,7 @@
 use std::{future, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::Router;
-use hob_image::ImageBuilder;
+use hob_image::{ImageBuilder, ImageStore};
 use hob_model::{
     Routes,
     port::{Builder, Engine},
@@ -10,9 +10,12 @@ use hob_store::{SecretStore, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::{
+    Registry,
     api::{self, Access},
     deployed::Deployed,
     gate::Gate,
+    images::Images,
+    registries::KnownRegistries,
     turns::Turns,
     wake::Wakes,
 };
@@ -44,8 +47,14 @@ pub struct ControlParts {
     pub builder: Arc<dyn Builder>,
     /// Makes images of folders.
     pub image_builder: Arc<dyn ImageBuilder>,
+    /// Keeps the images.
+    pub images: Arc<ImageStore>,
+    /// Knows how to log in where images come from.
+    pub registries: Arc<KnownRegistries>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
+    /// Takes and gives images under `/v2`, if the owner wants that.
+    pub registry: Option<Arc<Registry>>,
 }
 
 /// The control plane.
@@ -56,7 +65,9 @@ pub struct Control {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) image_builder: Arc<dyn ImageBuilder>,
+    pub(crate) images: Arc<Images>,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     pub(crate) wakes: Arc<Wakes>,
@@ -82,7 +93,13 @@ impl Control {
             engine: parts.engine,
             builder: parts.builder,
             image_builder: parts.image_builder,
+            images: Arc::new(Images::new(
+                parts.images,
+                parts.registries,
+                parts.registry.clone(),
+            )),
             routes: parts.routes,
+            registry: parts.registry,
             deployed: Deployed::default(),
             wakes: Arc::default(),
             deploys: Turns::default(),

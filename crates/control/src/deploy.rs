@@ -3,22 +3,17 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use hob_image::{ImageError, ImageFault};
 use hob_model::{
     Function, FunctionName, Revision,
     port::{BuildError, BuildLine, BuildLog, EngineError, Source},
-    wire::{DeployEvent, Fault},
+    wire::{DeployEvent, Fault, ImageDeploy},
 };
 use hob_store::StoreError;
 use tempfile::TempPath;
 use thiserror::Error;
 
-use crate::{Control, events::Events, turns::Turn};
-
-/// A folder that somebody sent, whole and on the disk. The file goes when this is dropped.
-pub(crate) struct Upload {
-    pub(crate) name: FunctionName,
-    pub(crate) archive: TempPath,
-}
+use crate::{Control, events::Events, registries::NAMESPACE, turns::Turn};
 
 /// Why a deploy came to nothing. What ran before still runs.
 #[derive(Debug, Error)]
@@ -28,22 +23,39 @@ enum DeployError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("namespace `{NAMESPACE}` holds the logins to registries and can have no functions")]
+    Reserved,
+}
+
+/// What a function is made of.
+pub(crate) enum Origin {
+    /// A folder that somebody sent, whole and on the disk. The file goes when this is dropped.
+    Folder(TempPath),
+    /// An image of a registry, or of this machine.
+    Image(Box<ImageDeploy>),
 }
 
 // === impl Control ===
 
 impl Control {
-    /// Brings an upload to life: build → start and swap (engine) → store → done.
+    /// Brings a function to life: build or pull → start and swap (engine) → store → done.
     ///
     /// Goes on to its end even when nobody reads the events: a connection that breaks after the
     /// upload loses nothing, and the same deploy again finds itself unchanged.
-    pub(crate) async fn deploy(self: Arc<Self>, upload: Upload, events: Events) {
+    pub(crate) async fn deploy(
+        self: Arc<Self>,
+        name: FunctionName,
+        origin: Origin,
+        events: Events,
+    ) {
         let began = Instant::now();
-        let (name, log) = (upload.name.clone(), events.clone());
+        let (function, log) = (name.clone(), events.clone());
         // A task of its own, so that even a panic ends the answer with a proper last line.
         let work = tokio::spawn(async move {
-            let (function, changed) = self.try_deploy(upload, &log).await?;
+            let (function, changed) = self.try_deploy(function, origin, &log).await?;
             let observed = self.observed().await.unwrap_or_default();
             let summary = self.summary(&function, observed.get(&function.name));
             Ok::<_, DeployError>((Box::new(summary), changed))
@@ -67,17 +79,26 @@ impl Control {
 
     async fn try_deploy(
         &self,
-        upload: Upload,
+        name: FunctionName,
+        origin: Origin,
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
-        let name = upload.name.clone();
+        if name.namespace() == NAMESPACE {
+            return Err(DeployError::Reserved);
+        }
         let _turn = self.deploy_turn(&name, events).await;
-        let source = Source {
-            function: name.clone(),
-            archive: upload.archive.to_path_buf(),
+        // Nothing of an image may be pruned before the store knows that it is in use.
+        let _hold = self.images.store.hold().await;
+        let revision = match origin {
+            Origin::Folder(archive) => {
+                let source = Source {
+                    function: name.clone(),
+                    archive: archive.to_path_buf(),
+                };
+                self.builder.build(source, build_log(events)).await?
+            }
+            Origin::Image(asked) => self.images.revision(&asked, events).await?,
         };
-        let revision = self.builder.build(source, build_log(events)).await?;
-        drop(upload);
 
         let _change = self.changes.take(&name).await;
         let former = self.deployed.get(&name);
@@ -151,6 +172,9 @@ impl DeployError {
             Self::Build(BuildError::Missing(_) | BuildError::Host(_)) => Fault::Host,
             Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_)) => Fault::Caller,
             Self::Engine(EngineError::NotFound(_) | EngineError::Host(_)) => Fault::Host,
+            Self::Image(error) if error.fault() == ImageFault::Caller => Fault::Caller,
+            Self::Image(_) => Fault::Host,
+            Self::Reserved => Fault::Caller,
             Self::Store(_) => Fault::Host,
         }
     }

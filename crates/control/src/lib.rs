@@ -11,6 +11,9 @@ mod deployed;
 mod events;
 mod gate;
 mod idle;
+mod images;
+mod registries;
+mod registry;
 mod restore;
 mod summary;
 mod turns;
@@ -18,4 +21,6 @@ mod wake;
 
 pub use api::Access;
 pub use control::{Control, ControlConfig, ControlParts};
+pub use registries::{KnownRegistries, RegistriesError};
+pub use registry::{OWN_REGISTRY, Registry, own_name};
 pub use restore::Restored;

@@ -35,7 +35,7 @@ impl Control {
             revision: function.revision.digest.clone(),
             state: observed.map_or(FunctionState::Failing, |observed| observed.state),
             replicas: match function.revision.run {
-                Run::Process { .. } => function.replicas,
+                Run::Process { .. } | Run::Image(_) => function.replicas,
                 // The gateway serves the files; no replica will ever be ready.
                 Run::Static { .. } => 0,
             },

@@ -9,7 +9,7 @@ mod unit;
 
 use std::{borrow::Cow, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use hob_model::{Function, port::BuildError};
+use hob_model::{Function, Run, port::BuildError};
 
 use crate::build::{Sharing, Template, Templates, copy_tree, has_any};
 
@@ -30,6 +30,12 @@ pub(crate) fn export(function: &Function, bundle: &Path, target: &Path) -> Resul
     let host = |error: std::io::Error| {
         BuildError::Host(format!("cannot export to `{}`: {error}", target.display()))
     };
+    if let Run::Image(run) = &function.revision.run {
+        return Err(BuildError::Refused(format!(
+            "function `{}` is an image and runs anywhere as it is: `hob image save {}`",
+            function.name, run.image
+        )));
+    }
     if fs::read_dir(target).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(BuildError::Refused(format!(
             "folder `{}` is not empty: choose another, or remove it first",

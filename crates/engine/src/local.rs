@@ -7,8 +7,10 @@ mod fleets;
 mod host;
 mod isolation;
 mod logs;
+mod networks;
 mod places;
 mod plan;
+mod probe;
 mod ready;
 mod replica;
 mod retire;
@@ -17,14 +19,14 @@ mod scale;
 mod secrets;
 mod supervise;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hob_model::{
     EndReason, Function, FunctionName, Isolation, ReplicaId, Routes, SecretName,
     port::{Engine, EngineError, LogQuery, LogStream, Observed, Secrets},
 };
-use hob_sandbox::Sandbox;
+use hob_sandbox::{Sandbox, network::NetworkConfig};
 use tokio::task::spawn_blocking;
 
 use fleets::Fleets;
@@ -44,6 +46,8 @@ pub struct LocalConfig {
     pub run: PathBuf,
     /// The cage of functions that ask for none; `None` means as strong as the machine can.
     pub isolation: Option<Isolation>,
+    /// The networks of images, and of functions that may reach none.
+    pub network: NetworkConfig,
     /// Longest time from the start of a replica until it listens; a function's own timeout
     /// counts where it is shorter.
     pub start_timeout: Duration,
@@ -60,6 +64,7 @@ impl LocalConfig {
     /// With the defaults.
     pub fn new(data: PathBuf, run: PathBuf) -> Self {
         Self {
+            network: NetworkConfig::new(run.join("sandbox")),
             data,
             run,
             isolation: None,
@@ -96,6 +101,12 @@ impl LocalEngine {
         let fleets = Fleets::new(host);
         tokio::spawn(Arc::clone(&fleets).rotate_logs());
         Ok(Arc::new(Self { fleets }))
+    }
+
+    /// Where images with a network of their own look for the gateway; the address is there once
+    /// the first of them is.
+    pub fn gateway_address(&self) -> Option<Ipv4Addr> {
+        self.fleets.host.networks.gateway()
     }
 
     /// Ends all replicas, in parallel and within seconds, and removes everything that only made

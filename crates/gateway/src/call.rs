@@ -11,7 +11,7 @@ use crate::{
     cors::{self, Visitor},
     error::GatewayError,
     files, forward, head, headers,
-    path::FunctionPath,
+    path::{self, FunctionPath},
     receipt::Receipt,
     upgrade,
 };
@@ -60,7 +60,12 @@ fn admit(
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
-    let (head, headers) = (request.uri().clone(), request.headers_mut());
+    let head = match client.is_function {
+        true => path::by_host(request.uri(), request.headers(), &client.worker().routes),
+        false => None,
+    };
+    let head = head.unwrap_or_else(|| request.uri().clone());
+    let headers = request.headers_mut();
     let Some(path) = FunctionPath::parse(&head) else {
         return Ok(None);
     };

@@ -10,13 +10,15 @@ use std::{
 use http::HeaderValue;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{inlet::Tap, worker::Worker};
+use crate::{inlet::Tap, listen::Peer, worker::Worker};
 
 /// One connection of a caller, as the calls on it see it.
 pub(crate) struct Client {
     worker: Rc<Worker>,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
+    /// See [`Peer::is_function`].
+    pub(crate) is_function: bool,
     /// The same, as `X-Forwarded-For` has it.
     pub(crate) forwarded_for: HeaderValue,
     tap: Arc<Tap>,
@@ -35,18 +37,19 @@ pub(crate) struct Entered(Rc<Client>);
 impl Client {
     pub(crate) fn new(
         worker: Rc<Worker>,
-        peer: SocketAddr,
+        peer: Peer,
         tap: Arc<Tap>,
         permit: OwnedSemaphorePermit,
     ) -> Self {
-        let ip = match peer.ip() {
+        let ip = match peer.address.ip() {
             IpAddr::V6(ip) => ip.to_canonical(),
             ip => ip,
         };
         let forwarded_for = HeaderValue::from_str(&ip.to_string());
         Self {
             worker,
-            peer,
+            peer: peer.address,
+            is_function: peer.is_function,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
             calls: Cell::new(0),

@@ -1,6 +1,6 @@
 use std::{
     fmt, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     rc::Rc,
     sync::{Arc, atomic::AtomicUsize},
     thread::{self, JoinHandle},
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     GatewayConfig,
-    listen::{self, Handed, Post},
+    listen::{self, Handed, Listeners, Post},
     worker::{Ports, Worker},
 };
 
@@ -42,20 +42,20 @@ pub type Fallback = Arc<
 pub struct Gateway;
 
 impl Gateway {
-    /// Serves calls from `listener` on threads of its own and returns at once. Needs no tokio
+    /// Serves calls from `listeners` on threads of its own and returns at once. Needs no tokio
     /// runtime around it.
     ///
     /// # Errors
     /// When the listener cannot be shared between threads or a thread cannot be started.
     pub fn start(
         config: GatewayConfig,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         routes: Arc<Routes>,
         wake: Arc<dyn Wake>,
         fallback: Fallback,
     ) -> io::Result<GatewayHandle> {
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let listeners = listeners.into();
+        let address = listeners.main.local_addr()?;
         let threads = config.threads.max(1);
         let room = Arc::new(Semaphore::new(
             config.connections.clamp(1, Semaphore::MAX_PERMITS),
@@ -84,7 +84,7 @@ impl Gateway {
             let thread = Thread {
                 index,
                 ports: ports.clone(),
-                listener: listener.try_clone()?,
+                listeners: listeners.try_clone()?,
                 posts: Arc::clone(&posts),
                 inbox,
                 room: Arc::clone(&room),
@@ -100,7 +100,7 @@ impl Gateway {
 struct Thread {
     index: usize,
     ports: Ports,
-    listener: TcpListener,
+    listeners: Listeners,
     posts: Arc<[Post]>,
     inbox: mpsc::UnboundedReceiver<Handed>,
     room: Arc<Semaphore>,
@@ -126,10 +126,9 @@ impl Thread {
         let worker = Rc::new(Worker::new(self.ports, load));
         let mut stopping = self.stopping;
         runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(self.listener)?;
             let accepting = listen::accept(
                 &worker,
-                listener,
+                self.listeners.listen()?,
                 (self.index, &self.posts),
                 self.inbox,
                 self.room,

@@ -24,6 +24,7 @@ mod headers;
 mod inlet;
 mod lane;
 mod listen;
+mod namespace;
 mod outlet;
 mod path;
 mod pool;
@@ -35,3 +36,4 @@ mod worker;
 
 pub use config::GatewayConfig;
 pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle};
+pub use listen::Listeners;

@@ -1,4 +1,5 @@
 use std::{
+    io,
     net::SocketAddr,
     rc::Rc,
     sync::{
@@ -31,8 +32,31 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 /// A connection on its way to the thread that will serve it.
 pub(crate) struct Handed {
     stream: std::net::TcpStream,
-    peer: SocketAddr,
+    peer: Peer,
     permit: OwnedSemaphorePermit,
+}
+
+/// Who is on the other end of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// Whether it is a function in a network of its own, which knows others by their names.
+    pub(crate) is_function: bool,
+}
+
+/// Where calls come in.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For everybody.
+    pub main: std::net::TcpListener,
+    /// For functions in networks of their own, at an address that only they reach.
+    pub functions: Option<std::net::TcpListener>,
+}
+
+/// The same, in a runtime.
+pub(crate) struct Listening {
+    main: TcpListener,
+    functions: Option<TcpListener>,
 }
 
 /// How the threads reach each other.
@@ -46,7 +70,7 @@ pub(crate) struct Post {
 /// fewest: which thread the kernel wakes is chance, and chance leaves cores idle.
 pub(crate) async fn accept(
     worker: &Rc<Worker>,
-    listener: TcpListener,
+    listening: Listening,
     (own, posts): (usize, &[Post]),
     mut inbox: mpsc::UnboundedReceiver<Handed>,
     room: Arc<Semaphore>,
@@ -60,7 +84,7 @@ pub(crate) async fn accept(
                 }
             }
             _ = sweep.tick() => worker.sweep(Instant::now()),
-            accepted = next(&listener, &room) => {
+            accepted = next(&listening, &room) => {
                 let Some((stream, peer, permit)) = accepted else { continue };
                 let least = least_busy(own, posts);
                 posts[least].load.fetch_add(1, Ordering::Relaxed);
@@ -76,17 +100,72 @@ pub(crate) async fn accept(
 
 /// The next connection, once there is room for it.
 async fn next(
-    listener: &TcpListener,
+    listening: &Listening,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
-    match listener.accept().await {
+    match listening.accept().await {
         Ok((stream, peer)) => Some((stream, peer, permit)),
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
             None
         }
+    }
+}
+
+// === impl Listeners ===
+
+impl From<std::net::TcpListener> for Listeners {
+    fn from(main: std::net::TcpListener) -> Self {
+        Self {
+            main,
+            functions: None,
+        }
+    }
+}
+
+impl Listeners {
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            main: self.main.try_clone()?,
+            functions: self
+                .functions
+                .as_ref()
+                .map(|one| one.try_clone())
+                .transpose()?,
+        })
+    }
+
+    pub(crate) fn listen(self) -> io::Result<Listening> {
+        let listen = |listener: std::net::TcpListener| {
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        Ok(Listening {
+            main: listen(self.main)?,
+            functions: self.functions.map(listen).transpose()?,
+        })
+    }
+}
+
+// === impl Listening ===
+
+impl Listening {
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (accepted, is_function) = match &self.functions {
+            None => (self.main.accept().await, false),
+            Some(functions) => tokio::select! {
+                accepted = self.main.accept() => (accepted, false),
+                accepted = functions.accept() => (accepted, true),
+            },
+        };
+        let (stream, address) = accepted?;
+        let peer = Peer {
+            address,
+            is_function,
+        };
+        Ok((stream, peer))
     }
 }
 
@@ -112,7 +191,7 @@ fn receive(worker: &Rc<Worker>, handed: Handed) {
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
     // A head and a body may be separate writes; Nagle would hold the second back.
     let _ = stream.set_nodelay(true);
     // Callers that vanish without a word would otherwise hold WebSockets and streams for ever.

@@ -1,5 +1,6 @@
 use std::{
     io::{self, IoSlice},
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
     pin::Pin,
@@ -10,8 +11,10 @@ use hob_model::Endpoint;
 use rustix::fs::{FileType, Mode, OFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::{TcpSocket, TcpStream, UnixStream},
 };
+
+use crate::namespace;
 
 /// A connection to a replica, over either kind of socket.
 pub(crate) enum Outlet {
@@ -24,12 +27,22 @@ impl Outlet {
         match endpoint {
             Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix),
             Endpoint::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                // A head and its body are separate writes at times; Nagle would hold the second.
-                stream.set_nodelay(true)?;
-                Ok(Self::Tcp(stream))
+                let socket = match address {
+                    SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                    SocketAddr::V6(_) => TcpSocket::new_v6()?,
+                };
+                Self::tcp(socket, *address).await
+            }
+            Endpoint::Namespace { namespace, address } => {
+                Self::tcp(namespace::socket(namespace)?, *address).await
             }
         }
+    }
+
+    async fn tcp(socket: TcpSocket, address: SocketAddr) -> io::Result<Self> {
+        // A head and its body are separate writes at times; Nagle would hold the second.
+        socket.set_nodelay(true)?;
+        socket.connect(address).await.map(Self::Tcp)
     }
 
     /// The socket alone, out of the runtime's sight.

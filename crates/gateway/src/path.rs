@@ -1,8 +1,11 @@
 use bytes::{BufMut, BytesMut};
-use http::{Uri, uri::PathAndQuery};
+use hob_model::Routes;
+use http::{HeaderMap, Uri, header, uri::PathAndQuery};
 
 /// What paths of functions begin with.
 const PREFIX: &str = "/function/";
+/// What Kubernetes appends to the names of functions.
+const CLUSTER: &str = ".svc.cluster.local";
 
 /// The path of a call, cut where the function's own part begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +54,30 @@ impl<'a> FunctionPath<'a> {
     pub(crate) fn query(&self) -> &'a str {
         self.rest.find('?').map_or("", |at| &self.rest[at..])
     }
+}
+
+/// The address of a call that names its function by the host, `http://NAME.NAMESPACE:8080/…`, as
+/// functions of Kubernetes call each other. `None` when the host is no function's name, or the
+/// path says already which function is meant.
+pub(crate) fn by_host(uri: &Uri, headers: &HeaderMap, routes: &Routes) -> Option<Uri> {
+    let whole = uri.path_and_query()?.as_str();
+    if whole.starts_with(PREFIX) {
+        return None;
+    }
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = uri
+        .authority()
+        .map(|authority| authority.as_str())
+        .or(host)?;
+    let name = host.split(':').next()?;
+    let name = name.strip_suffix(CLUSTER).unwrap_or(name);
+    // Short names are the gateway's and the machine's.
+    if !name.contains('.') || routes.find(name).is_none() {
+        return None;
+    }
+    format!("{PREFIX}{name}{whole}").parse().ok()
 }
 
 #[cfg(test)]

@@ -1,26 +1,26 @@
 //! The one place that names every crate and puts the server together.
 
 use std::{
-    collections::HashMap,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
 use anyhow::Context;
-use hob_control::{Access, Control, ControlConfig, ControlParts};
+use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries, Registry};
 use hob_engine::{
     LocalConfig, LocalEngine,
     build::{BuilderConfig, FolderBuilder, ImageMaker},
 };
-use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
-use hob_image::{ImageStore, RegistryAccess, RegistryClient};
+use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, Listeners};
+use hob_image::{ImageStore, RegistryClient};
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use sha2::{Digest, Sha256};
+use socket2::{Domain, Socket, Type};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
@@ -43,6 +43,12 @@ const REQUESTS_GRACE: Duration = Duration::from_secs(1);
 pub(crate) const HELPER_ARGUMENT: &str = "cage-init";
 /// Hexadecimal digits of the data directory's hash that tell servers of one machine apart.
 const ID_DIGITS: usize = 10;
+/// As many of these as fit into the name of a network link.
+const BRIDGE_DIGITS: usize = 5;
+/// Where images expect their gateway: `gateway.openfaas:8080`.
+const FUNCTION_GATEWAY_PORT: u16 = 8080;
+/// Connections from images that wait to be accepted.
+const FUNCTION_BACKLOG: i32 = 1024;
 
 /// A running server.
 pub(crate) struct App {
@@ -96,12 +102,14 @@ impl App {
         let run = RunFolder::make(&config.data, &id, env)?;
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
-        let secrets = Arc::new(SecretStore::open(
-            &config.data.join("secrets"),
-            &config.data.join("identity.txt"),
-        )?);
+        let secrets = secrets(&config.data)?;
+        let engine = engine(&config, &run, &sandbox, &routes, &secrets, &id)?;
         let images = ImageStore::open(&config.data)?;
-        let engine = engine(&config, &run, &sandbox, &routes, &secrets)?;
+        let registries = Arc::new(KnownRegistries::new(
+            &config.data,
+            Arc::clone(&secrets),
+            docker_config(env),
+        ));
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
         let password = store.ensure_admin_password()?;
@@ -120,8 +128,11 @@ impl App {
                 store,
                 secrets,
                 engine: engine.clone(),
-                image_builder: image_builder(&builder, images),
+                image_builder: image_builder(&builder, &images, &registries),
                 builder: Arc::new(builder),
+                registry: registry(&config, &images, address)?,
+                images,
+                registries,
                 routes: Arc::clone(&routes),
             },
         );
@@ -129,9 +140,13 @@ impl App {
         let stop = CancellationToken::new();
         let background = tokio::spawn(Arc::clone(&control).run(stop.clone().cancelled_owned()));
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
+        let listeners = Listeners {
+            functions: function_listener(engine.gateway_address(), address),
+            main: listener,
+        };
         let gateway = Gateway::start(
             GatewayConfig::default(),
-            listener,
+            listeners,
             routes,
             Arc::clone(&control) as _,
             remote_api(&control),
@@ -187,6 +202,11 @@ fn id(data: &Path) -> anyhow::Result<String> {
     Ok(hex[..ID_DIGITS].to_owned())
 }
 
+fn secrets(data: &Path) -> anyhow::Result<Arc<SecretStore>> {
+    let secrets = SecretStore::open(&data.join("secrets"), &data.join("identity.txt"))?;
+    Ok(Arc::new(secrets))
+}
+
 fn sandbox(id: &str, run: &Path) -> anyhow::Result<Arc<Sandbox>> {
     let sandbox = Sandbox::new(SandboxConfig {
         helper: PathBuf::from("/proc/self/exe"),
@@ -203,8 +223,14 @@ fn engine(
     sandbox: &Arc<Sandbox>,
     routes: &Arc<Routes>,
     secrets: &Arc<SecretStore>,
+    id: &str,
 ) -> anyhow::Result<Arc<LocalEngine>> {
     let mut local = LocalConfig::new(config.data.clone(), run.path().to_owned());
+    local.network.bridge = format!("hob{}", &id[..BRIDGE_DIGITS]);
+    if let Some(subnet) = config.subnet {
+        local.network.subnet = subnet;
+    }
+    local.network.gateway_ports = vec![FUNCTION_GATEWAY_PORT];
     local.isolation = config.isolation;
     let engine = LocalEngine::new(
         local,
@@ -213,6 +239,50 @@ fn engine(
         Arc::clone(secrets) as _,
     )?;
     Ok(engine)
+}
+
+fn registry(
+    config: &Config,
+    images: &Arc<ImageStore>,
+    address: SocketAddr,
+) -> anyhow::Result<Option<Arc<Registry>>> {
+    if !config.registry {
+        return Ok(None);
+    }
+    let registry = Registry::open(Arc::clone(images), &config.data, &address.to_string());
+    Ok(Some(registry.context("cannot open the registry")?))
+}
+
+/// Docker's `config.json` of the server's user.
+fn docker_config(env: &Environment) -> Option<PathBuf> {
+    let folder = match env.text("DOCKER_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(env.text("HOME")?).join(".docker"),
+    };
+    Some(folder.join("config.json"))
+}
+
+/// Listens where images look for `gateway.openfaas:8080`, ahead of the address itself, which comes
+/// with the first of them.
+fn function_listener(gateway: Option<Ipv4Addr>, main: SocketAddr) -> Option<TcpListener> {
+    let address = SocketAddr::from((gateway?, FUNCTION_GATEWAY_PORT));
+    if main.ip().is_unspecified() && main.port() == FUNCTION_GATEWAY_PORT {
+        // It listens there already.
+        return None;
+    }
+    let listen = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.set_freebind_v4(true)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(FUNCTION_BACKLOG)?;
+        Ok(TcpListener::from(socket))
+    };
+    listen()
+        .inspect_err(|error: &std::io::Error| {
+            tracing::debug!(%address, %error, "images do not reach the gateway: another hob may have the address");
+        })
+        .ok()
 }
 
 fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
@@ -226,9 +296,13 @@ fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
     builder
 }
 
-fn image_builder(builder: &FolderBuilder, images: Arc<ImageStore>) -> Arc<ImageMaker> {
-    let registries: HashMap<String, RegistryAccess> = HashMap::new();
-    let registry = Arc::new(RegistryClient::new(Arc::new(registries)));
+fn image_builder(
+    builder: &FolderBuilder,
+    images: &Arc<ImageStore>,
+    registries: &Arc<KnownRegistries>,
+) -> Arc<ImageMaker> {
+    let registry = Arc::new(RegistryClient::new(Arc::clone(registries) as _));
+    let images = Arc::clone(images);
     Arc::new(ImageMaker::new(builder.clone(), images, registry))
 }
 

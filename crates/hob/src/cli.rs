@@ -12,11 +12,13 @@ mod describe;
 mod dev;
 mod doctor;
 mod export;
+mod image;
 mod invoke;
 mod list;
 mod logs;
 mod new;
 mod progress;
+mod registry;
 mod remove;
 mod scale;
 mod secret;
@@ -57,6 +59,10 @@ enum Verb {
     #[command(subcommand)]
     Secret(secret::Secret),
     Export(export::Export),
+    #[command(subcommand)]
+    Image(image::Image),
+    #[command(subcommand)]
+    Registry(registry::Registry),
     #[command(subcommand)]
     Ca(ca::Ca),
     Status(status::Status),
@@ -116,6 +122,8 @@ impl Cli {
             Verb::Remove(verb) => verb.run(context),
             Verb::Secret(verb) => verb.run(context),
             Verb::Export(verb) => verb.run(context),
+            Verb::Image(verb) => verb.run(context),
+            Verb::Registry(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),
             Verb::Doctor(verb) => verb.run(context),

@@ -2,12 +2,14 @@
 
 use std::{fmt::Display, time::Duration};
 
+use futures_util::TryStreamExt;
 use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::timeout;
+use tokio_util::io::ReaderStream;
 
 use crate::{config::ClientConfig, environment::Environment, exit::Exit};
 
@@ -24,6 +26,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the answer to a request that starts or stops replicas: the server has
 /// bounds of its own, well below this.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(180);
+/// Bytes of a file that are read from disk at once.
+const FILE_CHUNK: usize = 256 << 10;
 /// Largest JSON answer or error text that is read, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
 
@@ -164,6 +168,17 @@ impl Client {
         self.checked(self.send(request).await?).await
     }
 
+    /// The JSON of an answer whose head is here.
+    ///
+    /// # Errors
+    /// [`ClientError`], also when the JSON is not of the shape expected.
+    pub(crate) async fn json<T: DeserializeOwned>(
+        &self,
+        answer: Response<Incoming>,
+    ) -> Result<T, ClientError> {
+        self.parse(&self.collect(answer).await?)
+    }
+
     /// The lines of a streamed answer.
     pub(crate) fn lines(&self, answer: Response<Incoming>) -> Lines {
         Lines::new(answer.into_body(), self.address.to_string())
@@ -268,7 +283,15 @@ impl Client {
     }
 }
 
-fn full(body: Vec<u8>) -> Body {
+/// A body that is read from a file.
+pub(crate) fn file(file: std::fs::File) -> Body {
+    let file = tokio::fs::File::from_std(file);
+    let chunks = ReaderStream::with_capacity(file, FILE_CHUNK).map_ok(Frame::data);
+    StreamBody::new(chunks).boxed_unsync()
+}
+
+/// A body of these bytes.
+pub(crate) fn full(body: Vec<u8>) -> Body {
     Full::new(Bytes::from(body))
         .map_err(|never| match never {})
         .boxed_unsync()

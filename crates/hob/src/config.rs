@@ -12,6 +12,7 @@ use std::{
 
 use clap::Args;
 use hob_model::{Isolation, Label};
+use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +56,26 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     isolation: Option<Isolation>,
+    /// Take and give images under /v2, for programs such as skopeo and docker: true or false [default: false]
+    #[arg(
+        long,
+        env = "HOB_REGISTRY",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        hide_env_values = true
+    )]
+    registry: Option<bool>,
+    /// Addresses of the networks that images get [default: 10.62.0.0/16]
+    #[arg(
+        long,
+        env = "HOB_SUBNET",
+        value_name = "SUBNET",
+        hide_env_values = true
+    )]
+    subnet: Option<Subnet>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
@@ -87,6 +108,8 @@ struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
     isolation: Option<Isolation>,
+    registry: Option<bool>,
+    subnet: Option<String>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
@@ -101,6 +124,10 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// The cage of functions that ask for none; `None` means the strongest that works.
     pub(crate) isolation: Option<Isolation>,
+    /// Whether images are taken and given under `/v2`.
+    pub(crate) registry: bool,
+    /// Addresses of the networks of images; `None` means the engine's own default.
+    pub(crate) subnet: Option<Subnet>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
 }
@@ -133,6 +160,12 @@ impl ServerArgs {
                 None => LISTEN.parse()?,
             },
             isolation: self.isolation.or(file.isolation),
+            registry: self.registry.or(file.registry).unwrap_or(false),
+            subnet: match (self.subnet, file.subnet) {
+                (Some(subnet), _) => Some(subnet),
+                (None, Some(text)) => Some(text.parse().map_err(Failure::usage)?),
+                (None, None) => None,
+            },
             log,
         })
     }
@@ -269,6 +302,7 @@ mod tests {
         assert_eq!(config.data, Path::new("/home/ada/.local/share/hob"));
         assert_eq!(config.listen.to_string(), LISTEN);
         assert_eq!(config.isolation, None);
+        assert!(!config.registry);
     }
 
     #[test]
@@ -279,6 +313,11 @@ mod tests {
         let config = with_file(file, &["--listen", "127.0.0.1:9001"]).expect("valid");
         assert_eq!(config.listen.port(), 9001);
         assert_eq!(config.isolation, Some(Isolation::Process));
+        let file = "registry = true\n";
+        assert!(with_file(file, &[]).expect("valid").registry);
+        let config = with_file(file, &["--registry=false"]).expect("valid");
+        assert!(!config.registry);
+        assert!(with_file("", &["--registry"]).expect("valid").registry);
     }
 
     #[test]
@@ -305,9 +344,11 @@ mod tests {
     #[test]
     fn flag_variable_and_key_follow_one_scheme() {
         let example = |key: &str| match key {
-            "listen" => "127.0.0.1:1",
-            "isolation" => "process",
-            _ => "x",
+            "listen" => "\"127.0.0.1:1\"",
+            "isolation" => "\"process\"",
+            "registry" => "true",
+            "subnet" => "\"10.0.0.0/16\"",
+            _ => "\"x\"",
         };
         for command in [Server::command(), Client::command()] {
             for arg in command
@@ -318,7 +359,7 @@ mod tests {
                 assert_eq!(arg.get_long(), Some(id));
                 let variable = format!("HOB_{}", id.to_uppercase());
                 assert_eq!(arg.get_env(), Some(variable.as_ref()));
-                let text = format!("{id} = \"{}\"", example(id));
+                let text = format!("{id} = {}", example(id));
                 toml::from_str::<File>(&text).expect(id);
             }
         }

@@ -168,7 +168,10 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Writes a whole file at once: readers see the old or the new one, also after a power loss.
-pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// The disk's; the old file stands then.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(bytes)?;

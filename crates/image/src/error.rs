@@ -2,7 +2,10 @@ use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
-use crate::{Digest, ImageRef, ManifestError, registry::RegistryError};
+use crate::{
+    ArchiveError, Digest, ImageRef, ManifestError, ReferenceError, RunError, UnpackError,
+    registry::RegistryError,
+};
 
 /// Why an image cannot be had, kept or used. One line each, with the cure where there is one.
 #[derive(Debug, Error)]
@@ -17,6 +20,9 @@ pub enum ImageError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The name is none.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
     /// There is none of that name on this machine.
     #[error("image `{0}` is not on this machine: `hob image list` shows those that are")]
     NotHere(ImageRef),
@@ -39,11 +45,33 @@ pub enum ImageError {
         /// Which image.
         image: String,
         /// What is wrong.
-        problem: ManifestError,
+        problem: Box<ManifestError>,
     },
+    /// A layer is refused; nothing of it stays.
+    #[error("layer {layer}: {problem}")]
+    Layer {
+        /// Its blob.
+        layer: Digest,
+        /// The rule that it breaks.
+        problem: Box<UnpackError>,
+    },
+    /// The configuration asks for what cannot be.
+    #[error("image `{image}`: {problem}")]
+    Run {
+        /// Which image.
+        image: String,
+        /// What is wrong.
+        problem: Box<RunError>,
+    },
+    /// Something else is at work on the store.
+    #[error("images are being fetched, built or loaded: try again when that is done")]
+    Busy,
     /// The registry said no, or nothing.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A file of images cannot be read or written.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
     /// There is not enough room on the disk.
     #[error(
         "{what} needs {needed} bytes and {free} are free at {}: make room, for example with `hob image prune`",
@@ -85,17 +113,28 @@ impl ImageError {
     /// For `map_err`: names the image.
     pub(crate) fn manifest(image: impl ToString) -> impl FnOnce(ManifestError) -> Self {
         let image = image.to_string();
-        move |problem| Self::Manifest { image, problem }
+        move |problem| Self::Manifest {
+            image,
+            problem: Box::new(problem),
+        }
     }
 
     /// Whose fault it is.
     pub fn fault(&self) -> ImageFault {
         match self {
-            Self::NotHere(_) | Self::Damaged { .. } | Self::NoBlob(_) | Self::Manifest { .. } => {
-                ImageFault::Caller
-            }
+            Self::Reference(_)
+            | Self::NotHere(_)
+            | Self::Damaged { .. }
+            | Self::NoBlob(_)
+            | Self::Manifest { .. }
+            | Self::Layer { .. }
+            | Self::Run { .. } => ImageFault::Caller,
             Self::Registry(error) => error.fault(),
-            Self::Io { .. } | Self::Space { .. } => ImageFault::Host,
+            Self::Archive(ArchiveError::Write(_))
+            | Self::Io { .. }
+            | Self::Space { .. }
+            | Self::Busy => ImageFault::Host,
+            Self::Archive(_) => ImageFault::Caller,
         }
     }
 }

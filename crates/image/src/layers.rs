@@ -1,12 +1,16 @@
 //! Layers unpacked, each once for all images that have it: `layers/<diff id>`.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, BufReader},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use crate::{Digest, Image, ImageError, ImageStore, manifest::digest_of, registry::on_disk};
+use crate::{
+    Digest, Image, ImageError, ImageStore, UnpackLimits, blob::sync_folder, manifest::digest_of,
+    registry::on_disk, space, unpack_layer,
+};
 
 /// Beginning of the names of folders that are being filled.
 const UNFINISHED: &str = ".new-";
@@ -40,8 +44,44 @@ impl ImageStore {
         self.layers.join(diff_id.hex())
     }
 
-    fn unpack_one(&self, _blob: &Digest, _diff_id: &Digest) -> Result<(), ImageError> {
-        unreachable!()
+    fn unpack_one(&self, blob: &Digest, diff_id: &Digest) -> Result<(), ImageError> {
+        let path = self.blob_path(blob);
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(ImageError::NoBlob(blob.clone()));
+            }
+            file => file.map_err(ImageError::io("cannot read", &path))?,
+        };
+        let folder = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempdir_in(&self.layers)
+            .map_err(ImageError::io("cannot make a folder in", &self.layers))?;
+        let limits = UnpackLimits::default();
+        let limits = UnpackLimits {
+            bytes: limits.bytes.min(space::free(folder.path())),
+            ..limits
+        };
+        let unpacked = unpack_layer(BufReader::new(file), folder.path(), &limits);
+        let unpacked = unpacked.map_err(|problem| ImageError::Layer {
+            layer: blob.clone(),
+            problem: Box::new(problem),
+        })?;
+        if unpacked.diff_id != *diff_id {
+            return Err(ImageError::Damaged {
+                wanted: diff_id.clone(),
+                found: unpacked.diff_id,
+            });
+        }
+        let target = self.layer_folder(diff_id);
+        let keep = || {
+            rustix::fs::syncfs(File::open(folder.path())?)?;
+            fs::rename(folder.path(), &target)?;
+            sync_folder(&self.layers)
+        };
+        keep().map_err(ImageError::io("cannot write", &target))?;
+        // It has another name now, and stays.
+        let _ = folder.keep();
+        Ok(())
     }
 
     /// What a crash left half unpacked.

@@ -3,6 +3,7 @@
 //! Formats are those of the OCI image specification 1.1 and of Docker's image manifest 2.2.
 #![forbid(unsafe_code)]
 
+mod archive;
 mod assemble;
 mod blob;
 mod builder;
@@ -17,11 +18,16 @@ mod platform;
 mod prune;
 mod reference;
 mod registry;
+mod remove;
+mod run;
 mod space;
 mod store;
+mod unpack;
+mod user;
 
+pub use archive::ArchiveError;
 pub use assemble::{Assembled, Assembly, RunSettings};
-pub use blob::{BlobWriter, PartialBlob};
+pub use blob::{BlobWriter, PartialBlob, replace_file};
 pub use builder::{ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
@@ -36,6 +42,10 @@ pub use prune::{Pruned, Pruning};
 pub use reference::{ImageRef, ReferenceError};
 pub use registry::{
     Credential, Progress, Pulled, Registries, RegistryAccess, RegistryClient, RegistryError,
-    from_docker_config,
+    check_certificate, from_docker_config,
 };
-pub use store::{Image, ImageStore, InUse};
+pub use remove::Removal;
+pub use run::{RunConfig, RunError};
+pub use store::{Contents, Image, ImageStore, InUse};
+pub use unpack::{Compression, Rule, UnpackError, UnpackLimits, Unpacked, unpack_layer};
+pub use user::{UserError, UserIds, find_user};

@@ -43,17 +43,17 @@ struct Marks {
 // === impl ImageStore ===
 
 impl ImageStore {
-    /// Takes away what nobody needs. `in_use` are the manifests that functions run. Waits until no
-    /// pull, push or build holds the store.
+    /// Takes away what nobody needs. `in_use` are the manifests that functions run. Does nothing
+    /// while a pull, push or build holds the store.
     ///
     /// # Errors
-    /// The disk's; what is gone by then is gone.
+    /// [`ImageError::Busy`]; or the disk's, and what is gone by then is gone.
     pub async fn prune(
         self: &Arc<Self>,
         in_use: BTreeSet<Digest>,
         pruning: Pruning,
     ) -> Result<Pruned, ImageError> {
-        let alone = self.alone().await;
+        let alone = self.alone()?;
         let store = Arc::clone(self);
         crate::registry::on_disk(move || {
             let pruned = store.prune_now(&in_use, pruning);
@@ -105,7 +105,7 @@ impl ImageStore {
     }
 
     /// A manifest that is gone or damaged marks only itself.
-    fn mark(&self, digest: &Digest, blobs: &mut BTreeSet<Digest>) {
+    pub(crate) fn mark(&self, digest: &Digest, blobs: &mut BTreeSet<Digest>) {
         if !blobs.insert(digest.clone()) {
             return;
         }

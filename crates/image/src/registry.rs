@@ -200,3 +200,16 @@ impl Registries for HashMap<String, RegistryAccess> {
         Ok(self.get(registry).cloned().unwrap_or_default())
     }
 }
+
+/// Says what is wrong with a certificate that is to be trusted, PEM.
+///
+/// # Errors
+/// In the words of the TLS library.
+pub fn check_certificate(pem: &str) -> Result<(), String> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes());
+    let certificate = certificate.map_err(|error| error.to_string())?;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(certificate).map_err(|error| error.to_string())
+}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::ImageError;
+use crate::{Digest, ImageError, ImageStore};
 
 /// What images leave free, in bytes, for logs, secrets and the database.
 const RESERVE: u64 = 256 << 20;
@@ -29,4 +29,16 @@ pub(crate) fn check(path: &Path, what: &str, needed: u64) -> Result<(), ImageErr
         free: free.saturating_add(RESERVE),
         path: path.parent().unwrap_or(path).to_owned(),
     })
+}
+
+// === impl ImageStore ===
+
+impl ImageStore {
+    /// Refuses what does not fit on the disk beside the reserve, before it is begun.
+    ///
+    /// # Errors
+    /// [`ImageError::Space`] names `what`.
+    pub fn check_room(&self, what: &str, needed: u64) -> Result<(), ImageError> {
+        check(&self.blob_path(&Digest::of(b"")), what, needed)
+    }
 }

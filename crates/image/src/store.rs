@@ -1,7 +1,8 @@
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File},
     io::{self, Read},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
@@ -17,7 +18,7 @@ use crate::{
     manifest::{self, CONFIG_MAX, MANIFEST_MAX, choose, digest_of, parse_config},
 };
 
-const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// All images of this machine: an OCI image layout in the folder `images` of the data directory,
 /// and the layers unpacked beside it in `layers`. Its methods block on the disk.
@@ -37,6 +38,17 @@ pub struct ImageStore {
 /// While this lives, nothing is pruned.
 #[must_use]
 pub struct InUse(#[expect(dead_code)] OwnedRwLockReadGuard<()>);
+
+/// What a name leads to, as far as it is on this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// Manifests of images.
+    pub manifests: Vec<Digest>,
+    /// Platforms of which everything is here.
+    pub platforms: Vec<Platform>,
+    /// Bytes of all blobs, each once.
+    pub size: u64,
+}
 
 /// An image for one platform, complete on this machine.
 #[derive(Debug, Clone)]
@@ -79,6 +91,9 @@ impl ImageStore {
         for folder in [&store.blobs, &store.scratch, &store.partial, &store.layers] {
             fs::create_dir_all(folder).map_err(ImageError::io("cannot make", folder))?;
         }
+        // Layers hold what others must not reach: setuid programs, for one.
+        fs::set_permissions(&store.layers, fs::Permissions::from_mode(0o700))
+            .map_err(ImageError::io("cannot protect", &store.layers))?;
         let layout = images.join("oci-layout");
         if !layout.exists() {
             fs::write(&layout, LAYOUT_VERSION).map_err(ImageError::io("cannot write", &layout))?;
@@ -93,9 +108,10 @@ impl ImageStore {
         InUse(Arc::clone(&self.uses).read_owned().await)
     }
 
-    /// Waits until nobody holds anything.
-    pub(crate) async fn alone(&self) -> OwnedRwLockWriteGuard<()> {
-        Arc::clone(&self.uses).write_owned().await
+    /// Keeps everybody else from holding anything, if nobody does.
+    pub(crate) fn alone(&self) -> Result<OwnedRwLockWriteGuard<()>, ImageError> {
+        let alone = Arc::clone(&self.uses).try_write_owned();
+        alone.map_err(|_| ImageError::Busy)
     }
 
     /// Waits for the turn to fetch or unpack `digest`.
@@ -284,6 +300,31 @@ impl ImageStore {
         }
     }
 
+    /// What a manifest or index leads to. What is missing or damaged is left out.
+    pub fn contents(&self, digest: &Digest) -> Contents {
+        let below = match self.manifest(digest, "") {
+            Ok(Manifest::Index(index)) => {
+                let entries = index.manifests().iter();
+                entries.filter_map(|entry| digest_of(entry).ok()).collect()
+            }
+            _ => vec![digest.clone()],
+        };
+        let mut contents = Contents::default();
+        let mut blobs = BTreeSet::new();
+        for digest in below {
+            let Ok(image) = self.any_image(&digest) else {
+                continue;
+            };
+            if image.missing(self).is_none() {
+                contents.platforms.push(image.platform.clone());
+            }
+            blobs.extend(image.blobs());
+            contents.manifests.push(digest);
+        }
+        contents.size = blobs.iter().filter_map(|blob| self.blob_length(blob)).sum();
+        contents
+    }
+
     /// The image of a manifest, whatever its platform.
     pub(crate) fn any_image(&self, digest: &Digest) -> Result<Image, ImageError> {
         let name = digest.to_string();
@@ -327,6 +368,20 @@ impl Image {
         // `parse_config` has seen that all of them parse and that there are as many.
         let diff_ids = diff_ids.filter_map(|diff_id| diff_id.parse().ok());
         self.manifest.layers().iter().zip(diff_ids).collect()
+    }
+
+    /// Configuration and layers.
+    pub fn blobs(&self) -> Vec<Digest> {
+        let layers = self.manifest.layers().iter();
+        let parts = std::iter::once(self.manifest.config()).chain(layers);
+        // The manifest was parsed, so each is a digest.
+        parts.filter_map(|part| digest_of(part).ok()).collect()
+    }
+
+    /// The first of its blobs that is not on this machine.
+    pub fn missing(&self, store: &ImageStore) -> Option<Digest> {
+        let mut blobs = self.blobs().into_iter();
+        blobs.find(|blob| store.blob_length(blob).is_none())
     }
 
     /// What a registry sends for it, in bytes: configuration and layers.

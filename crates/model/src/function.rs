@@ -2,7 +2,10 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Cors, FunctionName, Isolation, Limits, SecretName, Timespan};
+use crate::{
+    Cors, FunctionName, Isolation, Limits, Manifest, SecretName, Timespan,
+    openfaas::FunctionDeployment,
+};
 
 /// A function as it should be: what the store keeps and an engine makes true.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -61,6 +64,31 @@ pub enum Run {
         /// Folder inside the bundle, `.` for the bundle itself.
         root: String,
     },
+    /// A program in the root of an OCI image, which serves HTTP on a port of its own network.
+    Image(Box<ImageRun>),
+}
+
+/// An image and how to run it, with everything looked up that can be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRun {
+    /// Its name, exactly as it was asked for.
+    pub image: String,
+    /// Digest of the manifest for this machine's platform.
+    pub manifest: String,
+    /// Names of its layers' folders in `layers/`, topmost first.
+    pub layers: Vec<String>,
+    /// Entry point and arguments, or what the deploy gave in their place.
+    pub argv: Vec<String>,
+    /// The image's own environment.
+    pub env: BTreeMap<String, String>,
+    /// Working directory inside; empty means `/`.
+    pub cwd: String,
+    /// User id, group id and supplementary groups.
+    pub user: (u32, u32, Vec<u32>),
+    /// What asks the program to end, 1 to 64.
+    pub stop_signal: i32,
+    /// The port on which it serves HTTP.
+    pub port: u16,
 }
 
 /// What a function may do and use: the manifest with the defaults filled in.
@@ -83,6 +111,29 @@ pub struct Settings {
     pub isolation: Option<Isolation>,
     /// An OCI runtime program that makes the cage in place of hob.
     pub runtime: Option<String>,
+    /// What of the network it can reach.
+    #[serde(default, skip_serializing_if = "Network::is_default")]
+    pub network: Network,
+    /// What a client of OpenFaaS asked for, where one deployed it: given back as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openfaas: Option<Box<FunctionDeployment>>,
+}
+
+/// What of the network a function can reach.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Network {
+    /// Everything that the machine can.
+    #[default]
+    Outbound,
+    /// Nothing but itself; calls still come in.
+    None,
+}
+
+impl Network {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Settings {
@@ -103,6 +154,26 @@ impl Default for Settings {
             cors: None,
             isolation: None,
             runtime: None,
+            network: Network::default(),
+            openfaas: None,
+        }
+    }
+}
+
+impl From<&Manifest> for Settings {
+    /// The manifest with the defaults filled in.
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            env: manifest.env.clone(),
+            secrets: manifest.secrets.clone(),
+            timeout: manifest.timeout.unwrap_or(Self::TIMEOUT),
+            idle: manifest.idle.unwrap_or(Self::IDLE),
+            limits: manifest.limits.clone(),
+            cors: manifest.cors.clone(),
+            isolation: manifest.isolation,
+            runtime: manifest.runtime.clone(),
+            network: manifest.network,
+            ..Self::default()
         }
     }
 }

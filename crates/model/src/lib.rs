@@ -14,11 +14,12 @@ mod replica;
 mod rfc3339;
 mod route;
 
+pub mod openfaas;
 pub mod port;
 pub mod wire;
 
 pub use end::{End, EndReason};
-pub use function::{Function, Revision, Run, Settings};
+pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use limits::{Isolation, Limits};
 pub use manifest::{Command, Cors, ImageSection, Manifest, ManifestError};
 pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};

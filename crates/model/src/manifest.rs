@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Isolation, Label, Limits, SecretName, Timespan};
+use crate::{Isolation, Label, Limits, Network, SecretName, Timespan};
 
 /// `hob.toml`: what the defaults do not fit. An empty file, or none, is a good manifest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Manifest {
     /// What `hob build` makes of it.
     #[serde(skip_serializing_if = "ImageSection::is_empty")]
     pub image: ImageSection,
+    /// What of the network the function can reach: `outbound`, the default, or `none`.
+    #[serde(skip_serializing_if = "is_outbound")]
+    pub network: Network,
 }
 
 /// `[image]` of a `hob.toml`.
@@ -92,7 +95,11 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), ManifestError> {
+    /// Checks every range; [`Manifest::parse`] has done so.
+    ///
+    /// # Errors
+    /// [`ManifestError`] names the key and the cure.
+    pub fn check(&self) -> Result<(), ManifestError> {
         let limits = &self.limits;
         let range = |key, problem| Err(ManifestError::Range { key, problem });
         if self
@@ -125,6 +132,10 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+fn is_outbound(network: &Network) -> bool {
+    *network == Network::Outbound
 }
 
 /// A command line: a text goes to `/bin/sh -c`, a list is executed as it is.

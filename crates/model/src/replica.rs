@@ -31,6 +31,14 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// A TCP address.
     Tcp(SocketAddr),
+    /// A TCP address in a network namespace of its own, whose file is `namespace`: it is reached
+    /// by a socket that is made inside.
+    Namespace {
+        /// An nsfs file on the host.
+        namespace: PathBuf,
+        /// An address of the loopback interface inside.
+        address: SocketAddr,
+    },
 }
 
 /// A replica as the data plane sees it: where it is and how busy it is.

@@ -247,3 +247,67 @@ pub struct Status {
     /// Replicas that run now.
     pub replicas: usize,
 }
+
+/// What a function of an image is made of: the body of
+/// `PUT /hob/v1/functions/NAME/image`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageDeploy {
+    /// Name of the image: `registry.example.net/hello:1.0`.
+    pub image: String,
+    /// What the function may do and use.
+    #[serde(default)]
+    pub manifest: crate::Manifest,
+    /// What a client of OpenFaaS asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub openfaas: Option<Box<crate::openfaas::FunctionDeployment>>,
+}
+
+/// One name in the image store, as `hob image list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageSummary {
+    /// The whole name.
+    pub image: String,
+    /// What it points to.
+    pub digest: String,
+    /// Platforms of which everything is on this machine.
+    pub platforms: Vec<String>,
+    /// Bytes of its blobs, compressed; blobs that other images have too are counted as well.
+    pub size: u64,
+    /// Whether a registry has it: then it can be pulled again.
+    pub pulled: bool,
+    /// Functions that run it.
+    pub functions: Vec<FunctionName>,
+}
+
+/// What was pruned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PruneSummary {
+    /// Names that are gone.
+    pub images: Vec<String>,
+    /// Bytes that are free now.
+    pub bytes: u64,
+}
+
+/// A registry that hob knows something of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistrySummary {
+    /// Host and perhaps port; `*` for authorities that are trusted for all.
+    pub registry: String,
+    /// As whom hob logs in there.
+    pub username: Option<String>,
+    /// Whether it is spoken to without TLS.
+    pub plain_http: bool,
+    /// Certificates of authorities that are trusted for it beside the system's.
+    pub authorities: usize,
+}
+
+/// The body of `PUT /hob/v1/registries/NAME/login`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryLogin {
+    /// The user's name.
+    pub username: String,
+    /// The password or token.
+    pub password: String,
+}

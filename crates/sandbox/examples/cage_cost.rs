@@ -4,15 +4,18 @@
 
 use std::{
     env,
-    fs::File,
-    path::Path,
+    fs::{self, File},
+    path::{Path, PathBuf},
     process::{self, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use hob_model::Isolation;
-use hob_sandbox::{CageLimits, CageSpec, CageUser, Mechanism, Sandbox, SandboxConfig};
+use hob_sandbox::{
+    CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, MAX_LAYERS, Mechanism, STOP_SIGNAL,
+    Sandbox, SandboxConfig,
+};
 
 /// Times that each is tried.
 const ROUNDS: usize = 101;
@@ -52,17 +55,27 @@ fn main() {
         ("bare".into(), Box::new(|| program(&["/bin/true"]))),
         (
             "container".into(),
-            Box::new(|| cage(&warm, Isolation::Container)),
+            Box::new(|| run(&warm, spec(Isolation::Container))),
         ),
         (
             "process".into(),
-            Box::new(|| cage(&warm, Isolation::Process)),
+            Box::new(|| run(&warm, spec(Isolation::Process))),
         ),
         (
             "container, none kept ready".into(),
-            Box::new(|| cage(&sandbox("cold"), Isolation::Container)),
+            Box::new(|| run(&sandbox("cold"), spec(Isolation::Container))),
         ),
     ];
+    let shared = &warm;
+    let images = [1, 12, MAX_LAYERS].map(|count| (count, image(&state, count)));
+    for (count, layers) in images {
+        if let Some(layers) = layers {
+            ways.push((
+                format!("container, {count} layers"),
+                Box::new(move || run(shared, layered(layers.clone()))),
+            ));
+        }
+    }
     if Path::new(BWRAP[0]).exists() {
         ways.push(("bwrap".into(), Box::new(|| program(&BWRAP))));
     }
@@ -88,7 +101,7 @@ fn main() {
     }
     drop(ways);
     drop(warm);
-    std::fs::remove_dir_all(state).unwrap();
+    fs::remove_dir_all(state).unwrap();
 }
 
 /// For comparison. Its exec cannot be seen from here, only its end.
@@ -128,9 +141,9 @@ fn program(argv: &[&str]) -> Times {
     (millis(exec), millis(start.elapsed()))
 }
 
-fn cage(sandbox: &Sandbox, isolation: Isolation) -> Times {
+fn run(sandbox: &Sandbox, spec: CageSpec) -> Times {
     let start = Instant::now();
-    let cage = sandbox.spawn(spec(isolation)).unwrap();
+    let cage = sandbox.spawn(spec).unwrap();
     let exec = start.elapsed();
     cage.wait_timeout(Duration::from_secs(5)).unwrap().unwrap();
     (millis(exec), millis(start.elapsed()))
@@ -151,10 +164,34 @@ fn spec(isolation: Isolation) -> CageSpec {
         env: Vec::new(),
         cwd: "/".into(),
         hostname: "cost".into(),
+        root: CageRoot::Host,
+        network: CageNetwork::Host,
+        files: Vec::new(),
         binds: Vec::new(),
         limits: LIMITS,
         output: File::options().append(true).open("/dev/null").unwrap(),
         user: CageUser::Unprivileged,
+        stop_signal: STOP_SIGNAL,
+    }
+}
+
+/// An image of so many layers, the lowest with busybox; `None` without one that is static.
+fn image(state: &Path, count: usize) -> Option<Vec<PathBuf>> {
+    let folders: Vec<PathBuf> = (0..count)
+        .map(|number| state.join(format!("image-{count}-{number}")))
+        .collect();
+    for folder in &folders {
+        fs::create_dir_all(folder.join("bin")).unwrap();
+    }
+    let bin = folders[count - 1].join("bin");
+    fs::copy("/bin/busybox", bin.join("true")).ok()?;
+    Some(folders)
+}
+
+fn layered(layers: Vec<PathBuf>) -> CageSpec {
+    CageSpec {
+        root: CageRoot::Layers(layers),
+        ..spec(Isolation::Container)
     }
 }
 

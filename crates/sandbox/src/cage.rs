@@ -99,7 +99,7 @@ impl Cage {
         self.pidfd.as_fd()
     }
 
-    /// Sends SIGTERM to the program.
+    /// Sends the spec's stop signal to the program, normally SIGTERM.
     pub fn terminate(&self) {
         // The first process passes it on. It may just have ended, which is what is wanted.
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);

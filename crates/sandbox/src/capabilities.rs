@@ -158,11 +158,15 @@ impl Capabilities {
 
 /// Whether this process may make namespaces and mounts without a user namespace of its own.
 pub(crate) fn is_privileged() -> bool {
+    rustix::process::geteuid().is_root() && has(CAP_SYS_ADMIN)
+}
+
+/// Whether this process has the capability of that number.
+pub(crate) fn has(capability: u32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let effective = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok());
-    rustix::process::geteuid().is_root()
-        && effective.is_some_and(|set| set & (1 << CAP_SYS_ADMIN) != 0)
+    effective.is_some_and(|set| set & (1 << capability) != 0)
 }
 
 fn seccomp() -> Able {

@@ -37,6 +37,9 @@ pub enum SandboxError {
         /// What to install or set.
         cure: String,
     },
+    /// Functions cannot have networks of their own here.
+    #[error("network: {0}")]
+    Network(String),
     /// An OCI runtime program refused.
     #[error("{program}: {problem}")]
     Runtime {

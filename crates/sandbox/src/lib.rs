@@ -1,5 +1,5 @@
 //! Caging one process tree on Linux: namespaces, cgroup limits, seccomp, landlock, or an OCI
-//! runtime program in place of them.
+//! runtime program in place of them; and networks for what is in the cages.
 //!
 //! The only crate that may hold `unsafe`. The daemon never forks: a small single-threaded helper,
 //! the same executable run again, builds the cage.
@@ -10,6 +10,7 @@ mod cgroup;
 mod descendants;
 mod error;
 mod native;
+pub mod network;
 mod oci;
 mod probe;
 mod sandbox;
@@ -21,4 +22,7 @@ pub use capabilities::{Able, Capabilities, CgroupSupport, Runtime};
 pub use error::SandboxError;
 pub use native::helper::run_helper_if_asked;
 pub use sandbox::{Sandbox, SandboxConfig};
-pub use spec::{Access, Bind, CAGE_UID, CageLimits, CageSpec, CageUser, Mechanism};
+pub use spec::{
+    Access, Bind, CAGE_UID, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, MAX_LAYERS,
+    Mechanism, STOP_SIGNAL,
+};

@@ -4,7 +4,10 @@ use std::{fs::File, io, time::Duration};
 
 use hob_model::{EndReason, Isolation};
 
-use crate::{Able, CageLimits, CageSpec, CageUser, Capabilities, Mechanism, Sandbox};
+use crate::{
+    Able, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Capabilities, Mechanism,
+    STOP_SIGNAL, Sandbox,
+};
 
 /// How long a runtime program may take to run `true`.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,10 +77,14 @@ fn run_true(
         env: vec![("PATH".into(), "/usr/bin:/bin".into())],
         cwd: "/".into(),
         hostname: "probe".into(),
+        root: CageRoot::Host,
+        network: CageNetwork::Host,
+        files: Vec::new(),
         binds: Vec::new(),
         limits: LIMITS,
         output,
         user: CageUser::Unprivileged,
+        stop_signal: STOP_SIGNAL,
     };
     let cage = sandbox.spawn(spec).map_err(|error| text(&error))?;
     match cage.wait_timeout(TIMEOUT).map_err(|error| text(&error))? {

@@ -2,7 +2,7 @@ use std::{
     ffi::OsString,
     fs, io,
     os::fd::OwnedFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process,
     sync::{
         Mutex, PoisonError,
@@ -13,13 +13,13 @@ use std::{
 use hob_model::Isolation;
 
 use crate::{
-    Able, Cage, CageSpec, Capabilities, Mechanism, SandboxError,
+    Able, Cage, CageNetwork, CageRoot, CageSpec, CageUser, Capabilities, Mechanism, SandboxError,
     cage::Nature,
     capabilities,
     cgroup::{self, Tree},
     native::{
         launch::{Helper, memory_file},
-        plan::{Failure, Level, Plan, Rlimits, Root, UserNamespace},
+        plan::{Base, Failure, Level, Plan, Rlimits, Root, User, UserNamespace},
         standard,
     },
     oci, probe, seccomp,
@@ -137,7 +137,12 @@ impl Sandbox {
                     cgroup: &self.config.cgroup_name,
                     tree: &self.tree,
                 };
-                oci::spawn(&place, program, &spec, self.standard.get())
+                oci::spawn(
+                    &place,
+                    program,
+                    &spec,
+                    self.standard.get().without(&spec.files),
+                )
             }
         }
     }
@@ -213,6 +218,7 @@ impl Sandbox {
             rustix::process::geteuid().as_raw(),
             rustix::process::getegid().as_raw(),
         );
+        let user = user(&spec.user);
         Plan {
             argv: spec.argv.clone(),
             env: spec
@@ -220,17 +226,23 @@ impl Sandbox {
                 .iter()
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect(),
-            cwd: spec.cwd.clone(),
+            // Empty, it joins to the root itself.
+            cwd: Path::new("/").join(&spec.cwd),
             level: if container {
                 Level::Container(self.root(spec))
             } else {
                 self.landlock(spec)
             },
+            network: match &spec.network {
+                CageNetwork::Host => None,
+                CageNetwork::Namespace(path) => Some(path.clone()),
+            },
             user_namespace: own.then_some(UserNamespace {
-                inner: CAGE_UID,
+                inner: (user.uid, user.gid),
                 outer,
             }),
-            uid: (own || outer.0 == 0).then_some(CAGE_UID),
+            user: (own || outer.0 == 0).then_some(user),
+            stop_signal: spec.stop_signal,
             rlimits: self.rlimits(spec, own),
             cgroup: match &self.tree {
                 Tree::V2(tree) => Some(tree.folder().join(&spec.id)),
@@ -240,11 +252,23 @@ impl Sandbox {
     }
 
     fn root(&self, spec: &CageSpec) -> Root {
+        let (base, mut files) = match &spec.root {
+            CageRoot::Host => (
+                Base::Host(self.standard.get().without(&spec.files)),
+                standard::files(&spec.hostname),
+            ),
+            CageRoot::Layers(layers) => (
+                Base::Layers(layers.clone()),
+                standard::files_over_image(&spec.hostname),
+            ),
+        };
+        // Later ones are written over earlier ones.
+        files.extend(spec.files.iter().cloned());
         Root {
             mount_point: self.config.state.join("root"),
             hostname: spec.hostname.clone(),
-            standard: self.standard.get(),
-            files: standard::files(&spec.hostname),
+            base,
+            files,
             binds: spec.binds.clone(),
             tmp: spec.limits.tmp,
         }
@@ -289,6 +313,21 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.tree.remove();
+    }
+}
+
+fn user(user: &CageUser) -> User {
+    match user {
+        CageUser::Unprivileged => User {
+            uid: CAGE_UID,
+            gid: CAGE_UID,
+            groups: Vec::new(),
+        },
+        CageUser::Of { uid, gid, groups } => User {
+            uid: *uid,
+            gid: *gid,
+            groups: groups.clone(),
+        },
     }
 }
 

@@ -3,6 +3,8 @@ use std::{fs::File, path::PathBuf};
 use hob_model::Isolation;
 use serde::{Deserialize, Serialize};
 
+mod check;
+
 /// Who builds the cage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -27,11 +29,21 @@ pub struct CageSpec {
     pub argv: Vec<String>,
     /// The whole environment; nothing is inherited.
     pub env: Vec<(String, String)>,
-    /// Working directory, as seen from inside.
+    /// Working directory, as seen from inside; empty means `/`. One that is not in the image's
+    /// layers is made, owned by root; in a root of the host it must be there.
     pub cwd: PathBuf,
     /// The machine's name as the program sees it; up to 64 bytes. Ignored at level `process`.
     pub hostname: String,
-    /// Files and folders on top of the standard root, mounted in this order.
+    /// What the cage shows of programs and libraries.
+    pub root: CageRoot,
+    /// Which network the program has.
+    pub network: CageNetwork,
+    /// Small read-only files with their text, in place of what the root has there: `/etc/hosts`.
+    /// Paths are absolute; not below a folder that the cage shows of the host, such as `/usr`.
+    /// All cages at level `container` have an `/etc/hostname` and an `/etc/hosts` without asking.
+    /// Ignored at level `process`.
+    pub files: Vec<(PathBuf, String)>,
+    /// Files and folders on top of the root, mounted in this order.
     pub binds: Vec<Bind>,
     /// What all processes of the cage may use together.
     pub limits: CageLimits,
@@ -39,6 +51,37 @@ pub struct CageSpec {
     pub output: File,
     /// As whom the program runs.
     pub user: CageUser,
+    /// What the program is sent by [`Cage::terminate`](crate::Cage::terminate), 1 to 64, normally
+    /// [`STOP_SIGNAL`]; of an OCI runtime always that.
+    pub stop_signal: i32,
+}
+
+/// What a cage shows of programs and libraries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CageRoot {
+    /// The host's own, read-only, with a few files of `/etc`.
+    Host,
+    /// Those of an image and nothing of the host: its layers' folders, topmost first, 1 to
+    /// [`MAX_LAYERS`], read-only and never written to. What a layer takes away is a character
+    /// device 0/0 of that name; a folder that hides those below has the attribute
+    /// `user.overlay.opaque` set to `y`.
+    ///
+    /// Only of hob's own cages at level `container`. `/proc`, `/sys`, `/dev`, `/tmp` and `/run`
+    /// are the cage's, as are the folders that lead to binds and files: where the image has a
+    /// symlink of that name, the folder is seen.
+    Layers(Vec<PathBuf>),
+}
+
+/// Which network a cage has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CageNetwork {
+    /// The host's.
+    Host,
+    /// The one at this path, such as that of a [`Namespace`](crate::network::Namespace). Only when
+    /// hob is root.
+    Namespace(PathBuf),
 }
 
 /// A file or folder of the host inside the cage.
@@ -79,74 +122,33 @@ pub struct CageLimits {
 }
 
 /// As whom a program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CageUser {
     /// uid and gid [`CAGE_UID`] when hob is root. Else hob's own user, which the cage sees as
     /// [`CAGE_UID`] at level `container`.
     Unprivileged,
+    /// The user that an image names, root included. Always without capabilities, and setuid files
+    /// give nothing.
+    ///
+    /// When hob is root these are the host's ids as well: what they own and a bind shows can be
+    /// written, and with the host's network a program of uid 0 can speak to services of the host
+    /// that trust root by their abstract sockets. Without root they are names for hob's own user.
+    ///
+    /// Only of hob's own cages at level `container`.
+    Of {
+        /// User id.
+        uid: u32,
+        /// Group id.
+        gid: u32,
+        /// Supplementary groups; ignored when hob is not root.
+        groups: Vec<u32>,
+    },
 }
 
-/// The uid and gid of every program in a cage that root made.
+/// The uid and gid of [`CageUser::Unprivileged`] in a cage that root made.
 pub const CAGE_UID: u32 = 12_000;
-
-const MAX_ID: usize = 100;
-const MAX_HOSTNAME: usize = 64;
-
-// === impl CageSpec ===
-
-impl CageSpec {
-    /// What is wrong with the spec, if anything; one line that names the field.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.id.is_empty()
-            || self.id.len() > MAX_ID
-            || self.id.starts_with('-')
-            || !self.id.chars().all(good)
-        {
-            return Err(format!(
-                "id `{}` must be 1 to {MAX_ID} of a-z, 0-9 and -",
-                self.id
-            ));
-        }
-        if self.argv.first().is_none_or(String::is_empty) {
-            return Err("argv is empty: name a program".into());
-        }
-        if self.hostname.len() > MAX_HOSTNAME {
-            return Err(format!("hostname is longer than {MAX_HOSTNAME} bytes"));
-        }
-        if self
-            .env
-            .iter()
-            .any(|(name, _)| name.is_empty() || name.contains('='))
-        {
-            return Err("env has a name that is empty or holds `=`".into());
-        }
-        let values = self.env.iter().flat_map(|(name, value)| [name, value]);
-        if self
-            .argv
-            .iter()
-            .chain(values)
-            .any(|text| text.contains('\0'))
-        {
-            return Err("argv or env holds a NUL byte".into());
-        }
-        if !self.cwd.is_absolute() {
-            return Err(format!("cwd `{}` is not absolute", self.cwd.display()));
-        }
-        let plain = |bind: &&Bind| {
-            bind.target.is_absolute()
-                && !bind
-                    .target
-                    .components()
-                    .any(|part| part.as_os_str() == "..")
-        };
-        match self.binds.iter().find(|bind| !plain(bind)) {
-            Some(bind) => Err(format!(
-                "bind target `{}` must be absolute and without `..`",
-                bind.target.display()
-            )),
-            None => Ok(()),
-        }
-    }
-}
+/// SIGTERM, which asks programs to end.
+pub const STOP_SIGNAL: i32 = 15;
+/// Most layers of one root.
+pub const MAX_LAYERS: usize = 127;

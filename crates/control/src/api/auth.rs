@@ -3,13 +3,16 @@ use std::sync::Arc;
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
 
 use super::error::ApiError;
-use crate::Control;
+use crate::{
+    Control,
+    registry::{self, RegistryError},
+};
 
 /// The only path that tells strangers anything: that somebody is at home.
 const OPEN: &str = "/healthz";
@@ -21,16 +24,32 @@ pub(super) async fn require_admin(
     State(control): State<Arc<Control>>,
     request: Request,
     next: Next,
-) -> Result<Response, ApiError> {
-    if request.uri().path() != OPEN {
-        let password = password(request.headers()).ok_or(ApiError::Unauthorized)?;
-        control
-            .gate
-            .check(&control.config.runtime, &password)
-            .await?;
-        refuse_cross_site(request.headers())?;
+) -> Response {
+    let path = request.uri().path();
+    match admit(&control, path, request.headers()).await {
+        Ok(()) => next.run(request).await,
+        Err(error) if registry::owns(path) => refusal(error).into_response(),
+        Err(error) => error.into_response(),
     }
-    Ok(next.run(request).await)
+}
+
+async fn admit(control: &Control, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    if path == OPEN {
+        return Ok(());
+    }
+    let password = password(headers).ok_or(ApiError::Unauthorized)?;
+    let runtime = &control.config.runtime;
+    control.gate.check(runtime, &password).await?;
+    refuse_cross_site(headers)
+}
+
+/// As programs that push and pull understand it.
+fn refusal(error: ApiError) -> RegistryError {
+    match error {
+        ApiError::Unauthorized => RegistryError::Unauthorized,
+        ApiError::Crowded => RegistryError::Crowded("too many logins at once"),
+        error => RegistryError::Denied(error.to_string()),
+    }
 }
 
 /// `Authorization: Basic base64(admin:PASSWORD)`, as RFC 7617 has it.

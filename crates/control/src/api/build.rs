@@ -7,7 +7,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use super::{error::ApiError, request::Asked, stream, upload};
-use crate::{Control, deploy::Upload, events};
+use crate::{Control, events};
 
 /// Bytes of a list of platforms.
 const MAX_PLATFORMS: usize = 512;
@@ -45,7 +45,7 @@ pub(super) async fn start(
     };
     let archive = upload::receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.build_image(Upload { name, archive }, order, events));
+    tokio::spawn(control.build_image(name, archive, order, events));
     Ok(stream::events(reader))
 }
 

@@ -1,4 +1,5 @@
 use axum::response::{IntoResponse, Response};
+use hob_image::{ImageError, ImageFault};
 use hob_model::{
     FunctionName,
     port::{BuildError, EngineError},
@@ -7,7 +8,7 @@ use hob_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
 use thiserror::Error;
 
-use crate::gate::GateError;
+use crate::{RegistriesError, gate::GateError};
 
 /// Why a request was not done. The texts are for the owner of the machine: nobody else gets
 /// this far.
@@ -25,12 +26,18 @@ pub(super) enum ApiError {
     /// No such function.
     #[error("function `{0}` does not exist")]
     NoFunction(FunctionName),
+    /// There is one of that name.
+    #[error("function `{0}` already exists")]
+    Exists(FunctionName),
+    /// A deploy failed by no fault of who asked for it.
+    #[error("{0}")]
+    Deploy(String),
     /// No such secret.
     #[error("secret `{0}` does not exist")]
     NoSecret(String),
     /// No such path.
     #[error(
-        "nothing here: call functions at /function/NAME, control hob at /hob/v1/functions, /hob/v1/secrets and /hob/v1/status"
+        "nothing here: call functions at /function/NAME, control hob at /hob/v1/functions, /hob/v1/images, /hob/v1/secrets and /hob/v1/status"
     )]
     NothingHere,
     /// Such a path, but not for this method.
@@ -51,6 +58,15 @@ pub(super) enum ApiError {
     /// The builder could not.
     #[error(transparent)]
     Build(#[from] BuildError),
+    /// The image store or a registry could not.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// What is known of registries could not be changed.
+    #[error(transparent)]
+    Registries(#[from] RegistriesError),
+    /// No such registry.
+    #[error("nothing is known of registry `{0}`: `hob registry list` shows what is")]
+    NoRegistry(String),
     /// The disk or the database could not.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -87,10 +103,19 @@ impl ApiError {
             Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::CrossSite => StatusCode::FORBIDDEN,
-            Self::NoFunction(_)
+            Self::Image(ImageError::NotHere(_))
+            | Self::NoRegistry(_)
+            | Self::NoFunction(_)
             | Self::NoSecret(_)
             | Self::NothingHere
             | Self::Engine(EngineError::NotFound(_)) => StatusCode::NOT_FOUND,
+            Self::Image(ImageError::Busy) | Self::Exists(_) => StatusCode::CONFLICT,
+            Self::Image(error) if error.fault() == ImageFault::Caller => StatusCode::CONFLICT,
+            Self::Registries(RegistriesError::File { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Registries(RegistriesError::Store(error)) if !error.is_callers_fault() => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            Self::Registries(_) => StatusCode::BAD_REQUEST,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_))
@@ -100,6 +125,8 @@ impl ApiError {
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Host(_))
             | Self::Build(BuildError::Missing(_) | BuildError::Host(_))
+            | Self::Image(_)
+            | Self::Deploy(_)
             | Self::Store(_)
             | Self::Refresh { .. }
             | Self::Io { .. }

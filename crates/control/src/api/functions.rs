@@ -54,30 +54,35 @@ pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
 ) -> Result<StatusCode, ApiError> {
-    let _change = control.changes.take(&name).await;
-    let function = control.function(&name)?;
-    match control.engine.remove(&name).await {
-        // Not there: it could not be restored.
-        Ok(()) | Err(EngineError::NotFound(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let gone = name.clone();
-    if let Err(error) = control
-        .stored(move |store| store.remove_function(&gone))
-        .await
-    {
-        let asleep = Function {
-            replicas: 0,
-            ..Function::clone(&function)
-        };
-        if let Err(undo) = control.engine.apply(&asleep).await {
-            tracing::error!("function `{name}` could not be set back: {undo}");
-        }
-        return Err(error.into());
-    }
-    control.deployed.remove(&name);
-    control.wakes.forgive(&name);
+    control.remove(name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+impl Control {
+    /// Ends a function for good; its name is free on return.
+    pub(super) async fn remove(&self, name: FunctionName) -> Result<(), ApiError> {
+        let _change = self.changes.take(&name).await;
+        let function = self.function(&name)?;
+        match self.engine.remove(&name).await {
+            // Not there: it could not be restored.
+            Ok(()) | Err(EngineError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let gone = name.clone();
+        if let Err(error) = self.stored(move |store| store.remove_function(&gone)).await {
+            let asleep = Function {
+                replicas: 0,
+                ..Function::clone(&function)
+            };
+            if let Err(undo) = self.engine.apply(&asleep).await {
+                tracing::error!("function `{name}` could not be set back: {undo}");
+            }
+            return Err(error.into());
+        }
+        self.deployed.remove(&name);
+        self.wakes.forgive(&name);
+        Ok(())
+    }
 }
 
 pub(super) async fn scale(

@@ -9,7 +9,7 @@ use tempfile::{NamedTempFile, TempPath};
 use tokio::{fs::File, io::AsyncWriteExt, time::timeout};
 
 use super::{error::ApiError, request::NamedFunction, stream};
-use crate::{Control, control::blocking, deploy::Upload, events};
+use crate::{Control, control::blocking, deploy::Origin, events};
 
 /// Largest packed folder, in bytes.
 const LARGEST: u64 = 256 << 20;
@@ -28,7 +28,7 @@ pub(super) async fn deploy(
 ) -> Result<Response, ApiError> {
     let archive = receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.deploy(Upload { name, archive }, events));
+    tokio::spawn(control.deploy(name, Origin::Folder(archive), events));
     Ok(stream::events(reader))
 }
 

@@ -68,6 +68,34 @@ async fn nothing_but_the_health_check_answers_a_stranger() {
 }
 
 #[tokio::test]
+async fn a_registry_asks_a_stranger_for_the_password_too() {
+    let plane = Plane::new();
+    let right = password(&plane);
+    for line in [
+        "GET /v2",
+        "GET /v2/",
+        "PUT /v2/a/manifests/1",
+        "GET /v2/_catalog",
+    ] {
+        let response = plane.send(request(line, ""), Access::Remote).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{line}");
+        let scheme = &response.headers()[header::WWW_AUTHENTICATE];
+        assert_eq!(scheme, "Basic realm=\"hob\"");
+        let text = text(response).await;
+        assert!(text.contains("\"code\":\"UNAUTHORIZED\""), "{text}");
+        // It is off here, which only the owner learns.
+        let response = plane.send(login(line, &right), Access::Remote).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND, "{line}");
+    }
+    let mut page = login("GET /v2/", &right);
+    let site = "same-origin".parse().expect("header");
+    page.headers_mut().insert("sec-fetch-site", site);
+    let response = plane.send(page, Access::Remote).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert!(text(response).await.contains("\"code\":\"DENIED\""));
+}
+
+#[tokio::test]
 async fn the_walk_above_meets_every_route() {
     let plane = Plane::new();
     for line in WALK

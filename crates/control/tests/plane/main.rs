@@ -16,7 +16,8 @@ use std::{fs, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use fake::{FakeBuilder, FakeEngine};
-use hob_control::{Access, Control, ControlConfig, ControlParts};
+use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries};
+use hob_image::ImageStore;
 use hob_model::{FunctionName, Routes, wire::DeployEvent};
 use hob_store::{SecretStore, Store};
 use http::{Request, StatusCode};
@@ -58,13 +59,17 @@ impl Plane {
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };
+        let secrets = Arc::new(secrets.expect("secrets"));
         let parts = ControlParts {
             store: store.clone(),
-            secrets: Arc::new(secrets.expect("secrets")),
+            images: ImageStore::open(folder).expect("images"),
+            registries: Arc::new(KnownRegistries::new(folder, Arc::clone(&secrets), None)),
+            secrets,
             engine: engine.clone(),
             builder: builder.clone(),
             image_builder: builder.clone(),
             routes,
+            registry: None,
         };
         Self {
             control: Control::new(config, parts),

@@ -14,7 +14,10 @@ use hob_model::{
     EndReason, FunctionName, Isolation,
     port::{BuildError, BuildLine, BuildLog},
 };
-use hob_sandbox::{Access, Bind, CageLimits, CageSpec, CageUser, Mechanism, Sandbox};
+use hob_sandbox::{
+    Access, Bind, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Mechanism, STOP_SIGNAL,
+    Sandbox,
+};
 
 use super::{toolchain::Toolchain, workplace::Workplace};
 
@@ -151,10 +154,14 @@ impl Workbench<'_> {
             env: env.into_iter().collect(),
             cwd,
             hostname: "build".into(),
+            root: CageRoot::Host,
+            network: CageNetwork::Host,
+            files: Vec::new(),
             binds,
             limits: limits(),
             output,
             user: CageUser::Unprivileged,
+            stop_signal: STOP_SIGNAL,
         })
     }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use hob_model::{
-    Function, FunctionName, Isolation, Manifest, Revision,
+    Function, FunctionName, Isolation, Manifest, Revision, Settings,
     port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::Sandbox;
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     bench::{BUILD_TIME, Workbench},
-    bundle::{Built, settings},
+    bundle::Built,
     dependencies::{Installed, Wanted},
     detect::{Found, Shape},
     record::remember,
@@ -195,7 +195,7 @@ impl Shared {
         let built = Built {
             folder,
             found: &opened.found,
-            settings: settings(&opened.manifest),
+            settings: Settings::from(&opened.manifest),
             installed,
         };
         let revision = built.store(&self.config.data.join("bundles"))?;

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use hob_model::{Manifest, Revision, Run, Settings, port::BuildError};
+use hob_model::{Revision, Run, Settings, port::BuildError};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -41,7 +41,7 @@ impl Built<'_> {
         self.check(&tree)?;
         let times = match run {
             Run::Static { .. } => FileTimes::Now,
-            Run::Process { .. } => FileTimes::Fixed,
+            Run::Process { .. } | Run::Image(_) => FileTimes::Fixed,
         };
         tree.normalise(times).map_err(host)?;
         let digest = self.digest(&tree, &run).map_err(host)?;
@@ -144,19 +144,5 @@ impl Built<'_> {
         add_field(&mut hash, &serde_json::to_vec(&self.settings)?);
         add_field(&mut hash, &serde_json::to_vec(run)?);
         Ok(hex(hash))
-    }
-}
-
-/// The manifest with the defaults filled in.
-pub(crate) fn settings(manifest: &Manifest) -> Settings {
-    Settings {
-        env: manifest.env.clone(),
-        secrets: manifest.secrets.clone(),
-        timeout: manifest.timeout.unwrap_or(Settings::TIMEOUT),
-        idle: manifest.idle.unwrap_or(Settings::IDLE),
-        limits: manifest.limits.clone(),
-        cors: manifest.cors.clone(),
-        isolation: manifest.isolation,
-        runtime: manifest.runtime.clone(),
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn text(exported: &Exported<'_>) -> String {
     let revision = &exported.function.revision;
     // A server of plain files takes no POST.
     let (what, body) = match &revision.run {
-        Run::Process { .. } => ("program is", " -d hello"),
+        Run::Process { .. } | Run::Image(_) => ("program is", " -d hello"),
         Run::Static { .. } => ("files are", ""),
     };
     let mut text = format!(

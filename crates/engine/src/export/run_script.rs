@@ -54,6 +54,8 @@ pub(super) fn text(exported: &Exported<'_>) -> String {
             }
             text.push('\n');
         }
+        // Refused before anything is written.
+        Run::Image(_) => {}
     }
     text
 }
@@ -61,13 +63,15 @@ pub(super) fn text(exported: &Exported<'_>) -> String {
 /// The command as a person would type it in `function/`.
 pub(super) fn command(run: &Run) -> String {
     match run {
-        Run::Process { argv, .. } => argv
-            .iter()
-            .map(|word| quoted(word))
-            .collect::<Vec<_>>()
-            .join(" "),
+        Run::Process { argv, .. } => words(argv),
+        Run::Image(run) => words(&run.argv),
         Run::Static { root } => format!("python3 -m http.server 8080 --directory {}", quoted(root)),
     }
+}
+
+fn words(argv: &[String]) -> String {
+    let words: Vec<_> = argv.iter().map(|word| quoted(word)).collect();
+    words.join(" ")
 }
 
 /// One word for the shell, quoted where it must be.

@@ -26,7 +26,8 @@ pub(super) struct Surroundings {
 /// The folders of one replica on the host.
 #[derive(Debug)]
 pub(super) struct Folders<'a> {
-    pub(super) bundle: &'a Path,
+    /// `None` for images, which have their files in their root.
+    pub(super) bundle: Option<&'a Path>,
     /// Holds the socket; the replica may write there.
     pub(super) own: &'a Path,
     pub(super) secrets: &'a Path,
@@ -50,6 +51,10 @@ pub(super) fn variables(
     all.insert("HOME".into(), text(&inside.home));
     all.insert("TMPDIR".into(), text(&inside.home));
     all.extend(program.env.clone());
+    // What OpenFaaS calls the process of a function; its watchdog starts it.
+    let openfaas = settings.openfaas.as_ref();
+    let process = openfaas.and_then(|asked| asked.env_process.clone());
+    all.extend(process.map(|process| ("fprocess".into(), process)));
     all.extend(settings.env.clone());
     // Last, since a program that believed another port or socket would never be ready.
     if program.cage.shares_sockets() {
@@ -61,6 +66,11 @@ pub(super) fn variables(
         [
             ("PORT", port.to_string()),
             ("HOB_SECRETS", text(&inside.secrets)),
+            ("OPENFAAS_NAME", program.function.name().to_owned()),
+            (
+                "OPENFAAS_NAMESPACE",
+                program.function.namespace().to_owned(),
+            ),
             ("HOB_FUNCTION", program.function.name().to_owned()),
             ("HOB_NAMESPACE", program.function.namespace().to_owned()),
             ("HOB_REVISION", program.revision.digest.clone()),
@@ -84,7 +94,7 @@ impl Folders<'_> {
                 home: "/tmp".into(),
             },
             Isolation::Process => Surroundings {
-                bundle: self.bundle.to_owned(),
+                bundle: self.bundle.unwrap_or(self.own).to_owned(),
                 own: self.own.to_owned(),
                 secrets: self.secrets.to_owned(),
                 home: self.own.to_owned(),
@@ -98,10 +108,12 @@ impl Folders<'_> {
             target: target.to_owned(),
             access,
         };
-        vec![
-            bind(self.bundle, &inside.bundle, Access::ReadOnly),
-            bind(self.own, &inside.own, Access::ReadWrite),
-            bind(self.secrets, &inside.secrets, Access::ReadOnly),
-        ]
+        let bundle = self
+            .bundle
+            .map(|bundle| bind(bundle, &inside.bundle, Access::ReadOnly));
+        let mut binds = Vec::from_iter(bundle);
+        binds.push(bind(self.own, &inside.own, Access::ReadWrite));
+        binds.push(bind(self.secrets, &inside.secrets, Access::ReadOnly));
+        binds
     }
 }

@@ -2,7 +2,7 @@
 //! other. The steps themselves are in `rollout`, `scale` and `supervise`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
 };
@@ -18,9 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     host::Host,
     logs,
+    places::Owner,
     plan::{Plan, Program},
     ready::Started,
-    replica::Replica,
+    replica::{Replica, STOP_GRACE},
     scale::{Attempt, Backoff},
     secrets::SecretFolder,
     supervise,
@@ -33,7 +34,8 @@ pub(super) struct Fleet {
     /// The ready replicas, as the gateway sees them. The same for all revisions.
     pub(super) set: Arc<ReplicaSet>,
     pub(super) counters: Arc<Counters>,
-    pub(super) secrets: Arc<SecretFolder>,
+    /// By the user of the cages that see them.
+    secrets: Mutex<BTreeMap<Owner, Arc<SecretFolder>>>,
     /// Held by whoever changes the revision or removes the function: one at a time.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled once, when the function is removed or hob stops.
@@ -92,13 +94,12 @@ pub(super) struct Leaving {
 
 impl Fleet {
     pub(super) fn new(host: &Arc<Host>, name: &FunctionName) -> Arc<Self> {
-        let secrets = host.places.secrets(name);
         Arc::new(Self {
             name: name.clone(),
             host: Arc::clone(host),
             set: Arc::default(),
             counters: Arc::default(),
-            secrets: Arc::new(SecretFolder::new(secrets, name, Host::cage_owner())),
+            secrets: Mutex::default(),
             turn: Arc::default(),
             closed: host.closing.child_token(),
             births: tokio::sync::RwLock::default(),
@@ -125,8 +126,8 @@ impl Fleet {
         self.warn_of_weak_cage(program);
         let _birth = self.births.read().await;
         let (fleet, program) = (Arc::clone(self), Arc::clone(program));
-        let spawned =
-            spawn_blocking(move || Replica::spawn(&fleet.host, &fleet.secrets, &program)).await;
+        let secrets = self.secrets_of(&program);
+        let spawned = spawn_blocking(move || Replica::spawn(&fleet.host, &secrets, &program)).await;
         let replica = spawned.map_err(|panic| {
             EngineError::Host(format!("function `{}`: start: {panic}", self.name))
         })??;
@@ -160,7 +161,7 @@ impl Fleet {
             let entries = state.entries.iter();
             entries.map(|entry| Arc::clone(&entry.replica)).collect()
         };
-        futures_util::future::join_all(all.iter().map(|replica| replica.stop())).await;
+        futures_util::future::join_all(all.iter().map(|replica| replica.stop(STOP_GRACE))).await;
     }
 
     /// Ends everything for good. The caller holds `turn`, so no rollout is under way.
@@ -186,7 +187,24 @@ impl Fleet {
                 state.backoff = Backoff::Calm;
             }
         }
-        self.secrets.refresh(name, &*self.host.secrets)
+        let folders: Vec<_> = {
+            let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+            secrets.values().cloned().collect()
+        };
+        let mut folders = folders.iter();
+        folders.try_for_each(|folder| folder.refresh(name, &*self.host.secrets))
+    }
+
+    /// The folder of secrets that a program's cages see.
+    fn secrets_of(&self, program: &Program) -> Arc<SecretFolder> {
+        let owner = program.owner();
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = secrets.entry(owner).or_insert_with(|| {
+            let unusual = owner.filter(|_| owner != Host::cage_owner());
+            let path = self.host.places.secrets(&self.name, unusual);
+            Arc::new(SecretFolder::new(path, &self.name, owner))
+        });
+        Arc::clone(folder)
     }
 
     /// Log files that are being written.

@@ -56,7 +56,15 @@ impl Fleets {
             fleet.closed.cancel();
             self.forget(fleet);
         }
+        self.rename().await;
         outcome
+    }
+
+    /// Tells images which functions there are.
+    async fn rename(&self) {
+        let host = Arc::clone(&self.host);
+        // A panic in there is shown by the runtime.
+        let _ = spawn_blocking(move || host.networks.rename()).await;
     }
 
     /// Takes the route out and ends every replica; nothing of the function is left on return.
@@ -75,6 +83,7 @@ impl Fleets {
         let folder = self.host.places.logs(name);
         let cleared = spawn_blocking(move || remove_tree(&folder)).await;
         self.forget(&fleet);
+        self.rename().await;
         match cleared {
             Ok(Err(problem)) => Err(EngineError::Host(format!(
                 "function `{name}` is removed, its logs are not: {problem}"
@@ -92,6 +101,9 @@ impl Fleets {
             fleet.close(end).await;
         });
         join_all(ends).await;
+        let host = Arc::clone(&self.host);
+        // A panic in there is shown by the runtime.
+        let _ = spawn_blocking(move || host.networks.shutdown()).await;
         if let Err(problem) = self.host.places.clear() {
             tracing::warn!(%problem, "the folder of running replicas could not be cleared");
         }

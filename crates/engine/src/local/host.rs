@@ -6,14 +6,15 @@ use std::{
     time::Duration,
 };
 
-use hob_model::{FunctionName, Isolation, Routes, Settings, port::EngineError, port::Secrets};
+use hob_model::{FunctionName, Isolation, Revision, Routes, port::EngineError, port::Secrets};
 use hob_sandbox::{CAGE_UID, Sandbox};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     LocalConfig,
     isolation::{self, CageKind},
-    places::Places,
+    networks::Networks,
+    places::{Owner, Places},
 };
 
 /// How often a free port is looked for before giving up; each try is a new port.
@@ -29,6 +30,7 @@ pub(super) struct Host {
     pub(super) start_timeout: Duration,
     /// Cancelled once, when all replicas are to stop for good.
     pub(super) closing: CancellationToken,
+    pub(super) networks: Networks,
     isolation: Option<Isolation>,
     ports: Arc<Mutex<BTreeSet<u16>>>,
 }
@@ -49,8 +51,10 @@ impl Host {
         routes: Arc<Routes>,
         secrets: Arc<dyn Secrets>,
     ) -> Self {
+        let places = Places::new(config.data, config.run);
         Self {
-            places: Places::new(config.data, config.run),
+            networks: Networks::new(config.network, places.hosts(), Arc::clone(&routes)),
+            places,
             sandbox,
             routes,
             secrets,
@@ -61,19 +65,20 @@ impl Host {
         }
     }
 
-    /// The kind of cage for a function with these settings.
+    /// The kind of cage for a revision.
     pub(super) fn cage_for(
         &self,
         function: &FunctionName,
-        settings: &Settings,
+        revision: &Revision,
     ) -> Result<CageKind, EngineError> {
         let machine = self.sandbox.capabilities();
-        isolation::choose(function, settings, self.isolation, machine)
+        isolation::choose(function, revision, self.isolation, machine)
     }
 
     /// As whom programs in cages run, where that is not hob's own user.
-    pub(super) fn cage_owner() -> Option<u32> {
-        rustix::process::geteuid().is_root().then_some(CAGE_UID)
+    pub(super) fn cage_owner() -> Owner {
+        let root = rustix::process::geteuid().is_root();
+        root.then_some((CAGE_UID, CAGE_UID))
     }
 
     /// A port that was free a moment ago. Nothing holds it until the program listens there.

@@ -1,4 +1,4 @@
-use hob_model::{FunctionName, Isolation, Settings, port::EngineError};
+use hob_model::{FunctionName, Isolation, Network, Revision, Run, Settings, port::EngineError};
 use hob_sandbox::{Able, Capabilities, Mechanism};
 
 /// The kind of cage that a function's replicas get.
@@ -14,10 +14,16 @@ pub(super) struct CageKind {
 /// Whatever was asked for is either given or refused.
 pub(super) fn choose(
     function: &FunctionName,
-    settings: &Settings,
+    revision: &Revision,
     server: Option<Isolation>,
     machine: &Capabilities,
 ) -> Result<CageKind, EngineError> {
+    let settings = &revision.settings;
+    let image = matches!(revision.run, Run::Image(_));
+    if image || settings.network == Network::None {
+        let kind = own_root(function, settings, image)?;
+        return possible(function, kind, machine);
+    }
     let kind = match (&settings.runtime, settings.isolation) {
         (Some(_), Some(Isolation::Process)) => return Err(contradiction(function)),
         (Some(program), _) if program.contains('/') => return Err(path(function, program)),
@@ -34,9 +40,40 @@ pub(super) fn choose(
             None => strongest(machine),
         },
     };
+    possible(function, kind, machine)
+}
+
+fn possible(
+    function: &FunctionName,
+    kind: CageKind,
+    machine: &Capabilities,
+) -> Result<CageKind, EngineError> {
     match machine.able(kind.isolation, &kind.mechanism) {
         Able::Yes => Ok(kind),
         Able::No { why, cure } => Err(refusal(function, &kind, &why, &cure)),
+    }
+}
+
+/// A root or a network of its own is what hob's own cages at level `container` have, whatever
+/// the server's default.
+fn own_root(
+    function: &FunctionName,
+    settings: &Settings,
+    image: bool,
+) -> Result<CageKind, EngineError> {
+    let what = if image {
+        "is an image"
+    } else {
+        "has `network = \"none\"`"
+    };
+    match (settings.isolation, &settings.runtime) {
+        (Some(Isolation::Process), _) => Err(EngineError::Unsupported(format!(
+            "function `{function}` {what} and asks for isolation `process`, which has no root and no network of its own: leave `isolation` out"
+        ))),
+        (_, Some(runtime)) => Err(EngineError::Unsupported(format!(
+            "function `{function}` {what} and asks for the runtime `{runtime}`: so far only hob's own cages can do that, so leave `runtime` out"
+        ))),
+        (_, None) => Ok(CageKind::asked(Isolation::Container, Mechanism::Native)),
     }
 }
 
@@ -112,6 +149,8 @@ fn refusal(function: &FunctionName, kind: &CageKind, why: &str, cure: &str) -> E
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::{collections::BTreeMap, time::SystemTime};
+
     use hob_sandbox::CgroupSupport;
 
     use super::*;
@@ -148,7 +187,17 @@ mod tests {
         machine: &Capabilities,
     ) -> Result<CageKind, String> {
         let name = "hello".parse().unwrap();
-        choose(&name, settings, server, machine).map_err(|e| e.to_string())
+        let revision = Revision {
+            digest: "0".into(),
+            language: "server".into(),
+            run: Run::Process {
+                argv: vec!["true".into()],
+                env: BTreeMap::new(),
+            },
+            settings: settings.clone(),
+            built_at: SystemTime::UNIX_EPOCH,
+        };
+        choose(&name, &revision, server, machine).map_err(|e| e.to_string())
     }
 
     #[test]

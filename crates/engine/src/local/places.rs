@@ -13,6 +13,9 @@ const PASSAGE_MODE: u32 = 0o711;
 /// Folders of one replica or function: its own user and nobody else.
 const OWN_MODE: u32 = 0o700;
 
+/// The user and group of files that a cage's program owns; `None` is hob's own.
+pub(super) type Owner = Option<(u32, u32)>;
+
 /// Where everything that belongs to replicas lies on the host.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -31,16 +34,31 @@ impl Places {
         self.data.join("bundles").join(digest)
     }
 
+    /// A layer of an image, unpacked.
+    pub(super) fn layer(&self, name: &str) -> PathBuf {
+        self.data.join("layers").join(name)
+    }
+
+    /// The file that all cages of images see as `/etc/hosts`.
+    pub(super) fn hosts(&self) -> PathBuf {
+        self.run.join("hosts")
+    }
+
     /// Logs of all replicas of `function`.
     pub(super) fn logs(&self, function: &FunctionName) -> PathBuf {
         let namespace = self.data.join("logs").join(function.namespace());
         namespace.join(function.name())
     }
 
-    /// The secrets of `function` in the clear, bound into its cages.
-    pub(super) fn secrets(&self, function: &FunctionName) -> PathBuf {
+    /// The secrets of `function` in the clear, bound into its cages; `owner` is their user where
+    /// that is not the usual one.
+    pub(super) fn secrets(&self, function: &FunctionName, owner: Owner) -> PathBuf {
         let namespace = self.run.join("secrets").join(function.namespace());
-        namespace.join(function.name())
+        match owner {
+            // No function's name has a dot.
+            Some((uid, gid)) => namespace.join(format!("{}.{uid}.{gid}", function.name())),
+            None => namespace.join(function.name()),
+        }
     }
 
     /// The replica's own folder, which holds its socket. The name is short, since the path of a
@@ -80,12 +98,12 @@ pub(super) fn passage(path: &Path) -> io::Result<()> {
 }
 
 /// Hands a file or folder to `owner`, the user of the cages; `None` leaves it to hob's own.
-pub(super) fn give(path: &Path, owner: Option<u32>) -> io::Result<()> {
-    owner.map_or(Ok(()), |uid| chown(path, Some(uid), Some(uid)))
+pub(super) fn give(path: &Path, owner: Owner) -> io::Result<()> {
+    owner.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)))
 }
 
 /// Makes a new folder that only `owner` may use. Fails if there is one of that name.
-pub(super) fn own_folder(path: &Path, owner: Option<u32>) -> io::Result<()> {
+pub(super) fn own_folder(path: &Path, owner: Owner) -> io::Result<()> {
     fs::create_dir(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(OWN_MODE))?;
     give(path, owner)

@@ -1,13 +1,20 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use hob_model::{
-    Counters, Function, FunctionName, ReplicaSet, Revision, Route, Run, Target, port::EngineError,
+    Counters, Function, FunctionName, ImageRun, Network, ReplicaSet, Revision, Route, Run, Target,
+    port::EngineError,
 };
+use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
 
-use super::{host::Host, isolation::CageKind};
+use super::{host::Host, isolation::CageKind, places::Owner, replica::STOP_GRACE};
 
 /// Most replicas that one function may have on one machine.
 const REPLICAS_MAX: u32 = 100;
+
+/// What an image has at least between the signal to stop and the kill; as Docker gives.
+const IMAGE_GRACE: Duration = Duration::from_secs(10);
+/// What it has at most, whatever its environment says.
+const IMAGE_GRACE_MAX: Duration = Duration::from_secs(300);
 
 /// One revision of a function, checked and ready to answer calls.
 #[derive(Debug)]
@@ -31,13 +38,25 @@ pub(super) enum Answer {
 pub(super) struct Program {
     pub(super) function: FunctionName,
     pub(super) revision: Arc<Revision>,
-    /// The bundle on the host.
-    pub(super) bundle: PathBuf,
+    pub(super) home: Home,
     /// Program and arguments.
     pub(super) argv: Vec<String>,
     /// What the template adds to the environment.
     pub(super) env: BTreeMap<String, String>,
     pub(super) cage: CageKind,
+}
+
+/// Where a program and its files are.
+#[derive(Debug)]
+pub(super) enum Home {
+    /// A bundle on the host, in a root of the host's own tools.
+    Bundle(PathBuf),
+    /// The root of an image.
+    Image {
+        /// Its layers on the host, topmost first.
+        layers: Vec<PathBuf>,
+        run: Box<ImageRun>,
+    },
 }
 
 // === impl Plan ===
@@ -48,23 +67,32 @@ impl Plan {
         let function = wanted.name.clone();
         let revision = Arc::new(wanted.revision.clone());
         check_replicas(&function, wanted.replicas)?;
-        let bundle = host.places.bundle(&revision.digest);
-        if !bundle.is_dir() {
-            return Err(EngineError::Host(format!(
-                "function `{function}`: bundle {} is gone: deploy it again",
-                bundle.display()
-            )));
-        }
-        let answer = match &revision.run {
-            Run::Static { root } => Answer::Files(bundle.join(root)),
-            Run::Process { argv, env } => Answer::Program(Arc::new(Program {
+        let bundle = || {
+            let bundle = host.places.bundle(&revision.digest);
+            there(&function, bundle, "bundle")
+        };
+        let program = |home, argv: &[String], env: &BTreeMap<String, String>| {
+            Ok::<_, EngineError>(Answer::Program(Arc::new(Program {
                 function: function.clone(),
                 revision: Arc::clone(&revision),
-                bundle,
-                argv: argv.clone(),
+                home,
+                argv: argv.to_vec(),
                 env: env.clone(),
-                cage: host.cage_for(&function, &revision.settings)?,
-            })),
+                cage: host.cage_for(&function, &revision)?,
+            })))
+        };
+        let answer = match &revision.run {
+            Run::Static { root } => Answer::Files(bundle()?.join(root)),
+            Run::Process { argv, env } => program(Home::Bundle(bundle()?), argv, env)?,
+            Run::Image(run) => {
+                let layers = run.layers.iter().map(|name| host.places.layer(name));
+                let layers = layers.map(|layer| there(&function, layer, "layer"));
+                let home = Home::Image {
+                    layers: layers.collect::<Result<_, _>>()?,
+                    run: run.clone(),
+                };
+                program(home, &run.argv, &run.env)?
+            }
         };
         Ok(Self {
             function,
@@ -97,6 +125,42 @@ impl Plan {
     }
 }
 
+// === impl Home ===
+
+impl Home {
+    pub(super) fn root(&self) -> CageRoot {
+        match self {
+            Self::Bundle(_) => CageRoot::Host,
+            Self::Image { layers, .. } => CageRoot::Layers(layers.clone()),
+        }
+    }
+
+    /// `None` is the bundle's folder.
+    pub(super) fn cwd(&self) -> Option<PathBuf> {
+        match self {
+            Self::Bundle(_) => None,
+            Self::Image { run, .. } => Some(PathBuf::from(&run.cwd)),
+        }
+    }
+
+    pub(super) fn user(&self) -> CageUser {
+        match self {
+            Self::Bundle(_) => CageUser::Unprivileged,
+            Self::Image { run, .. } => {
+                let (uid, gid, groups) = run.user.clone();
+                CageUser::Of { uid, gid, groups }
+            }
+        }
+    }
+
+    pub(super) fn stop_signal(&self) -> i32 {
+        match self {
+            Self::Bundle(_) => STOP_SIGNAL,
+            Self::Image { run, .. } => run.stop_signal,
+        }
+    }
+}
+
 // === impl Program ===
 
 impl Program {
@@ -104,6 +168,53 @@ impl Program {
     pub(super) fn timeout(&self) -> Duration {
         self.revision.settings.timeout.0
     }
+
+    /// What it has between the signal to stop and the kill, once its calls are done.
+    ///
+    /// A watchdog of OpenFaaS says for `healthcheck_interval` that it is about to go, and then
+    /// waits up to `write_timeout` for calls that only it knows of.
+    pub(super) fn stop_grace(&self) -> Duration {
+        if let Home::Bundle(_) = self.home {
+            return STOP_GRACE;
+        }
+        let variable = |name: &str| {
+            let settings = &self.revision.settings.env;
+            let text = settings.get(name).or_else(|| self.env.get(name))?;
+            let seconds = text.parse().map(Duration::from_secs).ok();
+            seconds.or_else(|| humantime::parse_duration(text).ok())
+        };
+        let write = variable("write_timeout");
+        let announced = variable("healthcheck_interval").or(write);
+        let asked = announced.unwrap_or_default() + write.unwrap_or_default();
+        (asked + STOP_GRACE).clamp(IMAGE_GRACE, IMAGE_GRACE_MAX)
+    }
+
+    /// The user and group that its files on the host belong to; `None` is hob's own.
+    pub(super) fn owner(&self) -> Owner {
+        match &self.home {
+            Home::Bundle(_) => Host::cage_owner(),
+            Home::Image { run, .. } => Host::cage_owner().map(|_| (run.user.0, run.user.1)),
+        }
+    }
+
+    /// Whether its replicas have a network of their own.
+    pub(super) fn network(&self) -> Option<Outbound> {
+        match (&self.home, self.revision.settings.network) {
+            (_, Network::None) => Some(Outbound::No),
+            (Home::Image { .. }, Network::Outbound) => Some(Outbound::Yes),
+            (Home::Bundle(_), Network::Outbound) => None,
+        }
+    }
+}
+
+fn there(function: &FunctionName, path: PathBuf, what: &str) -> Result<PathBuf, EngineError> {
+    if path.is_dir() {
+        return Ok(path);
+    }
+    let path = path.display();
+    Err(EngineError::Host(format!(
+        "function `{function}`: {what} {path} is gone: deploy it again"
+    )))
 }
 
 pub(super) fn check_replicas(name: &FunctionName, replicas: u32) -> Result<(), EngineError> {

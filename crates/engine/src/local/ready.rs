@@ -1,10 +1,4 @@
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::FileTypeExt,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use hob_model::{Backend, End, EndReason, Endpoint, Timespan, port::EngineError};
 use tokio::{
@@ -14,7 +8,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{fleet::Fleet, logs, plan::Program, replica::Replica};
+use super::{fleet::Fleet, logs, plan::Program, probe::Probe, replica::Replica};
 
 /// First pause between two looks whether a program listens: the timer's own grain, since every
 /// millisecond here is one that a caller waits.
@@ -60,10 +54,9 @@ pub(super) async fn start(
 
 /// The first of the two places where the program accepts a connection.
 async fn listening(replica: &Replica) -> Endpoint {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, replica.port));
     tokio::select! {
         () = until(|| unix_accepts(&replica.socket)) => Endpoint::Unix(replica.socket.clone()),
-        () = until(|| tcp_accepts(address)) => Endpoint::Tcp(address),
+        () = until(|| tcp_accepts(replica)) => replica.tcp.clone(),
     }
 }
 
@@ -89,7 +82,18 @@ async fn unix_accepts(socket: &Path) -> bool {
     UnixStream::connect(socket).await.is_ok()
 }
 
-async fn tcp_accepts(address: SocketAddr) -> bool {
+async fn tcp_accepts(replica: &Replica) -> bool {
+    let address = match &replica.tcp {
+        Endpoint::Tcp(address) => *address,
+        Endpoint::Namespace { namespace, address } => {
+            let probe = Probe::new(&replica.program, namespace.clone(), *address);
+            return spawn_blocking(move || probe.is_ready())
+                .await
+                .unwrap_or(false);
+        }
+        // Looked at by its own name.
+        Endpoint::Unix(_) => return false,
+    };
     let Ok(stream) = TcpStream::connect(address).await else {
         return false;
     };
@@ -116,11 +120,17 @@ fn ended(replica: &Replica, end: End) -> EngineError {
 fn unready(replica: &Replica, limit: Duration) -> EngineError {
     let name = &replica.program.function;
     let limit = Timespan(limit);
+    let cure = match &replica.tcp {
+        Endpoint::Namespace { address, .. } => format!(
+            "it must serve HTTP on port {}, and say on its health path, if it has one, that it is well",
+            address.port()
+        ),
+        _ => "it must accept connections on the unix socket $HOB_SOCKET or on 127.0.0.1:$PORT"
+            .to_owned(),
+    };
     EngineError::Start {
         reason: EndReason::Unready,
-        message: format!(
-            "function `{name}` runs but did not listen within {limit}: it must accept connections on the unix socket $HOB_SOCKET or on 127.0.0.1:$PORT"
-        ),
+        message: format!("function `{name}` runs but did not listen within {limit}: {cure}"),
         log_tail: Vec::new(),
     }
 }

@@ -2,13 +2,16 @@ use std::{
     fs,
     hash::{BuildHasher, RandomState},
     io,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
-use hob_model::{End, EndReason, FunctionName, ReplicaId, port::EngineError};
-use hob_sandbox::{Cage, CageLimits, CageRecord, CageSpec, CageUser, SandboxError};
+use hob_model::{End, EndReason, Endpoint, FunctionName, ReplicaId, port::EngineError};
+use hob_sandbox::{
+    Cage, CageLimits, CageNetwork, CageRecord, CageSpec, SandboxError, network::Namespace,
+};
 use serde::Serialize;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
@@ -17,12 +20,14 @@ use super::{
     host::{Host, PortLease},
     logs,
     places::{give, own_folder, remove_file, remove_tree},
-    plan::Program,
+    plan::{Home, Program},
     secrets::{SecretFolder, SecretLease},
 };
 
 /// How long a program has between SIGTERM and SIGKILL.
-const STOP_GRACE: Duration = Duration::from_secs(2);
+pub(super) const STOP_GRACE: Duration = Duration::from_secs(2);
+/// Where a folder's program listens that has a network of its own.
+const OWN_PORT: u16 = 8080;
 /// How much of the function's name goes into the name of a replica.
 const ID_NAME_MAX: usize = 40;
 /// How often a name for a replica is looked for; a second try is rare already.
@@ -43,7 +48,7 @@ pub(super) struct Replica {
     /// Where it listens if it uses a unix socket, as a path on the host.
     pub(super) socket: PathBuf,
     /// Where it listens if it uses TCP.
-    pub(super) port: u16,
+    pub(super) tcp: Endpoint,
     /// What it writes to stdout and stderr.
     pub(super) log: PathBuf,
     born: Instant,
@@ -68,7 +73,17 @@ struct Belongings {
     cage: Arc<Cage>,
     _scratch: Scratch,
     _secrets: SecretLease,
-    _port: PortLease,
+    _port: Port,
+    _network: Option<Namespace>,
+}
+
+/// Where a program is told to listen.
+#[derive(Debug)]
+enum Port {
+    /// On the machine's loopback interface, which all share.
+    Leased(PortLease),
+    /// In a network of its own.
+    Own(u16),
 }
 
 /// The replica's own folder and its record.
@@ -102,17 +117,20 @@ impl Replica {
             EngineError::Host(format!("function `{name}`: {what}: {problem}"))
         };
         let lease = secrets.lease(&program.revision.settings.secrets, &*host.secrets)?;
-        let scratch = Scratch::new(host, name)?;
-        let port = host
-            .lease_port()
+        let scratch = Scratch::new(host, program)?;
+        let network = host.networks.lease(program)?;
+        let port = Port::of(host, program, network.is_some())
             .map_err(|e| broken("no port to listen on", e))?;
         let folder = host.places.logs(name);
         let log = logs::path_of(&folder, &scratch.id);
         // The program may open its output again by name, as `/dev/stderr`.
         let output = logs::create(&folder, &scratch.id)
-            .and_then(|output| give(&log, Host::cage_owner()).map(|()| output))
+            .and_then(|output| give(&log, program.owner()).map(|()| output))
             .map_err(|e| broken(&format!("cannot make {}", log.display()), e))?;
-        let spec = cage_spec(program, &scratch, secrets.path(), port.number(), output);
+        let mut spec = cage_spec(program, &scratch, secrets.path(), port.number(), output);
+        if let Some(namespace) = &network {
+            host.networks.dress(&mut spec, namespace, program)?;
+        }
         let cage = host.sandbox.spawn(spec).map_err(|problem| {
             let words = logs::last_words(&log);
             // Nothing ran, so nothing would ever look for this log.
@@ -128,7 +146,7 @@ impl Replica {
             pid: cage.pid(),
             started_at: SystemTime::now(),
             socket: socket_in(&scratch.folder),
-            port: port.number(),
+            tcp: endpoint(network.as_ref(), port.number()),
             log,
             born: Instant::now(),
             life: watch::Sender::new(Life::Running),
@@ -137,6 +155,7 @@ impl Replica {
                 _scratch: scratch,
                 _secrets: lease,
                 _port: port,
+                _network: network,
             })),
         })
     }
@@ -168,11 +187,11 @@ impl Replica {
     }
 
     /// Asks the program to end, and makes it after a grace. Returns when nothing is left.
-    pub(super) async fn stop(&self) {
+    pub(super) async fn stop(&self, grace: Duration) {
         if let Some(cage) = self.cage() {
             cage.terminate();
         }
-        if timeout(STOP_GRACE, self.ended()).await.is_err() {
+        if timeout(grace, self.ended()).await.is_err() {
             self.kill().await;
         }
         self.gone().await;
@@ -213,6 +232,36 @@ impl Replica {
     }
 }
 
+fn endpoint(network: Option<&Namespace>, port: u16) -> Endpoint {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    match network {
+        None => Endpoint::Tcp(address),
+        Some(namespace) => Endpoint::Namespace {
+            namespace: namespace.path().to_owned(),
+            address,
+        },
+    }
+}
+
+// === impl Port ===
+
+impl Port {
+    fn of(host: &Host, program: &Program, own_network: bool) -> io::Result<Self> {
+        match (own_network, &program.home) {
+            (true, Home::Image { run, .. }) => Ok(Self::Own(run.port)),
+            (true, Home::Bundle(_)) => Ok(Self::Own(OWN_PORT)),
+            (false, _) => host.lease_port().map(Self::Leased),
+        }
+    }
+
+    fn number(&self) -> u16 {
+        match self {
+            Self::Leased(lease) => lease.number(),
+            Self::Own(port) => *port,
+        }
+    }
+}
+
 fn cage_spec(
     program: &Program,
     scratch: &Scratch,
@@ -221,7 +270,10 @@ fn cage_spec(
     output: fs::File,
 ) -> CageSpec {
     let folders = Folders {
-        bundle: &program.bundle,
+        bundle: match &program.home {
+            Home::Bundle(bundle) => Some(bundle),
+            Home::Image { .. } => None,
+        },
         own: &scratch.folder,
         secrets,
     };
@@ -235,8 +287,10 @@ fn cage_spec(
         argv: program.argv.clone(),
         env: variables(program, &inside, port),
         hostname: hostname[..hostname.len().min(HOSTNAME_MAX)].to_owned(),
+        root: program.home.root(),
+        files: Vec::new(),
         binds: folders.binds(&inside),
-        cwd: inside.bundle,
+        cwd: program.home.cwd().unwrap_or(inside.bundle),
         limits: CageLimits {
             memory: limits.memory.0,
             cpu_millis: limits.cpu.0,
@@ -245,7 +299,9 @@ fn cage_spec(
             files: limits.files,
         },
         output,
-        user: CageUser::Unprivileged,
+        user: program.home.user(),
+        stop_signal: program.home.stop_signal(),
+        network: CageNetwork::Host,
     }
 }
 
@@ -265,12 +321,13 @@ fn explain(name: &FunctionName, problem: &SandboxError, log_tail: Vec<String>) -
 // === impl Scratch ===
 
 impl Scratch {
-    fn new(host: &Host, function: &FunctionName) -> Result<Self, EngineError> {
+    fn new(host: &Host, program: &Program) -> Result<Self, EngineError> {
+        let function = &program.function;
         for _ in 0..ID_TRIES {
             let id = fresh_id(function.name());
             let folder = host.places.replica(&id);
             check_length(&socket_in(&folder))?;
-            match own_folder(&folder, Host::cage_owner()) {
+            match own_folder(&folder, program.owner()) {
                 Ok(()) => {
                     let record = host.places.record(&id);
                     return Ok(Self { id, folder, record });

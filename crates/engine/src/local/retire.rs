@@ -35,7 +35,7 @@ pub(super) fn see_off(fleet: &Arc<Fleet>, leaving: Leaving, farewell: Farewell) 
             backend.set_ended(overstayed(&farewell));
         }
         match farewell {
-            Farewell::Gentle => replica.stop().await,
+            Farewell::Gentle => replica.stop(replica.program.stop_grace()).await,
             Farewell::Condemned(end) => {
                 backend.set_ended(end);
                 replica.kill().await;

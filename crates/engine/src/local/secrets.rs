@@ -12,7 +12,7 @@ use hob_model::{
     port::{EngineError, SecretError, Secrets},
 };
 
-use super::places::{give, own_folder, passage, remove_file, remove_tree};
+use super::places::{Owner, give, own_folder, passage, remove_file, remove_tree};
 
 /// Only its owner, the user of the cages, may read a secret.
 const FILE_MODE: u32 = 0o400;
@@ -25,7 +25,7 @@ const DRAFT: &str = ".draft";
 pub(super) struct SecretFolder {
     path: PathBuf,
     namespace: String,
-    owner: Option<u32>,
+    owner: Owner,
     /// What each replica that holds a lease may read.
     readers: Mutex<Vec<Arc<[SecretName]>>>,
 }
@@ -40,7 +40,7 @@ pub(super) struct SecretLease {
 // === impl SecretFolder ===
 
 impl SecretFolder {
-    pub(super) fn new(path: PathBuf, function: &FunctionName, owner: Option<u32>) -> Self {
+    pub(super) fn new(path: PathBuf, function: &FunctionName, owner: Owner) -> Self {
         Self {
             path,
             namespace: function.namespace().to_owned(),

@@ -179,6 +179,10 @@ impl World {
         let call = move || match &lease.endpoint {
             Endpoint::Unix(path) => ask(UnixStream::connect(path)?, &request),
             Endpoint::Tcp(address) => ask(TcpStream::connect(address)?, &request),
+            Endpoint::Namespace { namespace, address } => {
+                let connect = || TcpStream::connect(address);
+                ask(hob_sandbox::network::enter(namespace, connect)??, &request)
+            }
         };
         tokio::task::spawn_blocking(call).await.unwrap()
     }

@@ -4,7 +4,7 @@ use clap::Args;
 use futures_util::TryStreamExt;
 use hob_model::{
     FunctionName, Label, Manifest,
-    wire::{DeployEvent, FunctionSummary},
+    wire::{DeployEvent, FunctionSummary, ImageDeploy},
 };
 use http::Method;
 use http_body_util::{BodyExt, StreamBody};
@@ -24,23 +24,30 @@ use crate::{
     pack::{self, Archive},
 };
 
+mod image;
+
 const MANIFEST: &str = "hob.toml";
 /// Bytes of an upload that are read from disk at once.
 const UPLOAD_CHUNK: usize = 256 << 10;
 
-/// Build a folder on the server and bring it up under its name
+/// Build a folder on the server, or take an image, and bring it up under its name
 ///
 /// Everything in the folder is sent, except what its .gitignore and .hobignore name, .git,
 /// virtual environments, and node_modules and target, which the build makes anew. The revision
 /// that ran before answers until the new one is ready, and stays when it fails.
+///
+/// With --image nothing is sent or built: the server pulls the image, which has to serve HTTP on
+/// port 8080. A folder beside it is read for its hob.toml only.
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     /// Folder of the function
-    #[arg(default_value = ".", value_name = "DIR")]
-    folder: PathBuf,
-    /// Name of the function [default: `name` in hob.toml, else the folder's name]
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Name of the function [default: `name` in hob.toml, else that of the folder or image]
     #[arg(long)]
     name: Option<String>,
+    #[command(flatten)]
+    image: image::ImageArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -55,17 +62,32 @@ pub(super) struct Deployed {
     pub(super) millis: u64,
 }
 
+/// What becomes the function.
+enum What {
+    Folder(PathBuf),
+    Image(Box<ImageDeploy>),
+}
+
 impl Deploy {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
-        let name = match &self.name {
-            Some(name) => session.function(name)?,
-            None => session.function(name_of(&self.folder)?.as_str())?,
+        let what = match self.image.asked(self.folder.as_deref())? {
+            Some(asked) => What::Image(asked),
+            None => What::Folder(self.folder.unwrap_or_else(|| ".".into())),
         };
-        let archive = pack::pack(&self.folder)?;
+        let name = match (&self.name, &what) {
+            (Some(name), _) => session.function(name)?,
+            (None, What::Folder(folder)) => session.function(name_of(folder)?.as_str())?,
+            (None, What::Image(asked)) => session.function(&image::name_of(asked)?)?,
+        };
         let progress = Progress::new(context.terminal);
         context.wait(async {
-            let sent = send(&session.client, &name, archive, &progress).await;
+            let sent = match &what {
+                What::Folder(folder) => {
+                    send(&session.client, &name, pack::pack(folder)?, &progress).await
+                }
+                What::Image(asked) => image::send(&session.client, &name, asked, &progress).await,
+            };
             progress.finish();
             let done = sent?;
             let gateway = session.gateway().await?;
@@ -92,15 +114,9 @@ pub(super) fn name_of(folder: &Path) -> anyhow::Result<Label> {
         let message = format!("{} is a file: name the function's folder", folder.display());
         return Err(Failure::failed(message).into());
     }
-    let path = folder.join(MANIFEST);
-    if path.is_file() {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
-        // A mistake in it is told before anything is sent.
-        let manifest = Manifest::parse(&text).map_err(|error| one_line(&error.to_string()))?;
-        if let Some(name) = manifest.name {
-            return Ok(name);
-        }
+    // A mistake in it is told before anything is sent.
+    if let Some(name) = manifest_of(folder)?.name {
+        return Ok(name);
     }
     let full = folder.canonicalize().map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::failed(format!(
@@ -116,6 +132,17 @@ pub(super) fn name_of(folder: &Path) -> anyhow::Result<Label> {
         ))
         .into()
     })
+}
+
+/// The manifest in `folder`; the default one where there is none.
+fn manifest_of(folder: &Path) -> anyhow::Result<Manifest> {
+    let path = folder.join(MANIFEST);
+    if !path.is_file() {
+        return Ok(Manifest::default());
+    }
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
+    Ok(Manifest::parse(&text).map_err(|error| one_line(&error.to_string()))?)
 }
 
 /// The first lines of a TOML error are a picture; the last one says what is wrong.

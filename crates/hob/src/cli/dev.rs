@@ -71,6 +71,8 @@ impl Dev {
             data: data.path().to_owned(),
             listen: self.listen,
             isolation: None,
+            registry: false,
+            subnet: None,
             log: self.log.clone(),
         };
         up::log(&config);

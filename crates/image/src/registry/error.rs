@@ -232,13 +232,14 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     })
 }
 
-/// rustls hides in the `io::Error`s of hyper, which tell of it by `get_ref` only.
+/// rustls hides in `io::Error`s, perhaps several around each other, which tell of what is in them
+/// by `get_ref` only.
 fn tls_error<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     if let Some(found) = cause.downcast_ref::<rustls::Error>() {
         return Some(found);
     }
     let inner = cause.downcast_ref::<std::io::Error>()?.get_ref()?;
-    inner.downcast_ref::<rustls::Error>()
+    causes(inner).find_map(tls_error)
 }
 
 fn one_line(text: &str) -> String {

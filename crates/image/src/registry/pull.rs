@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_client::{RegistryOperation, client::BlobResponse};
@@ -234,11 +234,13 @@ impl Session {
         let mut waiting = Vec::with_capacity(WRITE_SIZE);
         let mut told = blob.length();
         loop {
-            let chunk = answer
-                .try_next()
-                .await
-                .map_err(|error| broken(name, &error))?;
-            let Some(chunk) = chunk else { break };
+            let chunk = match answer.try_next().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                // All is here and is the wrong thing, which `commit` says as well.
+                Err(error) if is_digest(&error) => break,
+                Err(error) => return Err(broken(name, &error).into()),
+            };
             *fetched += chunk.len() as u64;
             if blob.length() + (waiting.len() + chunk.len()) as u64 > size {
                 return Err(too_long(name, &what, size));
@@ -291,6 +293,12 @@ pub(super) fn broken(name: &ImageRef, problem: &impl ToString) -> RegistryError 
         registry: name.registry().to_owned(),
         problem: problem.to_string(),
     }
+}
+
+/// Whether the client has found that a blob has another digest.
+fn is_digest(error: &io::Error) -> bool {
+    let inner = error.get_ref();
+    inner.is_some_and(|inner| inner.is::<oci_client::errors::DigestError>())
 }
 
 fn too_long(name: &ImageRef, what: &str, size: u64) -> ImageError {

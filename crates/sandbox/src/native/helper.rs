@@ -16,7 +16,7 @@ use super::{
     init,
     plan::{Failure, Level, Plan, Report, UserNamespace},
 };
-use crate::{cgroup, seccomp};
+use crate::{cgroup, network::join_network, seccomp};
 
 /// The argument that makes the executable the helper.
 pub(crate) const HELPER: &str = "cage-init";
@@ -92,6 +92,12 @@ fn carry_out(order: Message, channel: BorrowedFd<'_>) -> Result<(), Failure> {
         serde_json::from_slice(&contents(plan)?).map_err(Failure::at("read the plan"))?;
     let filter = seccomp::decode(&contents(filter)?);
     let mut filter = filter.ok_or_else(|| Failure::at("read the filter")("it is cut short"))?;
+    // While it has the rights to, and before the first process is born, which inherits it.
+    if let Some(network) = &plan.network {
+        let step = format!("enter the network namespace {}", network.display());
+        let entered = File::open(network).and_then(|network| join_network(&network));
+        entered.map_err(Failure::at(step))?;
+    }
     if let Some(users) = &plan.user_namespace {
         enter_user_namespace(users)?;
     }
@@ -149,10 +155,10 @@ fn enter_user_namespace(users: &UserNamespace) -> Result<(), Failure> {
         .map_err(Failure::at(step))?;
     // The kernel lets a user map only itself, and its group only once it gives up setgroups.
     let map = |file: &str, text: String| fs::write(Path::new("/proc/self").join(file), text);
-    let (uid, gid) = users.outer;
+    let ((uid, gid), (inner_uid, inner_gid)) = (users.outer, users.inner);
     map("setgroups", "deny".into()).map_err(Failure::at(step))?;
-    map("uid_map", format!("{} {uid} 1", users.inner)).map_err(Failure::at(step))?;
-    map("gid_map", format!("{} {gid} 1", users.inner)).map_err(Failure::at(step))
+    map("uid_map", format!("{inner_uid} {uid} 1")).map_err(Failure::at(step))?;
+    map("gid_map", format!("{inner_gid} {gid} 1")).map_err(Failure::at(step))
 }
 
 /// Clones this process into the cage. In the helper the answer is the child's pid and pidfd, in

@@ -7,7 +7,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use super::plan::{Failure, Plan, Rlimits};
+use super::plan::{Failure, Plan, Rlimits, User};
 
 /// Permissions that new files lack.
 const UMASK: u32 = 0o022;
@@ -23,9 +23,10 @@ pub(crate) fn become_user(plan: &Plan) -> Result<(), Failure> {
     limit(&plan.rlimits).map_err(Failure::at("set resource limits"))?;
     rustix::thread::set_no_new_privs(true).map_err(Failure::at("set no_new_privs"))?;
     drop_bounding_set().map_err(Failure::at("drop the bounding set"))?;
-    if let Some(uid) = plan.uid {
+    if let Some(user) = &plan.user {
         let in_namespace = plan.user_namespace.is_some();
-        change_user(uid, in_namespace).map_err(Failure::at(format!("become uid {uid}")))?;
+        let step = format!("become uid {} and gid {}", user.uid, user.gid);
+        change_user(user, in_namespace).map_err(Failure::at(step))?;
     }
     rustix::thread::clear_ambient_capability_set()
         .map_err(Failure::at("drop ambient capabilities"))?;
@@ -36,7 +37,7 @@ pub(crate) fn become_user(plan: &Plan) -> Result<(), Failure> {
         inheritable: none,
     };
     rustix::thread::set_capabilities(None, none).map_err(Failure::at("drop capabilities"))?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
+    set_umask();
     // Keeps the program, which has the same uid, out of this process's memory; exec undoes it
     // for the program itself.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -79,16 +80,28 @@ fn drop_bounding_set() -> io::Result<()> {
     Ok(())
 }
 
-/// The uid is the gid too. A user namespace of one user has no say over supplementary groups.
-fn change_user(uid: u32, in_namespace: bool) -> io::Result<()> {
+/// Whatever hob was started with, what is made for the program can be read by it.
+pub(crate) fn set_umask() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
+}
+
+/// A user namespace of one user has no say over supplementary groups.
+fn change_user(user: &User, in_namespace: bool) -> io::Result<()> {
+    let User { uid, gid, groups } = user;
     if !in_namespace {
-        // SAFETY: zero groups are read from no memory.
-        check(unsafe { libc::setgroups(0, std::ptr::null()) })?;
+        // SAFETY: reads as many groups as there are.
+        check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
     }
     // SAFETY: these take numbers and touch no memory of ours.
-    check(unsafe { libc::setresgid(uid, uid, uid) })?;
+    check(unsafe { libc::setresgid(*gid, *gid, *gid) })?;
     // SAFETY: as above.
-    check(unsafe { libc::setresuid(uid, uid, uid) })
+    check(unsafe { libc::setresuid(*uid, *uid, *uid) })
+}
+
+/// Sends a signal by its number, which may be a real-time one.
+pub(crate) fn signal(process: Pid, number: i32) -> io::Result<()> {
+    // SAFETY: takes numbers and touches no memory.
+    check(unsafe { libc::kill(process.as_raw_nonzero().get(), number) })
 }
 
 /// Forks. In the child the answer is `None`.

@@ -1,5 +1,5 @@
 //! The cage's first process: builds the cage around itself, starts the program, reaps orphans,
-//! passes SIGTERM on, and ends as the program ended.
+//! passes SIGTERM on as the program's stop signal, and ends as the program ended.
 
 use std::{fs, os::fd::BorrowedFd, process};
 
@@ -33,7 +33,7 @@ pub(crate) fn run(
         }
     };
     identity::close_all_but_output();
-    let status = reap_until(program);
+    let status = reap_until(program, plan.stop_signal);
     if matches!(plan.level, Level::Process { .. }) {
         end_descendants();
     }
@@ -45,7 +45,7 @@ fn start(plan: &Plan, filter: &mut Filter, channel: BorrowedFd<'_>) -> Result<Pi
     rustix::process::setsid().map_err(Failure::at("make a session"))?;
     identity::block_signals().map_err(Failure::at("block signals"))?;
     match &plan.level {
-        Level::Container(layout) => root::build(layout)?,
+        Level::Container(layout) => root::build(layout, &plan.cwd)?,
         // Orphans come to this process instead of to the host's init.
         Level::Process { .. } => {
             let me = Some(rustix::process::getpid());
@@ -71,11 +71,11 @@ fn start(plan: &Plan, filter: &mut Filter, channel: BorrowedFd<'_>) -> Result<Pi
 }
 
 /// Waits until `program` has ended and returns its status.
-fn reap_until(program: Pid) -> i32 {
+fn reap_until(program: Pid, stop_signal: i32) -> i32 {
     loop {
         if let Signal::TERM = identity::next_signal() {
             // It may just have ended, which the next round finds.
-            let _ = rustix::process::kill_process(program, Signal::TERM);
+            let _ = identity::signal(program, stop_signal);
         }
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
             if pid == program {

@@ -15,10 +15,14 @@ pub(crate) struct Plan {
     pub(crate) cwd: PathBuf,
     /// How the cage is built.
     pub(crate) level: Level,
+    /// The network namespace to enter; `None` stays in hob's.
+    pub(crate) network: Option<PathBuf>,
     /// Own user namespace, for want of root's rights.
     pub(crate) user_namespace: Option<UserNamespace>,
-    /// uid and gid to change to; `None` keeps what the helper has.
-    pub(crate) uid: Option<u32>,
+    /// Whom to become; `None` keeps what the helper is.
+    pub(crate) user: Option<User>,
+    /// What the program is sent when the first process is sent SIGTERM.
+    pub(crate) stop_signal: i32,
     /// Resource limits of each process.
     pub(crate) rlimits: Rlimits,
     /// Folder of the cage's cgroup v2, to be born in. Version 1 was joined by the waiting helper.
@@ -46,8 +50,8 @@ pub(crate) struct Root {
     pub(crate) mount_point: PathBuf,
     /// The machine's name.
     pub(crate) hostname: String,
-    /// What every cage has.
-    pub(crate) standard: Standard,
+    /// What it shows of programs and libraries.
+    pub(crate) base: Base,
     /// Small files, with their text.
     pub(crate) files: Vec<(PathBuf, String)>,
     /// What this cage has on top.
@@ -56,7 +60,16 @@ pub(crate) struct Root {
     pub(crate) tmp: u64,
 }
 
-/// What every cage shows of the host.
+/// What a root shows of programs and libraries.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Base {
+    /// Those of the host.
+    Host(Standard),
+    /// Those of an image: folders of the host, topmost first.
+    Layers(Vec<PathBuf>),
+}
+
+/// What a cage shows of the host.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Standard {
     /// Paths and what they point to, as on the host: `/bin` to `usr/bin`.
@@ -65,11 +78,20 @@ pub(crate) struct Standard {
     pub(crate) read_only: Vec<PathBuf>,
 }
 
+/// Whom a program runs as, as seen inside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct User {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Supplementary groups; with a user namespace there are none.
+    pub(crate) groups: Vec<u32>,
+}
+
 /// Who the cage's user is to the host.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct UserNamespace {
-    /// As seen inside.
-    pub(crate) inner: u32,
+    /// uid and gid as seen inside.
+    pub(crate) inner: (u32, u32),
     /// hob's own uid and gid.
     pub(crate) outer: (u32, u32),
 }

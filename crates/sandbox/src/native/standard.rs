@@ -93,6 +93,15 @@ impl Cache {
     }
 }
 
+impl Standard {
+    /// Leaves out what one cage has a file of its own for.
+    pub(crate) fn without(mut self, files: &[(PathBuf, String)]) -> Self {
+        self.read_only
+            .retain(|path| !files.iter().any(|(own, _)| own == path));
+        self
+    }
+}
+
 fn read() -> Standard {
     let mut standard = Standard {
         symlinks: Vec::new(),
@@ -118,6 +127,17 @@ fn read() -> Standard {
     etc.sort();
     standard.read_only.extend(etc);
     standard
+}
+
+/// Small files of the cage's own, over an image's. Users and groups are those of the image.
+pub(crate) fn files_over_image(hostname: &str) -> Vec<(PathBuf, String)> {
+    let hosts = format!(
+        "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
+    );
+    vec![
+        ("/etc/hostname".into(), format!("{hostname}\n")),
+        ("/etc/hosts".into(), hosts),
+    ]
 }
 
 /// Small files of the cage's own, in place of the host's.

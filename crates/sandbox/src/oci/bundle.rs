@@ -3,7 +3,7 @@ use std::{fs, io, path::Path};
 use serde_json::{Value, json};
 
 use crate::{
-    Access, CAGE_UID, CageLimits, CageSpec,
+    Access, CAGE_UID, CageLimits, CageNetwork, CageSpec,
     capabilities::is_privileged,
     native::{plan::Standard, standard},
     seccomp,
@@ -41,8 +41,11 @@ pub(crate) fn write(
     for (link, target) in &standard.symlinks {
         std::os::unix::fs::symlink(target, root.join(inner(link)))?;
     }
-    for (path, text) in standard::files(&spec.hostname) {
-        fs::write(root.join(inner(&path)), text)?;
+    let files = standard::files(&spec.hostname);
+    for (path, text) in files.iter().chain(&spec.files) {
+        let path = root.join(inner(path));
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::write(path, text)?;
     }
     let config = config(spec, standard, resources);
     fs::write(
@@ -70,7 +73,7 @@ fn config(spec: &CageSpec, standard: &Standard, resources: &Resources) -> Value 
             "user": { "uid": CAGE_UID, "gid": CAGE_UID, "umask": 0o022 },
             "args": spec.argv,
             "env": env,
-            "cwd": spec.cwd,
+            "cwd": Path::new("/").join(&spec.cwd),
             "capabilities": { "bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": [] },
             "rlimits": [files, { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }],
             "noNewPrivileges": true,
@@ -78,7 +81,7 @@ fn config(spec: &CageSpec, standard: &Standard, resources: &Resources) -> Value 
         "root": { "path": "root", "readonly": true },
         "hostname": spec.hostname,
         "mounts": mounts(spec, standard),
-        "linux": linux(resources),
+        "linux": linux(&spec.network, resources),
     })
 }
 
@@ -113,7 +116,7 @@ fn mounts(spec: &CageSpec, standard: &Standard) -> Vec<Value> {
     mounts
 }
 
-fn linux(resources: &Resources) -> Value {
+fn linux(network: &CageNetwork, resources: &Resources) -> Value {
     let limits = &resources.limits;
     let period = crate::cgroup::CPU_PERIOD;
     let mut namespaces = vec!["pid", "ipc", "uts", "mount"];
@@ -135,10 +138,12 @@ fn linux(resources: &Resources) -> Value {
         linux["uidMappings"] = map(rustix::process::geteuid().as_raw());
         linux["gidMappings"] = map(rustix::process::getegid().as_raw());
     }
-    linux["namespaces"] = namespaces
-        .into_iter()
-        .map(|kind| json!({ "type": kind }))
-        .collect();
+    let own = namespaces.into_iter().map(|kind| json!({ "type": kind }));
+    let network = match network {
+        CageNetwork::Host => None,
+        CageNetwork::Namespace(path) => Some(json!({ "type": "network", "path": path })),
+    };
+    linux["namespaces"] = own.chain(network).collect();
     linux
 }
 

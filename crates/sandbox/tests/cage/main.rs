@@ -1,8 +1,10 @@
 //! Real cages on this machine. The executable is its own helper, hence the `main`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+mod image;
 mod kill;
 mod languages;
+mod layers;
 mod limits;
 mod nobody;
 mod oci;
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         view::TESTS,
         limits::TESTS,
         kill::TESTS,
+        layers::TESTS,
         process::TESTS,
         nobody::TESTS,
         oci::TESTS,

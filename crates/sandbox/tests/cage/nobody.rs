@@ -11,6 +11,7 @@ use hob_model::{EndReason, Isolation};
 
 use crate::{
     Test,
+    image::{Layer, spec, user},
     yard::{PATIENCE, Yard, eventually, has, is_root, skip},
 };
 
@@ -21,6 +22,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("nobody::cages_by_a_user_namespace", || again("container")),
     ("nobody::cages_at_level_process", || again("process")),
     ("nobody::kills_without_a_cgroup", || again("kill")),
+    ("nobody::cages_of_an_image_s_layers", || again("layers")),
 ];
 
 fn again(name: &str) {
@@ -55,6 +57,7 @@ pub(crate) fn main(name: &OsStr) -> ExitCode {
     match name.to_str() {
         Some("container") => container(),
         Some("process") => process(),
+        Some("layers") => layers(),
         _ => kill(),
     }
     ExitCode::SUCCESS
@@ -96,6 +99,34 @@ fn process() {
         (EndReason::Exit, Some("65534")),
         "{text}"
     );
+}
+
+/// Layers are unpacked by hob's own user, and so are these.
+fn layers() {
+    let yard = Yard::new("n-layers");
+    let Some(base) = Layer::busybox(&yard) else {
+        return;
+    };
+    base.file("srv/gone", "");
+    base.file("old/file", "");
+    let top = Layer::new(&yard, "top");
+    top.folder("srv");
+    top.whiteout("srv/gone");
+    top.opaque("old");
+    let script = "id -u; id -g; grep -c 0000000000000000 /proc/self/status; ls /srv /old; cat /etc/hostname; \
+        touch /tmp/x; touch /srv/x 2>/dev/null || echo sealed; pwd";
+    for (uid, gid) in [(0, 0), (33, 44)] {
+        let mut spec = spec(&yard, &[&top, &base], &["sh", "-c", script]);
+        spec.user = user(uid, gid, &[55]);
+        spec.cwd = "/made/here".into();
+        let (_, text) = yard.run_spec(spec);
+        let expected = format!("{uid}\n{gid}\n");
+        assert!(text.starts_with(&expected), "{text}");
+        assert!(
+            text.ends_with("/old:\n\n/srv:\ncage\nsealed\n/made/here\n"),
+            "{text}"
+        );
+    }
 }
 
 fn kill() {

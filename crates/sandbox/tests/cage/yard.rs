@@ -10,8 +10,8 @@ use std::{
 
 use hob_model::{End, Isolation};
 use hob_sandbox::{
-    Access, Bind, Cage, CageLimits, CageSpec, CageUser, Mechanism, Sandbox, SandboxConfig,
-    SandboxError,
+    Access, Bind, Cage, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Mechanism,
+    STOP_SIGNAL, Sandbox, SandboxConfig, SandboxError,
 };
 use tempfile::TempDir;
 
@@ -73,6 +73,9 @@ impl Yard {
             ],
             cwd: "/".into(),
             hostname: "cage".into(),
+            root: CageRoot::Host,
+            network: CageNetwork::Host,
+            files: Vec::new(),
             binds: Vec::new(),
             limits: CageLimits {
                 memory: 512 << 20,
@@ -87,6 +90,7 @@ impl Yard {
                 .open(self.path("out"))
                 .unwrap(),
             user: CageUser::Unprivileged,
+            stop_signal: STOP_SIGNAL,
         }
     }
 

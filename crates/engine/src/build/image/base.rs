@@ -80,10 +80,12 @@ impl Bases<'_> {
                     images.push(image);
                 }
                 Err(ImageError::NoBlob(_)) => return Ok(None),
-                Err(ImageError::Manifest {
-                    problem: ManifestError::Platform { .. },
-                    ..
-                }) if tagged.origin == Origin::Pulled => return Ok(None),
+                Err(ImageError::Manifest { problem, .. })
+                    if matches!(*problem, ManifestError::Platform { .. })
+                        && tagged.origin == Origin::Pulled =>
+                {
+                    return Ok(None);
+                }
                 Err(error) => return Err(refusal("base", error)),
             }
         }

@@ -1,0 +1,144 @@
+//! Images as archives, in and out.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt;
+use hob_image::{ImageError, ImageRef};
+use http::header;
+use serde::Deserialize;
+use tokio::{
+    io::{AsyncWriteExt, duplex},
+    time::timeout,
+};
+use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
+
+use super::{error::ApiError, images::parse, request::Asked};
+use crate::{Control, control::blocking};
+
+/// Bytes of an archive between the disk and the connection.
+const BUFFER: usize = 256 << 10;
+/// Longest wait for the next part of an archive.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Which images to save: their names with commas between them.
+#[derive(Deserialize)]
+pub(super) struct Wanted {
+    image: String,
+}
+
+/// Under which name to load the one image of an archive.
+#[derive(Deserialize)]
+pub(super) struct Given {
+    image: Option<String>,
+}
+
+/// A tar of an OCI layout. When something goes wrong in the middle the answer breaks off, so that
+/// nobody takes a part for the whole.
+pub(super) async fn save(
+    State(control): State<Arc<Control>>,
+    Asked(Wanted { image }): Asked<Wanted>,
+) -> Result<Response, ApiError> {
+    let names = image.split(',').map(parse).collect::<Result<Vec<_>, _>>()?;
+    let hold = control.images.store.hold().await;
+    if let Some(missing) = missing(&control, &names).await {
+        return Err(ImageError::NotHere(missing).into());
+    }
+    let (ours, theirs) = duplex(BUFFER);
+    let store = Arc::clone(&control.images.store);
+    let (told, outcome) = tokio::sync::oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let mut out = SyncIoBridge::new(ours);
+        let saved = store.save(&names, &mut out);
+        let saved = saved.map_err(|error| error.to_string());
+        let saved = saved.and_then(|()| out.shutdown().map_err(|error| error.to_string()));
+        drop(hold);
+        if let Err(error) = &saved {
+            tracing::warn!(%error, "an archive of images broke off");
+        }
+        // Nobody waits any more when the caller has gone.
+        let _ = told.send(saved);
+    });
+    let archive = ReaderStream::with_capacity(theirs, BUFFER);
+    let end = futures_util::stream::once(async move {
+        match outcome.await {
+            Ok(Ok(())) => Ok(bytes::Bytes::new()),
+            Ok(Err(error)) => Err(io::Error::other(error)),
+            Err(_) => Err(io::Error::other("the archive broke off")),
+        }
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-tar")];
+    Ok((kind, Body::from_stream(archive.chain(end))).into_response())
+}
+
+/// Answers with the names that the images have here.
+pub(super) async fn load(
+    State(control): State<Arc<Control>>,
+    Asked(Given { image }): Asked<Given>,
+    body: Body,
+) -> Result<Json<Vec<String>>, ApiError> {
+    let name = image.as_deref().map(parse).transpose()?;
+    let hold = control.images.store.hold().await;
+    let parts = body
+        .into_data_stream()
+        .map(|part| part.map_err(io::Error::other));
+    let (mut ours, theirs) = duplex(BUFFER);
+    let store = Arc::clone(&control.images.store);
+    let loading = tokio::task::spawn_blocking(move || {
+        let loaded = store.load(SyncIoBridge::new(theirs), name.as_ref());
+        drop(hold);
+        loaded
+    });
+    let mut parts = StreamReader::new(Box::pin(stalling(parts)));
+    // When the loading side has heard enough, its own word is the one that counts.
+    let copied = tokio::io::copy(&mut parts, &mut ours).await;
+    let whole = match copied {
+        Ok(_) => ours.shutdown().await,
+        Err(error) => Err(error),
+    };
+    drop(ours);
+    let loaded = match loading.await {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err(refused)) => return Err(archive_error(refused, whole.err())),
+        Err(_) => return Err(ApiError::Panic),
+    };
+    Ok(Json(
+        loaded
+            .iter()
+            .map(|tagged| tagged.name.to_string())
+            .collect(),
+    ))
+}
+
+fn archive_error(refused: ImageError, broken: Option<io::Error>) -> ApiError {
+    match broken.filter(|error| error.kind() == io::ErrorKind::TimedOut) {
+        Some(stalled) => ApiError::TooSlow(stalled.to_string()),
+        None => refused.into(),
+    }
+}
+
+/// The same parts, but an error when the next does not come.
+fn stalling(
+    parts: impl futures_util::Stream<Item = io::Result<bytes::Bytes>> + Send + 'static,
+) -> impl futures_util::Stream<Item = io::Result<bytes::Bytes>> {
+    futures_util::stream::unfold(Box::pin(parts), |mut parts| async move {
+        match timeout(STALL, parts.next()).await {
+            Ok(part) => part.map(|part| (part, parts)),
+            Err(_) => {
+                let text = format!("the archive stood still for {} s", STALL.as_secs());
+                Some((Err(io::Error::new(io::ErrorKind::TimedOut, text)), parts))
+            }
+        }
+    })
+}
+
+async fn missing(control: &Control, names: &[ImageRef]) -> Option<ImageRef> {
+    let (store, names) = (Arc::clone(&control.images.store), names.to_vec());
+    let look = move || names.into_iter().find(|name| store.tagged(name).is_none());
+    blocking(&control.config.runtime, look).await
+}

@@ -1,0 +1,173 @@
+//! The networks of images, and what they see of names.
+
+use std::{
+    fmt::Write as _,
+    fs::File,
+    io,
+    net::Ipv4Addr,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use hob_model::{FunctionName, Routes, port::EngineError};
+use hob_sandbox::{
+    Access, Bind, CageNetwork, CageSpec,
+    network::{Namespace, Network, NetworkConfig, Outbound, resolver},
+};
+
+use super::plan::{Home, Program};
+
+/// The names by which OpenFaaS's functions know their gateway.
+const GATEWAY: [&str; 3] = [
+    "gateway",
+    "gateway.openfaas",
+    "gateway.openfaas.svc.cluster.local",
+];
+/// What Kubernetes appends to the names of functions.
+const CLUSTER: &str = "svc.cluster.local";
+
+/// Gives replicas networks of their own, and names in them.
+pub(super) struct Networks {
+    /// Or why there is none.
+    network: Result<Network, String>,
+    /// What cages of images see as `/etc/hosts`. Rewritten in place, since a mounted file stays
+    /// the one that it was.
+    hosts: PathBuf,
+    /// Whether a cage has looked. Held while the file is written.
+    watched: Mutex<bool>,
+    routes: Arc<Routes>,
+}
+
+// === impl Networks ===
+
+impl Networks {
+    pub(super) fn new(config: NetworkConfig, hosts: PathBuf, routes: Arc<Routes>) -> Self {
+        Self {
+            network: Network::new(config).map_err(|error| error.to_string()),
+            hosts,
+            watched: Mutex::new(false),
+            routes,
+        }
+    }
+
+    /// Where functions reach the gateway.
+    pub(super) fn gateway(&self) -> Option<Ipv4Addr> {
+        self.network.as_ref().ok().map(Network::gateway)
+    }
+
+    /// Removes all networks; no replica needs one any more. Blocks.
+    pub(super) fn shutdown(&self) {
+        if let Ok(network) = &self.network
+            && let Err(error) = network.shutdown()
+        {
+            tracing::warn!(%error, "the networks of images could not be removed");
+        }
+    }
+
+    /// A namespace, if the program's replicas have one of their own.
+    pub(super) fn lease(&self, program: &Program) -> Result<Option<Namespace>, EngineError> {
+        let Some(outbound) = program.network() else {
+            return Ok(None);
+        };
+        let function = &program.function;
+        let leased = match &self.network {
+            Ok(network) => network.lease(outbound).map_err(|error| error.to_string()),
+            Err(why) => Err(why.clone()),
+        };
+        leased.map(Some).map_err(|why| {
+            EngineError::Unsupported(format!("function `{function}` has no network: {why}"))
+        })
+    }
+
+    /// Puts a cage into its network.
+    pub(super) fn dress(
+        &self,
+        spec: &mut CageSpec,
+        namespace: &Namespace,
+        program: &Program,
+    ) -> Result<(), EngineError> {
+        spec.network = CageNetwork::Namespace(namespace.path().to_owned());
+        if matches!(program.home, Home::Bundle(_)) || namespace.outbound() == Outbound::No {
+            return Ok(());
+        }
+        spec.files.push(("/etc/resolv.conf".into(), resolver()));
+        self.ensure_hosts().map_err(|problem| {
+            EngineError::Host(format!("cannot write {}: {problem}", self.hosts.display()))
+        })?;
+        spec.binds.push(Bind {
+            source: self.hosts.clone(),
+            target: "/etc/hosts".into(),
+            access: Access::ReadOnly,
+        });
+        Ok(())
+    }
+
+    /// Tells the cages which functions there are, if any cage looks.
+    pub(super) fn rename(&self) {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if *watched && let Err(problem) = self.write() {
+            tracing::warn!(file = %self.hosts.display(), %problem, "functions do not see each other's names");
+        }
+    }
+
+    fn ensure_hosts(&self) -> io::Result<()> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*watched {
+            self.write()?;
+            *watched = true;
+        }
+        Ok(())
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let routes = self.routes.all();
+        let functions = routes.iter().map(|route| &route.function);
+        let text = hosts(self.gateway().unwrap_or(Ipv4Addr::LOCALHOST), functions);
+        let file = open(&self.hosts)?;
+        file.write_all_at(text.as_bytes(), 0)?;
+        file.set_len(text.len() as u64)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+}
+
+fn hosts<'a>(gateway: Ipv4Addr, functions: impl Iterator<Item = &'a FunctionName>) -> String {
+    let mut text = format!(
+        "127.0.0.1 localhost\n::1 localhost ip6-localhost\n{gateway} {}\n",
+        GATEWAY.join(" ")
+    );
+    for function in functions {
+        let full = format!("{}.{}", function.name(), function.namespace());
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "{gateway} {full} {full}.{CLUSTER}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_named_beside_the_gateway() {
+        let functions = [
+            "hello".parse().expect("valid"),
+            "a.b".parse().expect("valid"),
+        ];
+        let text = hosts(Ipv4Addr::new(10, 62, 0, 1), functions.iter());
+        assert!(
+            text.contains(
+                "10.62.0.1 gateway gateway.openfaas gateway.openfaas.svc.cluster.local\n"
+            )
+        );
+        assert!(text.contains("10.62.0.1 hello.openfaas-fn hello.openfaas-fn.svc.cluster.local\n"));
+        assert!(text.ends_with("10.62.0.1 a.b a.b.svc.cluster.local\n"));
+    }
+}

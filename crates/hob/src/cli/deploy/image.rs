@@ -1,0 +1,91 @@
+//! Deploys of images.
+
+use std::path::Path;
+
+use clap::Args;
+use hob_image::ImageRef;
+use hob_model::{FunctionName, Manifest, NameError, SecretName, wire::ImageDeploy};
+use http::Method;
+
+use super::{Deployed, follow, manifest_of};
+use crate::{
+    cli::{progress::Progress, session::function_path},
+    client::{Client, full},
+    exit::Failure,
+};
+
+/// What a deploy of an image says on the command line.
+#[derive(Debug, Args)]
+pub(super) struct ImageArgs {
+    /// Image to run in place of a folder: registry.example.net/hello:1.0
+    #[arg(long, value_name = "REF")]
+    image: Option<String>,
+    /// Variable of the image's environment
+    #[arg(short, long, value_name = "NAME=VALUE", requires = "image")]
+    env: Vec<String>,
+    /// Secret that it may read, as a file in /var/openfaas/secrets
+    #[arg(long, value_name = "NAME", requires = "image")]
+    secret: Vec<String>,
+}
+
+impl ImageArgs {
+    /// The deploy that is asked for, if it is one of an image.
+    pub(super) fn asked(self, folder: Option<&Path>) -> anyhow::Result<Option<Box<ImageDeploy>>> {
+        let Some(image) = self.image else {
+            return Ok(None);
+        };
+        reference(&image)?;
+        let mut manifest = folder.map_or(Ok(Manifest::default()), manifest_of)?;
+        for line in &self.env {
+            let (name, value) = line
+                .split_once('=')
+                .ok_or_else(|| Failure::usage(format!("--env `{line}` must be NAME=VALUE")))?;
+            manifest.env.insert(name.to_owned(), value.to_owned());
+        }
+        for name in &self.secret {
+            let name: SecretName = name
+                .parse()
+                .map_err(|error: NameError| Failure::usage(error.to_string()))?;
+            if !manifest.secrets.contains(&name) {
+                manifest.secrets.push(name);
+            }
+        }
+        Ok(Some(Box::new(ImageDeploy {
+            image,
+            manifest,
+            openfaas: None,
+        })))
+    }
+}
+
+/// What a function is called that has no other name: the last part of the repository's.
+pub(super) fn name_of(asked: &ImageDeploy) -> anyhow::Result<String> {
+    if let Some(name) = &asked.manifest.name {
+        return Ok(name.as_str().to_owned());
+    }
+    let image = reference(&asked.image)?;
+    let last = image.repository().rsplit('/').next().unwrap_or_default();
+    Ok(last.replace(['.', '_'], "-"))
+}
+
+/// Has the server pull the image, and follows it to the end.
+pub(super) async fn send(
+    client: &Client,
+    name: &FunctionName,
+    asked: &ImageDeploy,
+    progress: &Progress,
+) -> anyhow::Result<Deployed> {
+    let body = serde_json::to_vec(asked)?;
+    let length = body.len() as u64;
+    let path = function_path(name, "/image");
+    let answer = client
+        .stream(Method::PUT, &path, full(body), Some(length))
+        .await?;
+    follow(client.lines(answer), progress).await
+}
+
+fn reference(image: &str) -> Result<ImageRef, Failure> {
+    image
+        .parse()
+        .map_err(|error: hob_image::ReferenceError| Failure::usage(error.to_string()))
+}
