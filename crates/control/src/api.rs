@@ -58,7 +58,6 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .route("/hob/v1/functions/{name}/scale", post(functions::scale))
         .route("/hob/v1/functions/{name}/logs", get(logs::show))
         .route("/hob/v1/functions/{name}/export", get(export::download))
-        .route("/hob/v1/images/build", post(build::start))
         .route("/hob/v1/images", get(images::list).delete(images::remove))
         .route("/hob/v1/images/prune", post(images::prune))
         .route(
@@ -76,6 +75,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
             "/hob/v1/registries/{name}/plain-http",
             put(registries::plain_http),
         )
+        .route("/hob/v1/images/build", post(build::start))
         .route("/hob/v1/secrets", get(secrets::list))
         .route(
             "/hob/v1/secrets/{name}",

@@ -31,9 +31,11 @@ impl Control {
             // Builds of one function use the same caches.
             let _turn = self.deploys.take(&function).await;
             let source = Source {
-                function,
+                function: function.clone(),
                 archive: archive.to_path_buf(),
             };
+            // The builder itself holds the images: a second hold could wait for a prune that waits
+            // for the first.
             self.image_builder
                 .build_image(source, order, build_log(log))
                 .await

@@ -45,12 +45,12 @@ pub struct ControlParts {
     pub engine: Arc<dyn Engine>,
     /// Makes revisions of folders.
     pub builder: Arc<dyn Builder>,
-    /// Makes images of folders.
-    pub image_builder: Arc<dyn ImageBuilder>,
     /// Keeps the images.
     pub images: Arc<ImageStore>,
     /// Knows how to log in where images come from.
     pub registries: Arc<KnownRegistries>,
+    /// Makes images of folders.
+    pub image_builder: Arc<dyn ImageBuilder>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
     /// Takes and gives images under `/v2`, if the owner wants that.
@@ -64,8 +64,8 @@ pub struct Control {
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
-    pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) images: Arc<Images>,
+    pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
@@ -92,12 +92,12 @@ impl Control {
             secrets: parts.secrets,
             engine: parts.engine,
             builder: parts.builder,
-            image_builder: parts.image_builder,
             images: Arc::new(Images::new(
                 parts.images,
                 parts.registries,
                 parts.registry.clone(),
             )),
+            image_builder: parts.image_builder,
             routes: parts.routes,
             registry: parts.registry,
             deployed: Deployed::default(),

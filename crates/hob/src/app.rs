@@ -302,8 +302,11 @@ fn image_builder(
     registries: &Arc<KnownRegistries>,
 ) -> Arc<ImageMaker> {
     let registry = Arc::new(RegistryClient::new(Arc::clone(registries) as _));
-    let images = Arc::clone(images);
-    Arc::new(ImageMaker::new(builder.clone(), images, registry))
+    Arc::new(ImageMaker::new(
+        builder.clone(),
+        Arc::clone(images),
+        registry,
+    ))
 }
 
 /// Says how functions are caged, and refuses a cage that was asked for and cannot be made.

@@ -44,12 +44,12 @@ pub struct Manifest {
     /// An OCI runtime program that makes the cage in place of hob: `runsc`, `crun`, `runc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
-    /// What `hob build` makes of it.
-    #[serde(skip_serializing_if = "ImageSection::is_empty")]
-    pub image: ImageSection,
     /// What of the network the function can reach: `outbound`, the default, or `none`.
     #[serde(skip_serializing_if = "is_outbound")]
     pub network: Network,
+    /// What `hob build` makes of it.
+    #[serde(skip_serializing_if = "ImageSection::is_empty")]
+    pub image: ImageSection,
 }
 
 /// `[image]` of a `hob.toml`.

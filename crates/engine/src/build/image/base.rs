@@ -81,8 +81,8 @@ impl Bases<'_> {
                 }
                 Err(ImageError::NoBlob(_)) => return Ok(None),
                 Err(ImageError::Manifest { problem, .. })
-                    if matches!(*problem, ManifestError::Platform { .. })
-                        && tagged.origin == Origin::Pulled =>
+                    if tagged.origin == Origin::Pulled
+                        && matches!(*problem, ManifestError::Platform { .. }) =>
                 {
                     return Ok(None);
                 }
