@@ -9,7 +9,6 @@ use hob_model::{
     port::{BuildError, BuildLine, BuildLog, Source},
     wire::{BuiltImage, BuiltPlatform, Fault, ImageEvent},
 };
-
 use tempfile::TempPath;
 
 use crate::{Control, events::Events};
@@ -35,8 +34,8 @@ impl Control {
                 function: function.clone(),
                 archive: archive.to_path_buf(),
             };
-            // Nothing of it may be pruned before it has its name.
-            let _hold = self.images.store.hold().await;
+            // The builder itself holds the images: a second hold could wait for a prune that waits
+            // for the first.
             self.image_builder
                 .build_image(source, order, build_log(log))
                 .await

@@ -1,4 +1,4 @@
-//! Taking over an image that another tool has written as an OCI image layout.
+//! Taking over an image that another tool has written, as an OCI image layout or an archive.
 
 use std::{
     fs::{self, File},
@@ -11,11 +11,15 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    CONFIG_MAX, Digest, Image, ImageError, ImageStore, Manifest, ManifestError, Platform,
+    ArchiveError, CONFIG_MAX, Digest, Image, ImageError, ImageRef, ImageStore, Manifest,
+    ManifestError, Platform,
     assemble::layer_json,
     manifest::{MANIFEST_MAX, digest_of, parse_config},
     space,
 };
+
+/// A name for what is on its way.
+const PASSING: &str = "build.invalid/image:latest";
 
 #[derive(Deserialize)]
 struct Index {
@@ -87,6 +91,22 @@ impl ImageStore {
         };
         let digest = self.put_blob(&bytes)?;
         self.image(&digest, platform, &named)
+    }
+
+    /// The same for the one image of an archive, as [`ImageStore::load`] reads it.
+    ///
+    /// # Errors
+    /// When there is not one image, none for `platform`, or something of it is refused.
+    pub fn adopt_archive(&self, archive: &Path, platform: &Platform) -> Result<Image, ImageError> {
+        let file = File::open(archive).map_err(ImageError::io("cannot read", archive))?;
+        // What is loaded gets a name; this one is nobody's, and goes again.
+        let name: ImageRef = PASSING.parse()?;
+        let loaded = self.load(file, Some(&name))?;
+        self.untag(&name)?;
+        let [image] = loaded.as_slice() else {
+            return Err(ArchiveError::NoImage.into());
+        };
+        self.image(&image.digest, platform, &archive.display().to_string())
     }
 
     fn adopt_blob(&self, path: &Path, digest: &Digest) -> Result<(), ImageError> {

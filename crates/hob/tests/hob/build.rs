@@ -3,5 +3,6 @@
 mod cross;
 mod dockerfile;
 mod mistakes;
+mod push;
 mod stack;
 mod workshop;

@@ -116,18 +116,21 @@ impl<'a> Dockerfile<'a> {
         for (number, platform) in platforms.iter().enumerate() {
             (self.log)(BuildLine::Step(format!("{platform}: building {FILE}")));
             let layout = self.place.file(&format!("image-{number}"));
-            match &self.tool {
+            let image = match &self.tool {
                 Tool::Buildah(tool) => {
                     let names = found.iter().map(|(name, _)| name);
                     self.buildah(tool, bases.store, names, platform, &layout)
                         .await?;
+                    let known = found.iter().map(|(_, images)| images[number].clone());
+                    let known: Vec<_> = known.collect();
+                    bases.store.adopt(&layout, platform, &known)
                 }
-                Tool::Docker(tool) => self.docker(tool, platform, &layout).await?,
-            }
-            let known = found.iter().map(|(_, images)| images[number].clone());
-            let known: Vec<_> = known.collect();
-            let adopted = bases.store.adopt(&layout, platform, &known);
-            let image = adopted.map_err(|error| refusal("what was built", error))?;
+                Tool::Docker(tool) => {
+                    let archive = self.docker(tool, platform).await?;
+                    bases.store.adopt_archive(&archive, platform)
+                }
+            };
+            let image = image.map_err(|error| refusal("what was built", error))?;
             let length = bases.store.blob_length(&image.digest).unwrap_or(0);
             made.push(Assembled {
                 media_type: OCI_MANIFEST,
@@ -210,12 +213,8 @@ impl<'a> Dockerfile<'a> {
         Ok(())
     }
 
-    async fn docker(
-        &self,
-        tool: &Path,
-        platform: &Platform,
-        layout: &Path,
-    ) -> Result<(), BuildError> {
+    /// Returns the archive with the image.
+    async fn docker(&self, tool: &Path, platform: &Platform) -> Result<PathBuf, BuildError> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let (platform, folder) = (platform.to_string(), text(self.place.function()));
         let (id_file, archive) = (text(self.place.file("id")), self.place.file("image.tar"));
@@ -232,14 +231,7 @@ impl<'a> Dockerfile<'a> {
         let file = text(archive.clone());
         let saved = self.run(tool, &["save", "--output", &file, &id]).await;
         let _ = self.run(tool, &["rmi", "--no-prune", &id]).await;
-        saved?;
-        let unpacked = File::open(&archive).and_then(|file| tar::Archive::new(file).unpack(layout));
-        unpacked.map_err(|error| BuildError::Host(format!("docker save: {error}")))?;
-        if layout.join("index.json").is_file() {
-            return Ok(());
-        }
-        let text = "this docker saves images in a format of the past: install docker 25 or newer, or buildah";
-        Err(BuildError::Missing(text.into()))
+        saved.map(|_| archive)
     }
 
     fn id(&self, file: &str) -> Result<String, BuildError> {

@@ -122,3 +122,25 @@ fn rust_is_linked_so_that_it_needs_nothing() {
     let root = workshop.unpack(&image["digest"], "linux/arm64");
     assert_eq!(machine(&root.path().join("function/program")), (2, 183));
 }
+
+#[test]
+fn what_is_built_runs_as_a_function() {
+    if !rustix::process::geteuid().is_root() || !has_programs(&["go", "ip", "nft"]) {
+        eprintln!("NOT TESTED: only root can run images");
+        return;
+    }
+    let workshop = Workshop::new();
+    let answer = handler("Mina");
+    let folder = workshop.folder("hello", &[("handler.go", answer.as_str())]);
+    workshop.image(&folder, &[]);
+    let deploy = [
+        "deploy",
+        "--image",
+        "reg.example.net/hello:1",
+        "--name",
+        "again",
+    ];
+    workshop.hob.cli(deploy).ok();
+    let answer = workshop.hob.get("/function/again").expect(200);
+    assert_eq!(answer.text(), "Mina");
+}
