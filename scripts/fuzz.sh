@@ -49,6 +49,12 @@ done
 tar -C "$tree" -c a/file | gzip | seed gzip
 tar -C "$tree" -c a/file | zstd -q | seed zstd
 
+# A manifest, an index and a configuration to begin with.
+digest=sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+mkdir -p corpus/manifest
+printf '{"schemaVersion":2,"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"%s","size":2},"layers":[{"mediaType":"application/vnd.oci.image.layer.v1.tar+gzip","digest":"%s","size":3}]}\0{"architecture":"amd64","os":"linux","config":{"Cmd":["/a"]},"rootfs":{"type":"layers","diff_ids":["%s"]}}' $digest $digest $digest >corpus/manifest/seed-image
+printf '{"schemaVersion":2,"manifests":[{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"%s","size":2,"platform":{"os":"linux","architecture":"arm64","variant":"v8"}}]}' $digest >corpus/manifest/seed-index
+
 # Each run makes a folder: in memory, where that can be.
 [ -w /dev/shm ] && export TMPDIR=/dev/shm
 cargo +nightly fuzz build

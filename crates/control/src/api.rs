@@ -57,7 +57,10 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .route("/hob/v1/functions/{name}/image", put(images::deploy))
         .route("/hob/v1/functions/{name}/scale", post(functions::scale))
         .route("/hob/v1/functions/{name}/logs", get(logs::show))
-        .route("/hob/v1/functions/{name}/export", get(export::download))
+        .route(
+            "/hob/v1/functions/{name}/export",
+            get(export::download).post(build::export),
+        )
         .route("/hob/v1/images", get(images::list).delete(images::remove))
         .route("/hob/v1/images/prune", post(images::prune))
         .route(

@@ -5,7 +5,7 @@ use std::{
 
 use hob_image::{ImageOrder, MadeImage};
 use hob_model::{
-    FunctionName,
+    Function, FunctionName,
     port::{BuildError, BuildLine, BuildLog, Source},
     wire::{BuiltImage, BuiltPlatform, Fault, ImageEvent},
 };
@@ -13,14 +13,22 @@ use tempfile::TempPath;
 
 use crate::{Control, events::Events};
 
+/// What an image is made of.
+pub(crate) enum From {
+    /// A folder that somebody sent. The file goes when this is dropped.
+    Upload(TempPath),
+    /// A function that is deployed.
+    Deployed(Arc<Function>),
+}
+
 // === impl Control ===
 
 impl Control {
-    /// Makes an image of an upload, and goes on to its end even when nobody reads the events.
+    /// Makes an image, and goes on to its end even when nobody reads the events.
     pub(crate) async fn build_image(
         self: Arc<Self>,
         function: FunctionName,
-        archive: TempPath,
+        from: From,
         order: ImageOrder,
         events: Events<ImageEvent>,
     ) {
@@ -30,15 +38,17 @@ impl Control {
         let work = tokio::spawn(async move {
             // Builds of one function use the same caches.
             let _turn = self.deploys.take(&function).await;
-            let source = Source {
-                function: function.clone(),
-                archive: archive.to_path_buf(),
-            };
-            // The builder itself holds the images: a second hold could wait for a prune that waits
-            // for the first.
-            self.image_builder
-                .build_image(source, order, build_log(log))
-                .await
+            let (builder, log) = (&self.image_builder, build_log(log));
+            match from {
+                From::Upload(archive) => {
+                    let source = Source {
+                        function,
+                        archive: archive.to_path_buf(),
+                    };
+                    builder.build_image(source, order, log).await
+                }
+                From::Deployed(deployed) => builder.export_image(&deployed, order, log).await,
+            }
         });
         events.finish(match work.await {
             Ok(Ok(made)) => done(name, &made, began.elapsed()),

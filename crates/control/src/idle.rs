@@ -10,19 +10,27 @@ use crate::Control;
 
 /// How often the replicas are looked at; a function is stopped at most this much late.
 const CHECK: Duration = Duration::from_secs(1);
+/// How often the disk of images that nobody needs is given back; the first time at the start.
+const TIDY: Duration = Duration::from_secs(3600);
 
 impl Control {
-    /// Background work, until `shutdown` completes: stops functions that nobody calls.
+    /// Background work, until `shutdown` completes: stops functions that nobody calls, and
+    /// tidies up the images.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A stop may take longer than a check: each function has at most one under way.
         let mut stopping: HashMap<FunctionName, JoinHandle<()>> = HashMap::new();
+        let mut tidy = interval(TIDY);
         loop {
             tokio::select! {
                 () = &mut shutdown => return,
                 _ = check.tick() => {}
+                _ = tidy.tick() => {
+                    tokio::spawn(Arc::clone(&self).tidy_images());
+                    continue;
+                }
             }
             stopping.retain(|_, stop| !stop.is_finished());
             for route in self.routes.all() {

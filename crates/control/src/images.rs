@@ -194,6 +194,18 @@ impl Control {
         Ok(in_use)
     }
 
+    /// Gives back what nobody needs any more; nothing that cannot be had again.
+    pub(crate) async fn tidy_images(self: Arc<Self>) {
+        match self.prune_images(Pruning::Unreachable).await {
+            Ok(pruned) if pruned.bytes > 0 => {
+                tracing::info!(bytes = pruned.bytes, "images were tidied up");
+            }
+            Ok(_) => {}
+            // Somebody works with images: the next time will do.
+            Err(error) => tracing::debug!(%error, "images were not tidied up"),
+        }
+    }
+
     /// Gives back what no name and no function needs.
     pub(crate) async fn prune_images(
         &self,

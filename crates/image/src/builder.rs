@@ -1,7 +1,10 @@
 //! The port through which the control plane asks for an image of a function.
 
 use async_trait::async_trait;
-use hob_model::port::{BuildError, BuildLog, Source};
+use hob_model::{
+    Function,
+    port::{BuildError, BuildLog, Source},
+};
 
 use crate::{Digest, ImageRef, Platform};
 
@@ -13,6 +16,14 @@ pub trait ImageBuilder: Send + Sync {
     async fn build_image(
         &self,
         source: Source,
+        order: ImageOrder,
+        log: BuildLog,
+    ) -> Result<MadeImage, BuildError>;
+
+    /// The same of a function that is deployed: as it was built, or the image that it is.
+    async fn export_image(
+        &self,
+        function: &Function,
         order: ImageOrder,
         log: BuildLog,
     ) -> Result<MadeImage, BuildError>;

@@ -13,9 +13,13 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, 
 
 use crate::{
     BlobWriter, Digest, ImageError, ImageRef, Manifest, PartialBlob, Platform,
+    assemble::Assembled,
     blob::digest_of_file,
     index::{Index, Tagged},
-    manifest::{self, CONFIG_MAX, MANIFEST_MAX, choose, digest_of, parse_config},
+    manifest::{
+        self, CONFIG_MAX, DOCKER_MANIFEST, MANIFEST_MAX, OCI_MANIFEST, choose, digest_of,
+        parse_config,
+    },
 };
 
 pub(crate) const LAYOUT_VERSION: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -323,6 +327,27 @@ impl ImageStore {
         }
         contents.size = blobs.iter().filter_map(|blob| self.blob_length(blob)).sum();
         contents
+    }
+
+    /// What a name for this manifest of an image has to say of it.
+    ///
+    /// # Errors
+    /// When a blob of it is missing or refused.
+    pub fn assembled(&self, digest: &Digest, name: &str) -> Result<Assembled, ImageError> {
+        let image = self.any_image(digest)?;
+        if let Some(blob) = image.missing(self) {
+            return Err(ImageError::NoBlob(blob));
+        }
+        let manifest = self.manifest(digest, name)?;
+        Ok(Assembled {
+            digest: digest.clone(),
+            length: self.blob_length(digest).unwrap_or(0),
+            size: image.size(),
+            media_type: match manifest.media_type().as_str() {
+                DOCKER_MANIFEST => DOCKER_MANIFEST,
+                _ => OCI_MANIFEST,
+            },
+        })
     }
 
     /// The image of a manifest, whatever its platform.

@@ -6,8 +6,12 @@ use hob_model::FunctionName;
 use http::HeaderMap;
 use serde::Deserialize;
 
-use super::{error::ApiError, request::Asked, stream, upload};
-use crate::{Control, events};
+use super::{
+    error::ApiError,
+    request::{Asked, NamedFunction},
+    stream, upload,
+};
+use crate::{Control, build::From, events};
 
 /// Bytes of a list of platforms.
 const MAX_PLATFORMS: usize = 512;
@@ -45,7 +49,25 @@ pub(super) async fn start(
     };
     let archive = upload::receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.build_image(name, archive, order, events));
+    tokio::spawn(control.build_image(name, From::Upload(archive), order, events));
+    Ok(stream::events(reader))
+}
+
+/// The same of a function that is deployed.
+pub(super) async fn export(
+    State(control): State<Arc<Control>>,
+    NamedFunction(name): NamedFunction,
+    Asked(order): Asked<Order>,
+) -> Result<Response, ApiError> {
+    let function = control.function(&name)?;
+    let order = ImageOrder {
+        platforms: order.platforms()?,
+        image: order.image,
+        base: order.base,
+        push: order.push,
+    };
+    let (events, reader) = events::channel();
+    tokio::spawn(control.build_image(name, From::Deployed(function), order, events));
     Ok(stream::events(reader))
 }
 

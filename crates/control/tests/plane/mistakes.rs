@@ -194,7 +194,8 @@ async fn on_logs_and_exports() {
         ),
         ("GET /hob/v1/functions/helo/export", b"", 404, "`helo`"),
         ("GET /hob/v1/functions/Hello/export", b"", 400, "is invalid"),
-        ("POST /hob/v1/functions/hello/export", b"", 405, "method"),
+        ("POST /hob/v1/functions/hello/export", b"", 400, "image"),
+        ("PUT /hob/v1/functions/hello/export", b"", 405, "method"),
     ];
     expect(&plane().await, mistakes).await;
 }

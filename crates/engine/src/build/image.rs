@@ -6,6 +6,7 @@
 //! (`dockerfile`), and what comes of it is taken over.
 
 mod base;
+mod deployed;
 mod dockerfile;
 mod foundation;
 mod machine;
@@ -18,7 +19,10 @@ use hob_image::{
     Assembled, Assembly, Image, ImageBuilder, ImageOrder, ImageRef, ImageStore, MadeImage,
     MadePlatform, Origin, Platform, Progress, RegistryClient, Tagged,
 };
-use hob_model::port::{BuildError, BuildLine, BuildLog, Source};
+use hob_model::{
+    Function, ImageRun, Run,
+    port::{BuildError, BuildLine, BuildLog, Source},
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use self::{
@@ -183,6 +187,65 @@ impl ImageBuilder for ImageMaker {
             }
         };
         let parts: Vec<_> = platforms.into_iter().zip(made).collect();
+        self.finish(order.image, order.push, parts, &log).await
+    }
+
+    async fn export_image(
+        &self,
+        function: &Function,
+        order: ImageOrder,
+        log: BuildLog,
+    ) -> Result<MadeImage, BuildError> {
+        let revision = function.revision.clone();
+        if let Run::Image(run) = &revision.run {
+            let _in_use = self.store.hold().await;
+            return self.name_again(run, order, &log).await;
+        }
+        let archive = self.blocking(move |shared, _| shared.pack_bundle(&revision));
+        let archive = archive.await?;
+        let source = Source {
+            function: function.name.clone(),
+            archive: archive.path().to_owned(),
+        };
+        self.build_image(source, order, log).await
+    }
+}
+
+// === impl ImageMaker ===
+
+impl ImageMaker {
+    /// Gives an image that a function runs another name.
+    async fn name_again(
+        &self,
+        run: &ImageRun,
+        order: ImageOrder,
+        log: &BuildLog,
+    ) -> Result<MadeImage, BuildError> {
+        if order.base.is_some() || order.platforms.iter().any(|one| *one != Platform::host()) {
+            let text =
+                "the function is an image already: it has the base and the platform that it has";
+            return Err(BuildError::Refused(text.into()));
+        }
+        let made = run
+            .manifest
+            .parse()
+            .map_err(|error: hob_image::DigestError| BuildError::Host(error.to_string()))
+            .and_then(|digest| {
+                let made = self.store.assembled(&digest, &run.image);
+                made.map_err(|error| refusal("image", error))
+            })?;
+        let parts = vec![(Platform::host(), made)];
+        self.finish(order.image, order.push, parts, log).await
+    }
+
+    /// Gives what was made its name, and sends it if that was asked for.
+    async fn finish(
+        &self,
+        name: ImageRef,
+        push: bool,
+        parts: Vec<(Platform, Assembled)>,
+        log: &BuildLog,
+    ) -> Result<MadeImage, BuildError> {
         let top = match parts.as_slice() {
             [(_, only)] => only.clone(),
             several => {
@@ -191,7 +254,7 @@ impl ImageBuilder for ImageMaker {
             }
         };
         let tagged = Tagged {
-            name: order.image,
+            name,
             digest: top.digest.clone(),
             media_type: top.media_type.to_owned(),
             size: top.length,
@@ -199,8 +262,8 @@ impl ImageBuilder for ImageMaker {
         };
         let kept = self.store.tag(tagged.clone());
         kept.map_err(|error| refusal("image", error))?;
-        let sent = match order.push {
-            true => Some(self.push(&tagged, &log).await?),
+        let sent = match push {
+            true => Some(self.push(&tagged, log).await?),
             false => None,
         };
         let platforms = parts.into_iter().map(|(platform, image)| MadePlatform {

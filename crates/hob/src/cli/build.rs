@@ -2,10 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hob_image::{ImageRef, Platform};
-use hob_model::{
-    FunctionName,
-    wire::{BuiltImage, ImageEvent},
-};
+use hob_model::wire::{BuiltImage, ImageEvent};
 use http::Method;
 
 use super::{
@@ -36,19 +33,26 @@ pub(super) struct Build {
     /// Name of the image, as in registry.example.net/hello:1.0
     #[arg(short, long, value_name = "REF")]
     image: ImageRef,
-    /// For which machines, separated by commas, as in linux/amd64,linux/arm64 [default: the server's]
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    platform: Vec<Platform>,
-    /// What it stands on, in place of the usual; `scratch` is nothing
-    #[arg(long, value_name = "REF")]
-    base: Option<ImageRef>,
-    /// Send it to the registry in its name as well
-    #[arg(long)]
-    push: bool,
+    #[command(flatten)]
+    order: OrderArgs,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+/// What can be asked of an image that is made.
+#[derive(Debug, Args)]
+pub(super) struct OrderArgs {
+    /// For which machines, separated by commas, as in linux/amd64,linux/arm64 [default: the server's]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "image")]
+    platform: Vec<Platform>,
+    /// What it stands on, in place of the usual; `scratch` is nothing
+    #[arg(long, value_name = "REF", requires = "image")]
+    base: Option<ImageRef>,
+    /// Send it to the registry in its name as well
+    #[arg(long, requires = "image")]
+    push: bool,
 }
 
 impl Build {
@@ -61,7 +65,8 @@ impl Build {
             let (length, files) = (archive.length, output::count(archive.files, "file"));
             progress.step(format!("sending {files}, {}", output::bytes(length)));
             let body = upload(archive, &progress);
-            let path = self.path(&name);
+            let query = self.order.query(&self.image);
+            let path = format!("/hob/v1/images/build?name={name}&{query}");
             let client = &session.client;
             let answer = client.stream(Method::POST, &path, body, Some(length));
             let done = follow(client.lines(answer.await?), &progress).await;
@@ -73,12 +78,12 @@ impl Build {
             Format::Text => show(&image, context.terminal.colour),
         }
     }
+}
 
-    fn path(&self, name: &FunctionName) -> String {
-        let mut path = format!(
-            "/hob/v1/images/build?name={name}&image={}",
-            escape(&self.image)
-        );
+impl OrderArgs {
+    /// The query of the API.
+    pub(super) fn query(&self, image: &ImageRef) -> String {
+        let mut path = format!("image={}", escape(image));
         if !self.platform.is_empty() {
             let names: Vec<_> = self.platform.iter().map(Platform::to_string).collect();
             path.push_str(&format!("&platform={}", names.join(",")));
@@ -98,7 +103,8 @@ fn escape(image: &ImageRef) -> String {
     image.to_string().replace('+', "%2B")
 }
 
-async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<BuiltImage> {
+/// Follows the making of an image to its end.
+pub(super) async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<BuiltImage> {
     while let Some(json) = lines.next().await? {
         match serde_json::from_slice(&json).map_err(|error| lines.broken(error))? {
             ImageEvent::Step { text } => progress.step(text),
@@ -110,7 +116,8 @@ async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<BuiltIm
     Err(lines.broken("the build came to no end").into())
 }
 
-fn show(image: &BuiltImage, colour: bool) -> anyhow::Result<()> {
+/// Tells what was made.
+pub(super) fn show(image: &BuiltImage, colour: bool) -> anyhow::Result<()> {
     let done = match (image.pushed, image.sent) {
         (false, _) => "is built".to_owned(),
         (true, 0) => "is built and pushed; the registry had all of it".to_owned(),

@@ -219,3 +219,37 @@ fn what_cannot_run_is_said_before_anything_changes() {
     let error = hob.cli(["deploy", "--image", "Not A Name"]).fails(64);
     assert!(error.contains("REGISTRY/NAME:TAG"), "{error}");
 }
+
+#[test]
+fn a_function_is_made_an_image_of() {
+    if !has_programs(&["go", "busybox"]) {
+        return;
+    }
+    let hob = hob(&[Recipe::default()]).start();
+    let here = tempfile::tempdir().unwrap();
+    let folder = here.path().join("greet");
+    super::private::go(&folder, "greetings");
+    hob.cli(["deploy", super::desk::text(&folder)]).ok();
+    let image = "local.test/exported:1";
+    let said = hob.cli(["export", "greet", "--image", image]).ok();
+    assert!(said.contains(image) && said.contains("linux/"), "{said}");
+    deploy(&hob, "again", image, "");
+    assert_eq!(hob.get("/function/again").expect(200).text(), "greetings");
+    // An image is only named once more.
+    let other = "local.test/other:1";
+    hob.cli(["export", "again", "--image", other]).ok();
+    let listed = hob.cli(["image", "list", "-o", "json"]).json();
+    let digest = |name: &str| {
+        let mut images = listed.as_array().unwrap().iter();
+        images.find(|one| one["image"] == name).unwrap()["digest"].clone()
+    };
+    assert_eq!(digest(image), digest(other));
+    let error = hob
+        .cli([
+            "export",
+            "again",
+            super::desk::text(&here.path().join("out")),
+        ])
+        .fails(1);
+    assert!(error.contains("hob image save"), "{error}");
+}

@@ -42,7 +42,8 @@ impl Private {
     }
 }
 
-fn go(folder: &Path, greeting: &str) {
+/// A function in Go that says this.
+pub(super) fn go(folder: &Path, greeting: &str) {
     let handler = format!(
         "package function\n\nimport \"net/http\"\n\nfunc Handle(w http.ResponseWriter, r *http.Request) {{\n\tw.Write([]byte(\"{greeting}\"))\n}}\n"
     );
