@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{SandboxError, capabilities};
+use crate::{Able, SandboxError, capabilities};
 
 mod bridge;
 mod leftovers;
@@ -85,6 +85,25 @@ pub struct Network {
     maker: Mutex<Option<JoinHandle<()>>>,
     /// Its name, which dies with this process, keeps a second daemon from this one's bridge.
     _claim: UnixListener,
+}
+
+/// Whether images can run here, as far as can be seen without changing anything: this takes root,
+/// and for the way out `ip` and `nft`.
+pub fn able() -> Able {
+    if !capabilities::is_privileged() || !capabilities::has(CAP_NET_ADMIN) {
+        return Able::No {
+            why: "networks of their own take root with CAP_NET_ADMIN".into(),
+            cure: "run hob as root".into(),
+        };
+    }
+    let missing = program::missing();
+    if missing.is_empty() {
+        return Able::Yes;
+    }
+    Able::No {
+        why: "the programs that make networks are missing".into(),
+        cure: format!("apt-get install {}", missing.join(" ")),
+    }
 }
 
 // === impl NetworkConfig ===

@@ -48,6 +48,15 @@ pub(super) fn need_nft() -> Result<(), SandboxError> {
     find("nft", "nftables").map(drop)
 }
 
+/// Packages of the programs that are not there.
+pub(super) fn missing() -> Vec<&'static str> {
+    let programs = [("ip", "iproute2"), ("nft", "nftables")];
+    let missing = programs
+        .iter()
+        .filter(|(name, package)| find(name, package).is_err());
+    missing.map(|(_, package)| *package).collect()
+}
+
 fn run(name: &str, package: &str, args: &[&str], input: &str) -> Result<String, SandboxError> {
     let failed = |what: &str| SandboxError::Network(format!("`{name}` {what}"));
     let mut command = Command::new(find(name, package)?);

@@ -27,6 +27,7 @@ pub(super) fn examine(data: &Path, env: &Environment) -> Vec<Finding> {
             "make room in the folder for temporary files",
         )),
     }
+    findings.push(images());
     findings.push(run_folder(env));
     findings
 }
@@ -41,6 +42,13 @@ fn trial() -> anyhow::Result<(Sandbox, TempDir)> {
         state: state.path().to_owned(),
     })?;
     Ok((sandbox, state))
+}
+
+fn images() -> Finding {
+    match hob_sandbox::network::able() {
+        Able::Yes => Finding::ok("images", "run in networks of their own"),
+        Able::No { why, cure } => Finding::not(State::Limited, "images", why, cure),
+    }
 }
 
 fn language(builder: &FolderBuilder, template: &Template) -> Finding {
