@@ -103,7 +103,12 @@ impl App {
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
         let secrets = secrets(&config.data)?;
-        let engine = engine(&config, &run, &sandbox, &routes, &secrets, &id)?;
+        let engine = LocalEngine::new(
+            engine_config(&config, &run, &id),
+            Arc::clone(&sandbox),
+            Arc::clone(&routes),
+            Arc::clone(&secrets) as _,
+        )?;
         let images = ImageStore::open(&config.data)?;
         let registries = Arc::new(KnownRegistries::new(
             &config.data,
@@ -117,13 +122,7 @@ impl App {
         notices.password = password;
         let builder = builder(&config, sandbox);
         let control = Control::new(
-            ControlConfig {
-                data: config.data.clone(),
-                gateway: Address::from(address).to_string(),
-                isolation: notices.isolation.clone(),
-                warnings: notices.warnings.clone(),
-                runtime: Handle::current(),
-            },
+            control_config(&config, &notices, address),
             ControlParts {
                 store,
                 secrets,
@@ -140,13 +139,11 @@ impl App {
         let stop = CancellationToken::new();
         let background = tokio::spawn(Arc::clone(&control).run(stop.clone().cancelled_owned()));
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
-        let listeners = Listeners {
-            functions: function_listener(engine.gateway_address(), address),
-            main: listener,
-        };
+        let functions = function_listener(engine.gateway_address(), address);
+        let main = listener;
         let gateway = Gateway::start(
             GatewayConfig::default(),
-            listeners,
+            Listeners { main, functions },
             routes,
             Arc::clone(&control) as _,
             remote_api(&control),
@@ -217,14 +214,7 @@ fn sandbox(id: &str, run: &Path) -> anyhow::Result<Arc<Sandbox>> {
     Ok(Arc::new(sandbox))
 }
 
-fn engine(
-    config: &Config,
-    run: &RunFolder,
-    sandbox: &Arc<Sandbox>,
-    routes: &Arc<Routes>,
-    secrets: &Arc<SecretStore>,
-    id: &str,
-) -> anyhow::Result<Arc<LocalEngine>> {
+fn engine_config(config: &Config, run: &RunFolder, id: &str) -> LocalConfig {
     let mut local = LocalConfig::new(config.data.clone(), run.path().to_owned());
     local.network.bridge = format!("hob{}", &id[..BRIDGE_DIGITS]);
     if let Some(subnet) = config.subnet {
@@ -232,13 +222,17 @@ fn engine(
     }
     local.network.gateway_ports = vec![FUNCTION_GATEWAY_PORT];
     local.isolation = config.isolation;
-    let engine = LocalEngine::new(
-        local,
-        Arc::clone(sandbox),
-        Arc::clone(routes),
-        Arc::clone(secrets) as _,
-    )?;
-    Ok(engine)
+    local
+}
+
+fn control_config(config: &Config, notices: &Notices, address: SocketAddr) -> ControlConfig {
+    ControlConfig {
+        data: config.data.clone(),
+        gateway: Address::from(address).to_string(),
+        isolation: notices.isolation.clone(),
+        warnings: notices.warnings.clone(),
+        runtime: Handle::current(),
+    }
 }
 
 fn registry(

@@ -9,6 +9,7 @@ mod blob;
 mod builder;
 mod digest;
 mod error;
+mod image;
 mod index;
 mod layer;
 mod layers;
@@ -31,6 +32,7 @@ pub use blob::{BlobWriter, PartialBlob, replace_file};
 pub use builder::{ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
+pub use image::Image;
 pub use index::{Origin, Tagged};
 pub use layer::{FILE_TIME, Layer, LayerFiles};
 pub use manifest::{
@@ -46,6 +48,6 @@ pub use registry::{
 };
 pub use remove::Removal;
 pub use run::{RunConfig, RunError};
-pub use store::{Contents, Image, ImageStore, InUse};
+pub use store::{Contents, ImageStore, InUse};
 pub use unpack::{Compression, Rule, UnpackError, UnpackLimits, Unpacked, unpack_layer};
 pub use user::{UserError, UserIds, find_user};

@@ -86,6 +86,9 @@ pub struct FunctionDetail {
     /// What `hob list` shows.
     #[serde(flatten)]
     pub summary: FunctionSummary,
+    /// The image that it runs, with the digest of its manifest; `None` for folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<FunctionImage>,
     /// When the first deploy was acknowledged.
     #[serde(with = "crate::rfc3339")]
     pub created_at: SystemTime,
@@ -95,6 +98,15 @@ pub struct FunctionDetail {
     pub instances: Vec<Instance>,
     /// How its last replica that did not end well ended.
     pub last_end: Option<End>,
+}
+
+/// The image of a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionImage {
+    /// Its name, as it was asked for.
+    pub name: String,
+    /// Digest of the manifest for this machine.
+    pub manifest: String,
 }
 
 /// One line of the answer to a deploy, which is a stream of JSON lines.

@@ -4,7 +4,7 @@ use axum::{Json, body::Body, extract::State};
 use hob_model::{
     Function, FunctionName, Run,
     port::EngineError,
-    wire::{FunctionDetail, FunctionSummary, ScaleRequest},
+    wire::{FunctionDetail, FunctionImage, FunctionSummary, ScaleRequest},
 };
 use http::StatusCode;
 
@@ -43,6 +43,13 @@ pub(super) async fn show(
     };
     Ok(Json(FunctionDetail {
         summary,
+        image: match &function.revision.run {
+            Run::Image(run) => Some(FunctionImage {
+                name: run.image.clone(),
+                manifest: run.manifest.clone(),
+            }),
+            Run::Process { .. } | Run::Static { .. } => None,
+        },
         created_at: function.created_at,
         settings: function.revision.settings.clone(),
         instances,

@@ -1,6 +1,6 @@
 use clap::Args;
 use hob_model::{
-    Cors, Settings,
+    Cors, Network, Settings,
     wire::{FunctionDetail, Instance, InstanceState},
 };
 
@@ -61,6 +61,10 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
     let calls = format!("{}, of which {} failed", summary.calls, summary.failed);
     table.pair("calls", calls);
     table.pair("language", summary.language.as_str());
+    if let Some(image) = &detail.image {
+        table.pair("image", image.name.as_str());
+        table.pair("manifest", image.manifest.as_str());
+    }
     table.pair("revision", output::short_digest(&summary.revision));
     table.pair(
         "updated",
@@ -92,6 +96,9 @@ fn settings(table: &mut Table, settings: &Settings) {
     );
     if let Some(isolation) = settings.isolation {
         table.pair("isolation", isolation.as_str());
+    }
+    if settings.network == Network::None {
+        table.pair("network", "none");
     }
     if let Some(runtime) = &settings.runtime {
         table.pair("runtime", runtime.as_str());
