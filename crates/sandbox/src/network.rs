@@ -148,9 +148,7 @@ impl Network {
         config.check()?;
         if !capabilities::is_privileged() || !capabilities::has(CAP_NET_ADMIN) {
             return Err(SandboxError::Network(
-                "own networks for functions need root with CAP_NET_ADMIN: run hob as root, or let \
-                 functions use the host's network"
-                    .into(),
+                "own networks for functions need root with CAP_NET_ADMIN: run hob as root".into(),
             ));
         }
         let claim = claim(&config.bridge)?;

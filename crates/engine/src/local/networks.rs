@@ -12,7 +12,7 @@ use std::{
 
 use hob_model::{FunctionName, Routes, port::EngineError};
 use hob_sandbox::{
-    Access, Bind, CageNetwork, CageSpec,
+    Access, Bind, CageNetwork, CageSpec, SandboxError,
     network::{Namespace, Network, NetworkConfig, Outbound, resolver},
 };
 
@@ -44,7 +44,7 @@ pub(super) struct Networks {
 impl Networks {
     pub(super) fn new(config: NetworkConfig, hosts: PathBuf, routes: Arc<Routes>) -> Self {
         Self {
-            network: Network::new(config).map_err(|error| error.to_string()),
+            network: Network::new(config).map_err(words),
             hosts,
             watched: Mutex::new(false),
             routes,
@@ -72,7 +72,7 @@ impl Networks {
         };
         let function = &program.function;
         let leased = match &self.network {
-            Ok(network) => network.lease(outbound).map_err(|error| error.to_string()),
+            Ok(network) => network.lease(outbound).map_err(words),
             Err(why) => Err(why.clone()),
         };
         leased.map(Some).map_err(|why| {
@@ -127,6 +127,14 @@ impl Networks {
         let file = open(&self.hosts)?;
         file.write_all_at(text.as_bytes(), 0)?;
         file.set_len(text.len() as u64)
+    }
+}
+
+/// What is wrong, without saying once more that it is about networks.
+fn words(error: SandboxError) -> String {
+    match error {
+        SandboxError::Network(text) => text,
+        other => other.to_string(),
     }
 }
 
