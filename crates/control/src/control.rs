@@ -1,7 +1,7 @@
 use std::{future, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::Router;
-use hob_image::{ImageBuilder, ImageStore};
+use hob_image::{ImageBuilder, ImageStore, RegistryClient};
 use hob_model::{
     Routes,
     port::{Builder, Engine},
@@ -49,6 +49,8 @@ pub struct ControlParts {
     pub images: Arc<ImageStore>,
     /// Knows how to log in where images come from.
     pub registries: Arc<KnownRegistries>,
+    /// Fetches images, with what `registries` know.
+    pub registry_client: Arc<RegistryClient>,
     /// Makes images of folders.
     pub image_builder: Arc<dyn ImageBuilder>,
     /// What the gateway serves; read here, written by the engine.
@@ -95,6 +97,7 @@ impl Control {
             images: Arc::new(Images::new(
                 parts.images,
                 parts.registries,
+                parts.registry_client,
                 parts.registry.clone(),
             )),
             image_builder: parts.image_builder,

@@ -147,6 +147,10 @@ impl Control {
         next: Arc<Function>,
         former: Option<Arc<Function>>,
     ) -> Result<(), DeployError> {
+        if let Some(former) = &former {
+            // Its replicas need what they have until they are gone.
+            self.images.remember(&former.revision);
+        }
         self.engine.apply(&awake(&next)).await?;
         let row = Arc::clone(&next);
         if let Err(error) = self.stored(move |store| store.put_function(&row)).await {

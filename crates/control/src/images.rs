@@ -2,17 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
 
 use hob_image::{
-    Digest, Image, ImageError, ImageRef, ImageStore, Origin, Platform, Progress, Pruned, Pruning,
-    RegistryClient, RunConfig,
+    Digest, Image, ImageError, ImageRef, ImageStore, Needed, Origin, Platform, Progress, Pruned,
+    Pruning, RegistryClient, RunConfig,
 };
 use hob_model::{
-    ImageRun, Revision, Run, Settings,
-    port::Observed,
+    Function, ImageRun, Revision, Run, Settings,
+    port::{EngineError, Observed},
     wire::{DeployEvent, ImageDeploy},
 };
 
@@ -28,13 +28,13 @@ const LANGUAGE: &str = "image";
 /// The images of this machine and the way to others.
 pub(crate) struct Images {
     pub(crate) store: Arc<ImageStore>,
-    pub(crate) client: RegistryClient,
+    pub(crate) client: Arc<RegistryClient>,
     pub(crate) registries: Arc<KnownRegistries>,
     /// Knows under which names this machine is pushed to.
     registry: Option<Arc<Registry>>,
-    /// The manifests of revisions that run or have run, by the revision's digest: a replica that
-    /// is on its way out still needs its layers.
-    seen: Mutex<HashMap<String, Digest>>,
+    /// Images of revisions that run or have run, by the revision's digest: a replica that is on its
+    /// way out still needs its layers.
+    seen: Mutex<HashMap<String, Box<ImageRun>>>,
 }
 
 // === impl Images ===
@@ -43,12 +43,13 @@ impl Images {
     pub(crate) fn new(
         store: Arc<ImageStore>,
         registries: Arc<KnownRegistries>,
+        client: Arc<RegistryClient>,
         registry: Option<Arc<Registry>>,
     ) -> Self {
         Self {
             registry,
             store,
-            client: RegistryClient::new(Arc::clone(&registries) as _),
+            client,
             registries,
             seen: Mutex::default(),
         }
@@ -153,45 +154,67 @@ impl Images {
         }
     }
 
+    /// Keeps what a revision needs until none of its replicas is left.
     pub(crate) fn remember(&self, revision: &Revision) {
-        if let Run::Image(run) = &revision.run
-            && let Ok(manifest) = run.manifest.parse()
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            seen.insert(revision.digest.clone(), manifest);
+        if let Run::Image(run) = &revision.run {
+            self.seen().insert(revision.digest.clone(), run.clone());
         }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, HashMap<String, Box<ImageRun>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Control {
-    /// Manifests that functions run, or replicas on their way out.
-    pub(crate) async fn images_in_use(
-        &self,
-    ) -> Result<BTreeSet<Digest>, hob_model::port::EngineError> {
-        let mut in_use = BTreeSet::new();
+    /// Forgets the revisions of which no replica is left. Whoever removes images does this first.
+    pub(crate) async fn forget_ended(&self) -> Result<(), EngineError> {
         let observed: Vec<Observed> = self.engine.observe().await?;
-        let running: BTreeSet<&str> = observed
-            .iter()
-            .flat_map(|one| {
-                one.instances
-                    .iter()
-                    .map(|instance| instance.revision.as_str())
-            })
+        let instances = observed.iter().flat_map(|one| &one.instances);
+        let running: BTreeSet<&str> = instances
+            .map(|instance| instance.revision.as_str())
             .collect();
+        self.images
+            .seen()
+            .retain(|revision, _| running.contains(revision.as_str()));
+        Ok(())
+    }
+
+    /// What of images functions need, and replicas that may be on their way out.
+    pub(crate) fn needed_images(&self) -> Needed {
         let functions = self.deployed.all();
-        let mut seen = self
-            .images
-            .seen
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for function in &functions {
-            if let Run::Image(run) = &function.revision.run {
-                in_use.extend(run.manifest.parse::<Digest>());
-            }
+        let deployed = functions
+            .iter()
+            .filter_map(|function| match &function.revision.run {
+                Run::Image(run) => Some(run.clone()),
+                Run::Process { .. } | Run::Static { .. } => None,
+            });
+        let mut needed = Needed::default();
+        for run in deployed.chain(self.images.seen().values().cloned()) {
+            needed.manifests.extend(run.manifest.parse::<Digest>());
+            let layers = run.layers.iter();
+            let layers =
+                layers.filter_map(|layer| format!("sha256:{layer}").parse::<Digest>().ok());
+            needed.layers.extend(layers);
         }
-        seen.retain(|revision, _| running.contains(revision.as_str()));
-        in_use.extend(seen.values().cloned());
-        Ok(in_use)
+        needed
+    }
+
+    /// Unpacks what is gone of the layers of a function, if its blobs are still here.
+    pub(crate) async fn mend_layers(&self, function: &Function) {
+        let Run::Image(run) = &function.revision.run else {
+            return;
+        };
+        let _hold = self.images.store.hold().await;
+        let mended = async {
+            let digest: Digest = run.manifest.parse().map_err(|_| ImageError::Busy)?;
+            let (store, name) = (Arc::clone(&self.images.store), run.image.clone());
+            let image = blocking(move || store.image(&digest, &Platform::host(), &name)).await?;
+            self.images.store.unpack(&image).await
+        };
+        if let Err(error) = mended.await {
+            tracing::warn!("function `{}`: {error}: deploy it again", function.name);
+        }
     }
 
     /// Gives back what nobody needs any more; nothing that cannot be had again.
@@ -207,12 +230,10 @@ impl Control {
     }
 
     /// Gives back what no name and no function needs.
-    pub(crate) async fn prune_images(
-        &self,
-        pruning: Pruning,
-    ) -> Result<Pruned, crate::images::PruneError> {
-        let in_use = self.images_in_use().await?;
-        Ok(self.images.store.prune(in_use, pruning).await?)
+    pub(crate) async fn prune_images(&self, pruning: Pruning) -> Result<Pruned, PruneError> {
+        self.forget_ended().await?;
+        let pruned = self.images.store.prune(|| self.needed_images(), pruning);
+        Ok(pruned.await?)
     }
 }
 
@@ -220,7 +241,7 @@ impl Control {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PruneError {
     #[error(transparent)]
-    Engine(#[from] hob_model::port::EngineError),
+    Engine(#[from] EngineError),
     #[error(transparent)]
     Image(#[from] ImageError),
 }

@@ -30,7 +30,12 @@ impl Control {
                 replicas: 0,
                 ..function.clone()
             };
-            match self.engine.apply(&asleep).await {
+            let mut applied = self.engine.apply(&asleep).await;
+            if applied.is_err() {
+                self.mend_layers(&function).await;
+                applied = self.engine.apply(&asleep).await;
+            }
+            match applied {
                 Ok(()) => restored.functions += 1,
                 Err(error) => {
                     restored.failed += 1;

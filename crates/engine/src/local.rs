@@ -19,7 +19,7 @@ mod scale;
 mod secrets;
 mod supervise;
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hob_model::{
@@ -41,8 +41,8 @@ pub struct LocalConfig {
     /// The data directory: `bundles/` is read, `logs/` is written.
     pub data: PathBuf,
     /// Folder of what only makes sense while replicas run, best on a tmpfs and with a short
-    /// path; anyone may pass through it and only hob lists it. Its `r/`, `secrets/` and
-    /// `replicas/` belong to the engine.
+    /// path; anyone may pass through it and only hob lists it. Its `r/`, `x/`,
+    /// `secrets/` and `replicas/` belong to the engine.
     pub run: PathBuf,
     /// The cage of functions that ask for none; `None` means as strong as the machine can.
     pub isolation: Option<Isolation>,
@@ -101,12 +101,6 @@ impl LocalEngine {
         let fleets = Fleets::new(host);
         tokio::spawn(Arc::clone(&fleets).rotate_logs());
         Ok(Arc::new(Self { fleets }))
-    }
-
-    /// Where images with a network of their own look for the gateway; the address is there once
-    /// the first of them is.
-    pub fn gateway_address(&self) -> Option<Ipv4Addr> {
-        self.fleets.host.networks.gateway()
     }
 
     /// Ends all replicas, in parallel and within seconds, and removes everything that only made

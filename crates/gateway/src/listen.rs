@@ -1,6 +1,6 @@
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{
         Arc,
@@ -51,12 +51,15 @@ pub struct Listeners {
     pub main: std::net::TcpListener,
     /// For functions in networks of their own, at an address that only they reach.
     pub functions: Option<std::net::TcpListener>,
+    /// That address, where `main` listens on it as well.
+    pub function_address: Option<IpAddr>,
 }
 
 /// The same, in a runtime.
 pub(crate) struct Listening {
     main: TcpListener,
     functions: Option<TcpListener>,
+    function_address: Option<IpAddr>,
 }
 
 /// How the threads reach each other.
@@ -121,6 +124,7 @@ impl From<std::net::TcpListener> for Listeners {
         Self {
             main,
             functions: None,
+            function_address: None,
         }
     }
 }
@@ -134,6 +138,7 @@ impl Listeners {
                 .as_ref()
                 .map(|one| one.try_clone())
                 .transpose()?,
+            function_address: self.function_address,
         })
     }
 
@@ -145,6 +150,7 @@ impl Listeners {
         Ok(Listening {
             main: listen(self.main)?,
             functions: self.functions.map(listen).transpose()?,
+            function_address: self.function_address,
         })
     }
 }
@@ -161,9 +167,12 @@ impl Listening {
             },
         };
         let (stream, address) = accepted?;
+        let asked = self.function_address;
+        let here = || stream.local_addr().map(|here| here.ip().to_canonical());
         let peer = Peer {
             address,
-            is_function,
+            is_function: is_function
+                || asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked)),
         };
         Ok((stream, peer))
     }

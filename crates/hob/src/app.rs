@@ -1,7 +1,7 @@
 //! The one place that names every crate and puts the server together.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -103,8 +103,9 @@ impl App {
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
         let secrets = secrets(&config.data)?;
+        let listeners = listeners(&config, listener, env)?;
         let engine = LocalEngine::new(
-            engine_config(&config, &run, &id),
+            engine_config(&config, &run, &id, &listeners),
             Arc::clone(&sandbox),
             Arc::clone(&routes),
             Arc::clone(&secrets) as _,
@@ -115,6 +116,7 @@ impl App {
             Arc::clone(&secrets),
             docker_config(env),
         ));
+        let registry_client = Arc::new(RegistryClient::new(Arc::clone(&registries) as _));
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
         let password = store.ensure_admin_password()?;
@@ -127,7 +129,8 @@ impl App {
                 store,
                 secrets,
                 engine: engine.clone(),
-                image_builder: image_builder(&builder, &images, &registries),
+                image_builder: image_builder(&builder, &images, &registry_client),
+                registry_client,
                 builder: Arc::new(builder),
                 registry: registry(&config, &images, address)?,
                 images,
@@ -139,11 +142,9 @@ impl App {
         let stop = CancellationToken::new();
         let background = tokio::spawn(Arc::clone(&control).run(stop.clone().cancelled_owned()));
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
-        let functions = function_listener(engine.gateway_address(), address);
-        let main = listener;
         let gateway = Gateway::start(
             GatewayConfig::default(),
-            Listeners { main, functions },
+            listeners,
             routes,
             Arc::clone(&control) as _,
             remote_api(&control),
@@ -214,13 +215,16 @@ fn sandbox(id: &str, run: &Path) -> anyhow::Result<Arc<Sandbox>> {
     Ok(Arc::new(sandbox))
 }
 
-fn engine_config(config: &Config, run: &RunFolder, id: &str) -> LocalConfig {
+fn engine_config(config: &Config, run: &RunFolder, id: &str, listeners: &Listeners) -> LocalConfig {
     let mut local = LocalConfig::new(config.data.clone(), run.path().to_owned());
     local.network.bridge = format!("hob{}", &id[..BRIDGE_DIGITS]);
     if let Some(subnet) = config.subnet {
         local.network.subnet = subnet;
     }
-    local.network.gateway_ports = vec![FUNCTION_GATEWAY_PORT];
+    if listeners.functions.is_some() || listeners.function_address.is_some() {
+        // Else the port would be that of somebody else.
+        local.network.gateway_ports = vec![FUNCTION_GATEWAY_PORT];
+    }
     local.isolation = config.isolation;
     local
 }
@@ -256,14 +260,21 @@ fn docker_config(env: &Environment) -> Option<PathBuf> {
     Some(folder.join("config.json"))
 }
 
-/// Listens where images look for `gateway.openfaas:8080`, ahead of the address itself, which comes
-/// with the first of them.
-fn function_listener(gateway: Option<Ipv4Addr>, main: SocketAddr) -> Option<TcpListener> {
-    let address = SocketAddr::from((gateway?, FUNCTION_GATEWAY_PORT));
-    if main.ip().is_unspecified() && main.port() == FUNCTION_GATEWAY_PORT {
-        // It listens there already.
-        return None;
+/// Listens where images look for `gateway.openfaas:8080` as well, ahead of the address itself,
+/// which comes with the first of them.
+fn listeners(config: &Config, main: TcpListener, env: &Environment) -> anyhow::Result<Listeners> {
+    let mut listeners = Listeners::from(main);
+    if !env.root {
+        // Images take root.
+        return Ok(listeners);
     }
+    let gateway = config.subnet.unwrap_or_default().gateway();
+    let own = listeners.main.local_addr()?;
+    if own.ip().is_unspecified() && own.port() == FUNCTION_GATEWAY_PORT {
+        listeners.function_address = Some(gateway.into());
+        return Ok(listeners);
+    }
+    let address = SocketAddr::from((gateway, FUNCTION_GATEWAY_PORT));
     let listen = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
         socket.set_freebind_v4(true)?;
@@ -272,11 +283,14 @@ fn function_listener(gateway: Option<Ipv4Addr>, main: SocketAddr) -> Option<TcpL
         socket.listen(FUNCTION_BACKLOG)?;
         Ok(TcpListener::from(socket))
     };
-    listen()
-        .inspect_err(|error: &std::io::Error| {
-            tracing::debug!(%address, %error, "images do not reach the gateway: another hob may have the address");
-        })
-        .ok()
+    match listen() {
+        Ok(functions) => listeners.functions = Some(functions),
+        Err(error) => {
+            let error: std::io::Error = error;
+            tracing::warn!(%address, %error, "images will not reach the gateway: another program has its address, or another hob, which needs a --subnet of its own");
+        }
+    }
+    Ok(listeners)
 }
 
 fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
@@ -293,13 +307,12 @@ fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
 fn image_builder(
     builder: &FolderBuilder,
     images: &Arc<ImageStore>,
-    registries: &Arc<KnownRegistries>,
+    client: &Arc<RegistryClient>,
 ) -> Arc<ImageMaker> {
-    let registry = Arc::new(RegistryClient::new(Arc::clone(registries) as _));
     Arc::new(ImageMaker::new(
         builder.clone(),
         Arc::clone(images),
-        registry,
+        Arc::clone(client),
     ))
 }
 

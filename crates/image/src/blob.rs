@@ -4,9 +4,11 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tempfile::NamedTempFile;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::{Digest, Hasher, ImageError};
 
@@ -27,6 +29,8 @@ pub struct PartialBlob {
     path: PathBuf,
     blobs: PathBuf,
     wanted: Digest,
+    /// Goes with the last piece of work on the file, whoever has given up waiting for that.
+    _turn: Arc<OwnedMutexGuard<()>>,
 }
 
 // === impl BlobWriter ===
@@ -78,7 +82,12 @@ impl Write for BlobWriter {
 // === impl PartialBlob ===
 
 impl PartialBlob {
-    pub(crate) fn open(folder: &Path, blobs: &Path, wanted: &Digest) -> Result<Self, ImageError> {
+    pub(crate) fn open(
+        folder: &Path,
+        blobs: &Path,
+        wanted: &Digest,
+        turn: Arc<OwnedMutexGuard<()>>,
+    ) -> Result<Self, ImageError> {
         let path = folder.join(wanted.hex());
         let open = || -> io::Result<Hasher<File>> {
             let mut file = OpenOptions::new()
@@ -97,6 +106,7 @@ impl PartialBlob {
             blobs: blobs.to_owned(),
             wanted: wanted.clone(),
             path,
+            _turn: turn,
         })
     }
 
@@ -125,8 +135,10 @@ impl PartialBlob {
     /// # Errors
     /// [`ImageError::Damaged`] when it has another digest; what came is thrown away then.
     pub fn commit(self) -> Result<(), ImageError> {
-        let (found, _, file) = self.file.finish();
-        if found != self.wanted {
+        let (found, length, file) = self.file.finish();
+        // Also when somebody else has written to the file.
+        let same_length = file.metadata().is_ok_and(|data| data.len() == length);
+        if found != self.wanted || !same_length {
             let _ = fs::remove_file(&self.path);
             let wanted = self.wanted;
             return Err(ImageError::Damaged { wanted, found });

@@ -55,6 +55,21 @@ pub enum ImageError {
         /// The rule that it breaks.
         problem: Box<UnpackError>,
     },
+    /// A layer is not what the image's configuration says.
+    #[error(
+        "layer {layer} unpacks to {found}, and the image's configuration says {wanted}: the image is broken, so build or push it again"
+    )]
+    Content {
+        /// Its blob.
+        layer: Digest,
+        /// What the configuration says.
+        wanted: Digest,
+        /// What is in it.
+        found: Digest,
+    },
+    /// There are too many names.
+    #[error("there are {0} names of images already, which is the most: `hob image prune --pulled`")]
+    TooManyNames(usize),
     /// The configuration asks for what cannot be.
     #[error("image `{image}`: {problem}")]
     Run {
@@ -128,6 +143,8 @@ impl ImageError {
             | Self::NoBlob(_)
             | Self::Manifest { .. }
             | Self::Layer { .. }
+            | Self::Content { .. }
+            | Self::TooManyNames(_)
             | Self::Run { .. } => ImageFault::Caller,
             Self::Registry(error) => error.fault(),
             Self::Archive(ArchiveError::Write(_))

@@ -43,6 +43,6 @@ impl Image {
     /// What a registry sends for it, in bytes: configuration and layers.
     pub fn size(&self) -> u64 {
         let layers = self.manifest.layers().iter().map(Descriptor::size);
-        layers.sum::<u64>() + self.manifest.config().size()
+        layers.fold(self.manifest.config().size(), u64::saturating_add)
     }
 }

@@ -11,6 +11,9 @@ const NAME: &str = "org.opencontainers.image.ref.name";
 /// hob's own: how the image came here.
 const ORIGIN: &str = "dev.hob.origin";
 
+/// Most names, since all of them are in one file.
+const NAMES_MAX: usize = 10_000;
+
 /// A name and what it points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tagged {
@@ -110,6 +113,9 @@ impl Index {
         let name = tagged.name.to_string();
         if self.names.get(&name) == Some(&tagged) {
             return Ok(());
+        }
+        if self.names.len() >= NAMES_MAX && !self.names.contains_key(&name) {
+            return Err(ImageError::TooManyNames(NAMES_MAX));
         }
         let former = self.names.insert(name.clone(), tagged);
         self.save().inspect_err(|_| {

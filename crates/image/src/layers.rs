@@ -12,8 +12,8 @@ use crate::{
     registry::on_disk, space, unpack_layer,
 };
 
-/// Beginning of the names of folders that are being filled.
-const UNFINISHED: &str = ".new-";
+/// Beginning of the names of folders that are being filled or emptied.
+pub(crate) const UNFINISHED: &str = ".new-";
 
 // === impl ImageStore ===
 
@@ -62,14 +62,26 @@ impl ImageStore {
             ..limits
         };
         let unpacked = unpack_layer(BufReader::new(file), folder.path(), &limits);
-        let unpacked = unpacked.map_err(|problem| ImageError::Layer {
-            layer: blob.clone(),
-            problem: Box::new(problem),
-        })?;
-        if unpacked.diff_id != *diff_id {
-            return Err(ImageError::Damaged {
+        let refused = match unpacked {
+            Ok(unpacked) if unpacked.diff_id == *diff_id => None,
+            Ok(unpacked) => Some(ImageError::Content {
+                layer: blob.clone(),
                 wanted: diff_id.clone(),
                 found: unpacked.diff_id,
+            }),
+            Err(problem) => Some(ImageError::Layer {
+                layer: blob.clone(),
+                problem: Box::new(problem),
+            }),
+        };
+        if let Some(refused) = refused {
+            // Perhaps not the image is at fault but the disk: then the next pull brings it anew.
+            return Err(match self.verify_blob(blob) {
+                Err(damaged @ ImageError::Damaged { .. }) => {
+                    fs::remove_file(&path).map_err(ImageError::io("cannot remove", &path))?;
+                    damaged
+                }
+                _ => refused,
             });
         }
         let target = self.layer_folder(diff_id);

@@ -69,7 +69,8 @@ impl ImageStore {
         self.adopt_blob(&blobs.join(config.hex()), &config)?;
         let config = parse_config(&self.read_blob(&config, CONFIG_MAX)?, &manifest);
         let config = config.map_err(refuse())?;
-        let needed = manifest.layers().iter().map(Descriptor::size).sum();
+        let sizes = manifest.layers().iter().map(Descriptor::size);
+        let needed = sizes.fold(0, u64::saturating_add);
         space::check(self.folders()[0], &format!("image `{named}`"), needed)?;
         let mut written: Value = serde_json::from_slice(&bytes).map_err(syntax)?;
         let mut changed = false;

@@ -40,7 +40,7 @@ pub use manifest::{
     OCI_MANIFEST, choose, digest_of, parse_config,
 };
 pub use platform::Platform;
-pub use prune::{Pruned, Pruning};
+pub use prune::{Needed, Pruned, Pruning};
 pub use reference::{ImageRef, ReferenceError};
 pub use registry::{
     Credential, Progress, Pulled, Registries, RegistryAccess, RegistryClient, RegistryError,

@@ -11,6 +11,8 @@ pub const MANIFEST_MAX: u64 = 4 << 20;
 pub const CONFIG_MAX: u64 = 8 << 20;
 /// Most layers of an image: what overlayfs stacks, less one for hob's own.
 pub(crate) const LAYERS_MAX: usize = 127;
+/// Largest layer as a registry sends it, in bytes.
+const LAYER_MAX: u64 = 32 << 30;
 /// Most entries of an index that are looked at.
 const ENTRIES_MAX: usize = 256;
 
@@ -213,10 +215,10 @@ fn check_manifest(manifest: &ImageManifest) -> Result<(), ManifestError> {
     }
     digest_of(manifest.config())?;
     bounded(manifest.config(), "a configuration", CONFIG_MAX)?;
-    manifest
-        .layers()
-        .iter()
-        .try_for_each(|layer| digest_of(layer).map(drop))
+    manifest.layers().iter().try_for_each(|layer| {
+        digest_of(layer)?;
+        bounded(layer, "a layer", LAYER_MAX)
+    })
 }
 
 fn bounded(part: &Descriptor, what: &str, most: u64) -> Result<(), ManifestError> {

@@ -8,10 +8,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Digest, ImageError, ImageRef, ImageStore, Manifest, Origin, manifest::digest_of};
+use crate::{
+    Digest, ImageError, ImageRef, ImageStore, Manifest, Origin, blob::sync_folder,
+    layers::UNFINISHED, manifest::digest_of,
+};
 
 /// Blobs so young are left alone: somebody may be pushing the manifest that goes with them.
-const GRACE: Duration = Duration::from_secs(3600);
+const GRACE: Duration = Duration::from_secs(24 * 3600);
 
 /// What pruning takes away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,40 +36,50 @@ pub struct Pruned {
     pub bytes: u64,
 }
 
-/// What has to stay.
-#[derive(Default)]
-struct Marks {
-    blobs: BTreeSet<Digest>,
-    layers: BTreeSet<Digest>,
+/// What functions need.
+#[derive(Debug, Clone, Default)]
+pub struct Needed {
+    /// Manifests of their images.
+    pub manifests: BTreeSet<Digest>,
+    /// Layers of these that are unpacked, by the digest of their content.
+    pub layers: BTreeSet<Digest>,
 }
 
 // === impl ImageStore ===
 
 impl ImageStore {
-    /// Takes away what nobody needs. `in_use` are the manifests that functions run. Does nothing
-    /// while a pull, push or build holds the store.
+    /// Takes away what nobody needs. `needed` is asked when nobody else is at work. Does nothing
+    /// while a pull, push, build or deploy holds the store.
     ///
     /// # Errors
-    /// [`ImageError::Busy`]; or the disk's, and what is gone by then is gone.
+    /// [`ImageError::Busy`]; a manifest that is damaged or cannot be read, since nobody knows
+    /// what it needs, and nothing is taken away then; or the disk's, and what is gone by then is
+    /// gone.
     pub async fn prune(
         self: &Arc<Self>,
-        in_use: BTreeSet<Digest>,
+        needed: impl FnOnce() -> Needed,
         pruning: Pruning,
     ) -> Result<Pruned, ImageError> {
         let alone = self.alone()?;
+        let needed = needed();
         let store = Arc::clone(self);
         crate::registry::on_disk(move || {
-            let pruned = store.prune_now(&in_use, pruning);
+            let pruned = store.prune_now(&needed, pruning);
             drop(alone);
             pruned
         })
         .await
     }
 
-    fn prune_now(&self, in_use: &BTreeSet<Digest>, pruning: Pruning) -> Result<Pruned, ImageError> {
+    fn prune_now(&self, needed: &Needed, pruning: Pruning) -> Result<Pruned, ImageError> {
+        // First what is needed for sure: if that cannot be told, nothing goes.
+        let mut blobs = BTreeSet::new();
+        for digest in self.foreign().iter().chain(&needed.manifests) {
+            self.mark(digest, &mut blobs)?;
+        }
         let mut pruned = Pruned::default();
         for tagged in self.names() {
-            let unused = || !self.leads_to(&tagged.digest, in_use);
+            let unused = || !self.leads_to(&tagged.digest, &needed.manifests);
             let goes = match pruning {
                 Pruning::Unreachable => false,
                 Pruning::Pulled => tagged.origin == Origin::Pulled && unused(),
@@ -76,22 +89,14 @@ impl ImageStore {
                 pruned.names.push(tagged.name);
             }
         }
-        let mut marks = Marks::default();
         for tagged in self.names() {
-            self.mark(&tagged.digest, &mut marks.blobs);
+            self.mark(&tagged.digest, &mut blobs)?;
         }
-        for digest in self.foreign() {
-            self.mark(&digest, &mut marks.blobs);
-        }
-        for digest in in_use {
-            self.mark(digest, &mut marks.blobs);
-            self.mark_layers(digest, &mut marks.layers);
-        }
-        let [blobs, partial, layers] = self.folders();
-        pruned.bytes += sweep(blobs, &marks.blobs, GRACE)?;
+        let [blob_folder, partial, layers] = self.folders();
+        pruned.bytes += sweep(blob_folder, &blobs, GRACE)?;
         pruned.bytes += sweep(partial, &BTreeSet::new(), GRACE)?;
         // Those can be unpacked again from the blobs.
-        pruned.bytes += sweep(layers, &marks.layers, Duration::ZERO)?;
+        pruned.bytes += sweep(layers, &needed.layers, Duration::ZERO)?;
         Ok(pruned)
     }
 
@@ -104,30 +109,30 @@ impl ImageStore {
                 .any(|entry| digest_of(entry).is_ok_and(|digest| in_use.contains(&digest))))
     }
 
-    /// A manifest that is gone or damaged marks only itself.
-    pub(crate) fn mark(&self, digest: &Digest, blobs: &mut BTreeSet<Digest>) {
+    /// Marks a manifest and all below it. One that is gone marks only itself.
+    pub(crate) fn mark(
+        &self,
+        digest: &Digest,
+        blobs: &mut BTreeSet<Digest>,
+    ) -> Result<(), ImageError> {
         if !blobs.insert(digest.clone()) {
-            return;
+            return Ok(());
         }
-        let Ok(manifest) = self.manifest(digest, "") else {
-            return;
+        let manifest = match self.manifest(digest, digest.as_str()) {
+            Err(ImageError::NoBlob(_)) => return Ok(()),
+            manifest => manifest?,
         };
         let is_index = matches!(manifest, Manifest::Index(_));
         for part in manifest.parts() {
             match digest_of(part) {
-                Ok(below) if is_index => self.mark(&below, blobs),
+                Ok(below) if is_index => self.mark(&below, blobs)?,
                 Ok(blob) => {
                     blobs.insert(blob);
                 }
                 Err(_) => {}
             }
         }
-    }
-
-    fn mark_layers(&self, digest: &Digest, layers: &mut BTreeSet<Digest>) {
-        if let Ok(image) = self.any_image(digest) {
-            layers.extend(image.layers().into_iter().map(|(_, diff_id)| diff_id));
-        }
+        Ok(())
     }
 }
 
@@ -151,7 +156,11 @@ fn sweep(folder: &Path, marked: &BTreeSet<Digest>, grace: Duration) -> Result<u6
         let path = entry.path();
         bytes += size_of(&path);
         let removed = if data.is_dir() {
-            fs::remove_dir_all(&path)
+            // Under its name a layer is whole, whenever this is cut short.
+            let going = folder.join(format!("{UNFINISHED}{}", name.to_string_lossy()));
+            fs::rename(&path, &going)
+                .and_then(|()| sync_folder(folder))
+                .and_then(|()| fs::remove_dir_all(&going))
         } else {
             fs::remove_file(&path)
         };

@@ -27,6 +27,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time for a login or a manifest.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of a layer that pass in a second at least, or else the registry counts as away: one that
+/// dawdles must not keep others waiting for ever.
+const RATE_MIN: u64 = 16 << 10;
 /// Layers of all images together that are on their way at once.
 const TRANSFERS: usize = 4;
 
@@ -96,9 +99,14 @@ impl RegistryClient {
         let image: ImageRef = format!("{registry}/hob:latest")
             .parse()
             .map_err(|_| RegistryError::Name(registry.to_owned()))?;
+        // A host without a dot and a port would be taken for a part of the image's name, and the
+        // password would go to somebody else.
+        if image.registry() != registry {
+            return Err(RegistryError::Name(registry.to_owned()));
+        }
         let mut access = self.access(registry).await?;
         access.credential = credential.or(access.credential);
-        let session = self.session(access)?;
+        let session = self.session(access, RegistryOperation::Pull)?;
         session.greet(&image).await
     }
 
@@ -107,7 +115,7 @@ impl RegistryClient {
         image: &ImageRef,
         operation: RegistryOperation,
     ) -> Result<Session, RegistryError> {
-        let session = self.session(self.access(image.registry()).await?)?;
+        let session = self.session(self.access(image.registry()).await?, operation)?;
         session.log_in(image, operation).await?;
         Ok(session)
     }
@@ -122,7 +130,11 @@ impl RegistryClient {
         })
     }
 
-    fn session(&self, access: RegistryAccess) -> Result<Session, RegistryError> {
+    fn session(
+        &self,
+        access: RegistryAccess,
+        operation: RegistryOperation,
+    ) -> Result<Session, RegistryError> {
         let authorities = access.authorities.iter().map(|pem| Certificate {
             encoding: CertificateEncoding::Pem,
             data: pem.clone().into_bytes(),
@@ -136,7 +148,11 @@ impl RegistryClient {
             extra_root_certificates: authorities.collect(),
             // One request for each layer, which every registry knows.
             use_monolithic_push: true,
-            read_timeout: Some(READ_TIMEOUT),
+            // Counts from the first byte that is sent, so an upload would have to be over in it.
+            read_timeout: match operation {
+                RegistryOperation::Pull => Some(READ_TIMEOUT),
+                RegistryOperation::Push => None,
+            },
             connect_timeout: Some(CONNECT_TIMEOUT),
             user_agent: USER_AGENT,
             ..ClientConfig::default()
@@ -191,6 +207,18 @@ impl Session {
                 problem: format!("no answer in {} s", ANSWER_TIMEOUT.as_secs()),
             }),
         }
+    }
+}
+
+/// How long a transfer of so many bytes may take.
+fn transfer_time(bytes: u64) -> Duration {
+    READ_TIMEOUT + Duration::from_secs(bytes / RATE_MIN)
+}
+
+fn too_slow(image: &ImageRef) -> RegistryError {
+    RegistryError::Unreachable {
+        registry: image.registry().to_owned(),
+        problem: format!("less than {} KiB came through in a second", RATE_MIN >> 10),
     }
 }
 

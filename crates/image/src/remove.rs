@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, sync::Arc};
 
-use crate::{Digest, ImageError, ImageRef, ImageStore, registry::on_disk};
+use crate::{Digest, ImageError, ImageRef, ImageStore, Needed, registry::on_disk};
 
 /// What came of a wish to remove a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,8 @@ pub enum Removal {
 // === impl ImageStore ===
 
 impl ImageStore {
-    /// Removes a blob that nobody needs. `in_use` are the manifests that functions run. With
+    /// Removes a blob that nobody needs. `needed` is asked when nobody
+    /// else is at work. With
     /// `home`, a registry and repository as in `r.example.net/team/hello`, the blob is a manifest:
     /// the names of that repository that point to it go with it, and names elsewhere keep the
     /// file without keeping the repository's part in it.
@@ -31,9 +32,10 @@ impl ImageStore {
         self: &Arc<Self>,
         digest: Digest,
         home: Option<String>,
-        in_use: BTreeSet<Digest>,
+        needed: impl FnOnce() -> Needed,
     ) -> Result<Removal, ImageError> {
         let alone = self.alone()?;
+        let in_use = needed().manifests;
         let store = Arc::clone(self);
         on_disk(move || {
             let removal = store.remove_now(&digest, home.as_deref(), &in_use);
@@ -85,8 +87,8 @@ impl ImageStore {
     /// Whether a manifest is this blob or has it somewhere below.
     pub fn leads(&self, top: &Digest, digest: &Digest) -> bool {
         let mut below = BTreeSet::new();
-        self.mark(top, &mut below);
-        below.contains(digest)
+        // What cannot be read may need anything.
+        self.mark(top, &mut below).is_err() || below.contains(digest)
     }
 }
 

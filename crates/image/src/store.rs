@@ -81,9 +81,11 @@ impl ImageStore {
         for folder in [&store.blobs, &store.scratch, &store.partial, &store.layers] {
             fs::create_dir_all(folder).map_err(ImageError::io("cannot make", folder))?;
         }
-        // Layers hold what others must not reach: setuid programs, for one.
-        fs::set_permissions(&store.layers, fs::Permissions::from_mode(0o700))
-            .map_err(ImageError::io("cannot protect", &store.layers))?;
+        // Private images, and setuid programs in layers, are nobody else's business.
+        for folder in [&images, &store.layers] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+                .map_err(ImageError::io("cannot protect", folder))?;
+        }
         let layout = images.join("oci-layout");
         if !layout.exists() {
             fs::write(&layout, LAYOUT_VERSION).map_err(ImageError::io("cannot write", &layout))?;
@@ -199,9 +201,13 @@ impl ImageStore {
         blob.commit(Some(&digest)).map(|(digest, _)| digest)
     }
 
-    /// Begins a download, or goes on with one. The caller has the [`ImageStore::turn`].
-    pub(crate) fn partial_blob(&self, digest: &Digest) -> Result<PartialBlob, ImageError> {
-        PartialBlob::open(&self.partial, &self.blobs, digest)
+    /// Begins a download, or goes on with one. `turn` is that of [`ImageStore::turn`].
+    pub(crate) fn partial_blob(
+        &self,
+        digest: &Digest,
+        turn: Arc<OwnedMutexGuard<()>>,
+    ) -> Result<PartialBlob, ImageError> {
+        PartialBlob::open(&self.partial, &self.blobs, digest, turn)
     }
 
     pub(crate) fn folders(&self) -> [&Path; 3] {

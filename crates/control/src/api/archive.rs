@@ -13,7 +13,8 @@ use hob_image::{ImageError, ImageRef};
 use http::header;
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncWriteExt, duplex},
+    io::{AsyncWriteExt, DuplexStream, duplex},
+    runtime::Handle,
     time::timeout,
 };
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
@@ -52,11 +53,11 @@ pub(super) async fn save(
     let (ours, theirs) = duplex(BUFFER);
     let store = Arc::clone(&control.images.store);
     let (told, outcome) = tokio::sync::oneshot::channel();
+    let handle = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut out = SyncIoBridge::new(ours);
+        let mut out = Outgoing { pipe: ours, handle };
         let saved = store.save(&names, &mut out);
         let saved = saved.map_err(|error| error.to_string());
-        let saved = saved.and_then(|()| out.shutdown().map_err(|error| error.to_string()));
         drop(hold);
         if let Err(error) = &saved {
             tracing::warn!(%error, "an archive of images broke off");
@@ -74,6 +75,30 @@ pub(super) async fn save(
     });
     let kind = [(header::CONTENT_TYPE, "application/x-tar")];
     Ok((kind, Body::from_stream(archive.chain(end))).into_response())
+}
+
+/// The writing end of an archive, for a thread that may wait, but not for ever: what is saved
+/// cannot be pruned meanwhile.
+struct Outgoing {
+    pipe: DuplexStream,
+    handle: Handle,
+}
+
+impl io::Write for Outgoing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Self { pipe, handle } = self;
+        let written = handle.block_on(async { timeout(STALL, pipe.write(bytes)).await });
+        written.unwrap_or_else(|_| Err(stalled()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn stalled() -> io::Error {
+    let text = format!("the archive stood still for {} s", STALL.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 /// Answers with the names that the images have here.
@@ -129,10 +154,7 @@ fn stalling(
     futures_util::stream::unfold(Box::pin(parts), |mut parts| async move {
         match timeout(STALL, parts.next()).await {
             Ok(part) => part.map(|part| (part, parts)),
-            Err(_) => {
-                let text = format!("the archive stood still for {} s", STALL.as_secs());
-                Some((Err(io::Error::new(io::ErrorKind::TimedOut, text)), parts))
-            }
+            Err(_) => Some((Err(stalled()), parts)),
         }
     })
 }

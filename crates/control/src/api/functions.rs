@@ -70,6 +70,7 @@ impl Control {
     pub(super) async fn remove(&self, name: FunctionName) -> Result<(), ApiError> {
         let _change = self.changes.take(&name).await;
         let function = self.function(&name)?;
+        self.images.remember(&function.revision);
         match self.engine.remove(&name).await {
             // Not there: it could not be restored.
             Ok(()) | Err(EngineError::NotFound(_)) => {}

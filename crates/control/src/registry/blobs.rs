@@ -83,8 +83,10 @@ pub(super) async fn remove(
     digest: &Digest,
     home: Option<String>,
 ) -> Result<Removal, RegistryError> {
-    let in_use = asking.here.control.images_in_use().await?;
-    let removal = asking.store().remove(digest.clone(), home, in_use);
+    let control = &asking.here.control;
+    control.forget_ended().await?;
+    let needed = || control.needed_images();
+    let removal = asking.store().remove(digest.clone(), home, needed);
     Ok(removal.await?)
 }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     body::Body,
@@ -20,6 +20,8 @@ use super::{
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// Indexes within indexes.
 const DEPTH_MAX: usize = 4;
+/// Manifests below one index.
+const MANIFESTS_MAX: usize = 1024;
 
 /// A manifest as it is sent.
 struct Kept {
@@ -151,7 +153,7 @@ impl Pushed {
         }
         let manifest = Manifest::parse(&self.bytes)?;
         let media_type = self.media_type(&manifest)?;
-        check_parts(store, &manifest, 0)?;
+        check_parts(store, &manifest, 0, &mut BTreeSet::new())?;
         store.put_blob(&self.bytes)?;
         let subject = subject_of(&manifest);
         let tag = |reference: &Reference| {
@@ -214,8 +216,14 @@ impl Pushed {
     }
 }
 
-/// All that a manifest names must be here, and is wanted for another hour.
-fn check_parts(store: &ImageStore, manifest: &Manifest, depth: usize) -> Result<(), RegistryError> {
+/// All that a manifest names must be here, and is wanted for another day. `seen` are manifests that
+/// were looked at, each once however many lead to it.
+fn check_parts(
+    store: &ImageStore,
+    manifest: &Manifest,
+    depth: usize,
+    seen: &mut BTreeSet<Digest>,
+) -> Result<(), RegistryError> {
     if depth > DEPTH_MAX {
         let problem = format!("has indexes within indexes, more than {DEPTH_MAX} deep");
         return Err(RegistryError::Manifest(problem));
@@ -232,9 +240,13 @@ fn check_parts(store: &ImageStore, manifest: &Manifest, depth: usize) -> Result<
             }
             Some(_) => {}
         }
-        if matches!(manifest, Manifest::Index(_)) {
+        if matches!(manifest, Manifest::Index(_)) && seen.insert(digest.clone()) {
+            if seen.len() > MANIFESTS_MAX {
+                let problem = format!("leads to more than {MANIFESTS_MAX} manifests");
+                return Err(RegistryError::Manifest(problem));
+            }
             let below = store.read_blob(&digest, MANIFEST_MAX)?;
-            check_parts(store, &Manifest::parse(&below)?, depth + 1)?;
+            check_parts(store, &Manifest::parse(&below)?, depth + 1, seen)?;
         }
     }
     Ok(())

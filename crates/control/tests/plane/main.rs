@@ -17,7 +17,7 @@ use std::{fs, sync::Arc, time::Duration};
 use axum::body::Body;
 use fake::{FakeBuilder, FakeEngine};
 use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries};
-use hob_image::ImageStore;
+use hob_image::{ImageStore, RegistryClient};
 use hob_model::{FunctionName, Routes, wire::DeployEvent};
 use hob_store::{SecretStore, Store};
 use http::{Request, StatusCode};
@@ -60,10 +60,12 @@ impl Plane {
             runtime: Handle::current(),
         };
         let secrets = Arc::new(secrets.expect("secrets"));
+        let registries = Arc::new(KnownRegistries::new(folder, Arc::clone(&secrets), None));
         let parts = ControlParts {
             store: store.clone(),
             images: ImageStore::open(folder).expect("images"),
-            registries: Arc::new(KnownRegistries::new(folder, Arc::clone(&secrets), None)),
+            registry_client: Arc::new(RegistryClient::new(Arc::clone(&registries) as _)),
+            registries,
             secrets,
             engine: engine.clone(),
             builder: builder.clone(),

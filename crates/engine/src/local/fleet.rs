@@ -200,8 +200,10 @@ impl Fleet {
         let owner = program.owner();
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = secrets.entry(owner).or_insert_with(|| {
-            let unusual = owner.filter(|_| owner != Host::cage_owner());
-            let path = self.host.places.secrets(&self.name, unusual);
+            let path = self
+                .host
+                .places
+                .secrets(&self.name, program.unusual_owner());
             Arc::new(SecretFolder::new(path, &self.name, owner))
         });
         Arc::clone(folder)

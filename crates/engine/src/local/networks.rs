@@ -2,10 +2,10 @@
 
 use std::{
     fmt::Write as _,
-    fs::File,
+    fs::{self, File},
     io,
     net::Ipv4Addr,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -34,8 +34,8 @@ pub(super) struct Networks {
     /// What cages of images see as `/etc/hosts`. Rewritten in place, since a mounted file stays
     /// the one that it was.
     hosts: PathBuf,
-    /// Whether a cage has looked. Held while the file is written.
-    watched: Mutex<bool>,
+    /// What is in there, once a cage has looked. Held while the file is written.
+    written: Mutex<Option<String>>,
     routes: Arc<Routes>,
 }
 
@@ -46,7 +46,7 @@ impl Networks {
         Self {
             network: Network::new(config).map_err(words),
             hosts,
-            watched: Mutex::new(false),
+            written: Mutex::new(None),
             routes,
         }
     }
@@ -105,28 +105,40 @@ impl Networks {
 
     /// Tells the cages which functions there are, if any cage looks.
     pub(super) fn rename(&self) {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if *watched && let Err(problem) = self.write() {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if written.is_some()
+            && let Err(problem) = self.write(&mut written)
+        {
             tracing::warn!(file = %self.hosts.display(), %problem, "functions do not see each other's names");
         }
     }
 
     fn ensure_hosts(&self) -> io::Result<()> {
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*watched {
-            self.write()?;
-            *watched = true;
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        match *written {
+            Some(_) => Ok(()),
+            None => self.write(&mut written),
         }
-        Ok(())
     }
 
-    fn write(&self) -> io::Result<()> {
+    fn write(&self, written: &mut Option<String>) -> io::Result<()> {
         let routes = self.routes.all();
-        let functions = routes.iter().map(|route| &route.function);
-        let text = hosts(self.gateway().unwrap_or(Ipv4Addr::LOCALHOST), functions);
+        let mut functions: Vec<_> = routes.iter().map(|route| &route.function).collect();
+        functions.sort();
+        let text = hosts(
+            self.gateway().unwrap_or(Ipv4Addr::LOCALHOST),
+            functions.into_iter(),
+        );
+        if written.as_ref() == Some(&text) {
+            return Ok(());
+        }
         let file = open(&self.hosts)?;
+        // Whatever hob's umask is: every user in a cage reads it.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.write_all_at(text.as_bytes(), 0)?;
-        file.set_len(text.len() as u64)
+        file.set_len(text.len() as u64)?;
+        *written = Some(text);
+        Ok(())
     }
 }
 

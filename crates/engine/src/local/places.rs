@@ -53,18 +53,32 @@ impl Places {
     /// The secrets of `function` in the clear, bound into its cages; `owner` is their user where
     /// that is not the usual one.
     pub(super) fn secrets(&self, function: &FunctionName, owner: Owner) -> PathBuf {
-        let namespace = self.run.join("secrets").join(function.namespace());
         match owner {
-            // No function's name has a dot.
-            Some((uid, gid)) => namespace.join(format!("{}.{uid}.{gid}", function.name())),
-            None => namespace.join(function.name()),
+            Some((uid, gid)) => {
+                let namespace = self.private().join("secrets").join(function.namespace());
+                // No function's name has a dot.
+                namespace.join(format!("{}.{uid}.{gid}", function.name()))
+            }
+            None => {
+                let namespace = self.run.join("secrets").join(function.namespace());
+                namespace.join(function.name())
+            }
         }
     }
 
+    /// What belongs to users that images name, who may be people of this machine as well: nobody
+    /// but root gets here, and the cages that see it are made by root.
+    fn private(&self) -> PathBuf {
+        self.run.join("x")
+    }
+
     /// The replica's own folder, which holds its socket. The name is short, since the path of a
-    /// unix socket has to fit into 107 bytes.
-    pub(super) fn replica(&self, id: &str) -> PathBuf {
-        self.run.join("r").join(id)
+    /// unix socket has to fit into 107 bytes. `owner` is its user where that is not the usual one.
+    pub(super) fn replica(&self, id: &str, owner: Owner) -> PathBuf {
+        match owner {
+            Some(_) => self.private().join(id),
+            None => self.run.join("r").join(id),
+        }
     }
 
     /// What ordinary tools and the next daemon can know of a running replica.
@@ -79,12 +93,12 @@ impl Places {
         for name in ["r", "secrets", "replicas"] {
             passage(&self.run.join(name))?;
         }
-        Ok(())
+        own_folder(&self.private(), None)
     }
 
     /// Removes everything that only makes sense while replicas run.
     pub(super) fn clear(&self) -> io::Result<()> {
-        for name in ["r", "secrets", "replicas"] {
+        for name in ["r", "secrets", "replicas", "x"] {
             remove_tree(&self.run.join(name))?;
         }
         Ok(())

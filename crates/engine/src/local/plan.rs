@@ -11,7 +11,8 @@ use super::{host::Host, isolation::CageKind, places::Owner, replica::STOP_GRACE}
 /// Most replicas that one function may have on one machine.
 const REPLICAS_MAX: u32 = 100;
 
-/// What an image has at least between the signal to stop and the kill; as Docker gives.
+/// What an image has at least between the signal to stop and the kill when it is replaced or put
+/// to sleep; as Docker gives.
 const IMAGE_GRACE: Duration = Duration::from_secs(10);
 /// What it has at most, whatever its environment says.
 const IMAGE_GRACE_MAX: Duration = Duration::from_secs(300);
@@ -185,8 +186,7 @@ impl Program {
         };
         let write = variable("write_timeout");
         let announced = variable("healthcheck_interval").or(write);
-        let asked = announced.unwrap_or_default() + write.unwrap_or_default();
-        (asked + STOP_GRACE).clamp(IMAGE_GRACE, IMAGE_GRACE_MAX)
+        grace(announced, write)
     }
 
     /// The user and group that its files on the host belong to; `None` is hob's own.
@@ -197,6 +197,11 @@ impl Program {
         }
     }
 
+    /// The same, where it is not the usual user of cages.
+    pub(super) fn unusual_owner(&self) -> Owner {
+        self.owner().filter(|_| self.owner() != Host::cage_owner())
+    }
+
     /// Whether its replicas have a network of their own.
     pub(super) fn network(&self) -> Option<Outbound> {
         match (&self.home, self.revision.settings.network) {
@@ -205,6 +210,13 @@ impl Program {
             (Home::Bundle(_), Network::Outbound) => None,
         }
     }
+}
+
+/// An image may name any length of time.
+fn grace(announced: Option<Duration>, write: Option<Duration>) -> Duration {
+    let asked = [announced, write].into_iter().flatten();
+    let asked = asked.fold(STOP_GRACE, Duration::saturating_add);
+    asked.clamp(IMAGE_GRACE, IMAGE_GRACE_MAX)
 }
 
 fn there(function: &FunctionName, path: PathBuf, what: &str) -> Result<PathBuf, EngineError> {
@@ -224,4 +236,17 @@ pub(super) fn check_replicas(name: &FunctionName, replicas: u32) -> Result<(), E
     Err(EngineError::Unsupported(format!(
         "function `{name}` cannot have {replicas} replicas: one machine runs at most {REPLICAS_MAX} of a function"
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_an_image_says_its_grace_has_bounds() {
+        let seconds = |count| Some(Duration::from_secs(count));
+        assert_eq!(grace(None, None), IMAGE_GRACE);
+        assert_eq!(grace(seconds(20), seconds(30)), Duration::from_secs(52));
+        assert_eq!(grace(seconds(u64::MAX), seconds(u64::MAX)), IMAGE_GRACE_MAX);
+    }
 }

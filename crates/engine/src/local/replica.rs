@@ -325,7 +325,7 @@ impl Scratch {
         let function = &program.function;
         for _ in 0..ID_TRIES {
             let id = fresh_id(function.name());
-            let folder = host.places.replica(&id);
+            let folder = host.places.replica(&id, program.unusual_owner());
             check_length(&socket_in(&folder))?;
             match own_folder(&folder, program.owner()) {
                 Ok(()) => {

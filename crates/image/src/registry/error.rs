@@ -10,7 +10,9 @@ use crate::{ImageFault, ImageRef};
 #[derive(Debug, Error)]
 pub enum RegistryError {
     /// The text is no host with perhaps a port.
-    #[error("registry `{0}` must be a host and perhaps a port, as in registry.example.net:5000")]
+    #[error(
+        "registry `{0}` must be a host and a port, or a host with a dot in it, as in registry.example.net or nas:5000"
+    )]
     Name(String),
     /// What is kept of the registry on this machine cannot be read.
     #[error("registry {registry}: {problem}")]
@@ -158,9 +160,10 @@ impl RegistryError {
     }
 
     fn status(registry: String, code: u16) -> Self {
-        Self::Answer {
-            registry,
-            problem: format!("it answered with status {code}"),
+        let problem = format!("it answered with status {code}");
+        match code {
+            500.. => Self::Unreachable { registry, problem },
+            _ => Self::Answer { registry, problem },
         }
     }
 

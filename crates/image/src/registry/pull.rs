@@ -3,9 +3,9 @@ use std::{io, sync::Arc, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_client::{RegistryOperation, client::BlobResponse};
 use oci_spec::image::Descriptor;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 
-use super::{Progress, RegistryClient, RegistryError, Session};
+use super::{Progress, RegistryClient, RegistryError, Session, too_slow, transfer_time};
 use crate::{
     Digest, Image, ImageError, ImageRef, ImageStore, Manifest, Origin, PartialBlob, Platform,
     Tagged,
@@ -138,7 +138,8 @@ impl Session {
         }
         missing.sort_by(|a, b| a.1.cmp(&b.1));
         missing.dedup_by(|a, b| a.1 == b.1);
-        let needed: u64 = missing.iter().map(|(part, _)| part.size()).sum();
+        let sizes = missing.iter().map(|(part, _)| part.size());
+        let needed = sizes.fold(0, u64::saturating_add);
         space::check(
             &store.blob_path(&Digest::of(b"")),
             &format!("image `{name}`"),
@@ -162,7 +163,7 @@ impl Session {
         digest: &Digest,
         progress: &Progress,
     ) -> Result<u64, ImageError> {
-        let _turn = store.turn(digest).await;
+        let turn = Arc::new(store.turn(digest).await);
         // Another pull may have brought it meanwhile.
         if store.touch_blob(digest).is_some() {
             return Ok(0);
@@ -174,12 +175,13 @@ impl Session {
         for attempt in 0.. {
             let opened = {
                 let (store, digest) = (Arc::clone(store), digest.clone());
-                on_disk(move || store.partial_blob(&digest)).await?
+                let turn = Arc::clone(&turn);
+                on_disk(move || store.partial_blob(&digest, turn)).await?
             };
-            match self
-                .stream(name, part, opened, &mut fetched, progress)
-                .await
-            {
+            let left = part.size().saturating_sub(opened.length());
+            let streaming = self.stream(name, part, opened, &mut fetched, progress);
+            let streamed = timeout(transfer_time(left), streaming).await;
+            match streamed.unwrap_or_else(|_| Err(too_slow(name).into())) {
                 Ok(()) => break,
                 Err(ImageError::Registry(error)) if error.is_absence() && attempt < RESUMES => {
                     progress(format!(

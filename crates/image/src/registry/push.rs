@@ -3,11 +3,13 @@ use std::{collections::BTreeSet, sync::Arc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::HeaderValue;
 use oci_client::{RegistryOperation, errors::OciDistributionError};
+use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
 use super::{
     Progress, RegistryClient, RegistryError, Session,
     pull::{amount, on_disk, short},
+    too_slow, transfer_time,
 };
 use crate::{
     Digest, ImageError, ImageRef, ImageStore, Manifest,
@@ -100,11 +102,13 @@ impl Session {
             .map_err(ImageError::io("cannot read", &path))?;
         let bytes = ReaderStream::with_capacity(file, 64 << 10);
         let bytes = bytes.map_err(OciDistributionError::IoError);
-        let sent = self
-            .client
-            .push_blob_stream(name.inner(), bytes, digest.as_str(), Some(size))
-            .await;
-        sent.map_err(|error| RegistryError::explain(name, &self.access, error))?;
+        let sending =
+            self.client
+                .push_blob_stream(name.inner(), bytes, digest.as_str(), Some(size));
+        match timeout(transfer_time(size), sending).await {
+            Ok(sent) => sent.map_err(|error| RegistryError::explain(name, &self.access, error))?,
+            Err(_) => return Err(too_slow(name).into()),
+        };
         Ok(size)
     }
 

@@ -47,7 +47,14 @@ async fn a_manifest_that_asks_for_more_than_the_disk_has_is_refused_at_once() {
     let made = Made::new(1 << 10);
     let mut script = made.script();
     let mut manifest = made.manifest();
-    manifest["layers"][0]["size"] = json!(u64::MAX / 4);
+    let layer = manifest["layers"][0].clone();
+    let layers = (0..120_u8).map(|number| {
+        let mut layer = layer.clone();
+        layer["digest"] = json!(Digest::of(&[number]));
+        layer["size"] = json!(30_u64 << 30);
+        layer
+    });
+    manifest["layers"] = layers.collect();
     script.put_manifest("1", &manifest);
     let text = refused(script).await;
     assert!(
@@ -71,6 +78,10 @@ async fn what_is_no_manifest_is_named() {
         (
             wrong(&|m| m["mediaType"] = json!("text/html")),
             "media type `text/html`",
+        ),
+        (
+            wrong(&|m| m["layers"][0]["size"] = json!(u64::MAX / 2)),
+            "a layer of 9223372036854775807 bytes",
         ),
         (
             wrong(&|m| m["schemaVersion"] = json!(1)),

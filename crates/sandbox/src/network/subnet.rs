@@ -61,7 +61,7 @@ impl Subnet {
     }
 
     /// The bridge's address.
-    pub(super) fn gateway(self) -> Ipv4Addr {
+    pub fn gateway(self) -> Ipv4Addr {
         self.address(1)
     }
 

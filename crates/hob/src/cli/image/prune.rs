@@ -10,7 +10,7 @@ use crate::{
 
 /// Give back the disk of images that nobody needs
 ///
-/// What no name leads to goes in any case, unless it came within the last hour.
+/// What no name leads to goes in any case, unless it came within the last day.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Prune {
     /// Also images that no function runs, if a registry has them

@@ -56,6 +56,15 @@ fn an_image_runs_as_it_says_and_sees_nothing_else() {
         assert!(seen.contains(expected), "no {expected} in\n{seen}");
     }
 
+    // Somebody of this machine may have that number.
+    let private = fs::metadata(hob.data().join("run/x")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&private.permissions());
+    assert_eq!(mode & 0o777, 0o700);
+    let inside = hob
+        .data()
+        .join("run/x/secrets/openfaas-fn/look.100.101/key");
+    assert_eq!(fs::read_to_string(inside).unwrap(), "very secret");
+
     let said = hob.cli(["list", "-o", "json"]).json();
     assert_eq!(said[0]["language"], "image");
     // It sleeps, wakes, and is there again after a restart.

@@ -88,6 +88,10 @@ fn from_a_folder_over_a_private_registry_to_an_answer() {
         "{error}"
     );
     assert!(!error.contains("wrong"), "the password is shown: {error}");
+    // A name without a dot and a port is part of an image's name, and belongs to somebody else.
+    let args = ["registry", "login", "nas", "--username", "ada"];
+    let error = builder.command().args(args).stdin(PASSWORD).run().fails(1);
+    assert!(error.contains("a host and a port"), "{error}");
     private.log_in(&builder, PASSWORD).ok();
     let built = build().json();
     assert_eq!(built["pushed"], true);
