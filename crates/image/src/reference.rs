@@ -81,6 +81,13 @@ impl FromStr for ImageRef {
             }
             error => refuse(&error.to_string()),
         })?;
+        // What looks like a host and is none becomes a part of the name, unchecked.
+        if reference
+            .repository()
+            .contains(|c: char| c.is_ascii_uppercase())
+        {
+            return Err(refuse("names have no upper-case letters"));
+        }
         let digest = reference.digest();
         if digest.is_some_and(|digest| digest.parse::<Digest>().is_err()) {
             return Err(refuse("the digest must be sha256 in lower-case hex"));
@@ -143,6 +150,7 @@ mod tests {
         for (text, expected) in [
             ("", "at least one component"),
             ("r.example.net/Hello", "upper-case letters"),
+            ("H/l", "upper-case letters"),
             ("r.example.net/hello:", "invalid reference"),
             ("r.example.net/hello@sha256:12", "invalid"),
             ("../etc/passwd", "invalid reference"),
