@@ -8,8 +8,11 @@ use crate::Digest;
 
 /// The tag of a reference that names none.
 const LATEST: &str = "latest";
-/// Longest text of a reference, in bytes: 255 for the name, 128 for the tag, a digest, marks.
-const LENGTH_MAX: usize = 512;
+/// Longest host of a registry with its port, in bytes: what the DNS has room for.
+const HOST_MAX: usize = 259;
+/// Longest text of a reference, in bytes: the host, 255 for the rest of the name, 128 for the tag, a
+/// digest, marks.
+const LENGTH_MAX: usize = 768;
 
 /// Where an image is: registry, repository, and a tag or a digest or both. A tag is filled in
 /// where there is neither.
@@ -72,7 +75,7 @@ impl FromStr for ImageRef {
             problem: problem.to_owned(),
         };
         if text.len() > LENGTH_MAX {
-            return Err(refuse("longer than 512 bytes"));
+            return Err(refuse("longer than 768 bytes"));
         }
         let name = text.split(['@', ':']).next().unwrap_or_default();
         let reference: Reference = text.parse().map_err(|error: ParseError| match error {
@@ -81,6 +84,9 @@ impl FromStr for ImageRef {
             }
             error => refuse(&error.to_string()),
         })?;
+        if reference.registry().len() > HOST_MAX {
+            return Err(refuse("its registry's name is longer than 259 bytes"));
+        }
         // What looks like a host and is none becomes a part of the name, unchecked.
         if reference
             .repository()
@@ -155,7 +161,7 @@ mod tests {
             ("r.example.net/hello@sha256:12", "invalid"),
             ("../etc/passwd", "invalid reference"),
             ("http://r.example.net/hello", "invalid reference"),
-            (&"a".repeat(600), "longer than 512 bytes"),
+            (&"a".repeat(800), "longer than 768 bytes"),
         ] {
             let message = text.parse::<ImageRef>().expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");
