@@ -1,5 +1,5 @@
 # One door for users and developers. CI calls these targets and nothing else.
-.PHONY: up down test check deny bench help
+.PHONY: up down test check deny fuzz bench help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -22,6 +22,9 @@ check: ## format and lints
 
 deny: ## licences, advisories, banned crates
 	@scripts/deny.sh
+
+fuzz: ## run every fuzz target for a minute; needs a nightly toolchain
+	@scripts/fuzz.sh 60
 
 bench: ## measure hob beside nginx and a direct call; keep the table in bench/results
 	@bench/run.sh
