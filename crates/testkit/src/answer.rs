@@ -43,7 +43,9 @@ const ALLOWED_HEADERS: &[&str] = &[
     "www-authenticate",
     "x-call-id",
     "x-content-type-options",
+    "x-duration-seconds",
     "x-hob-end",
+    "x-openfaas-internal",
     "x-start-time",
 ];
 

@@ -35,7 +35,7 @@ impl Cli {
     }
 
     /// The same, inside of a network.
-    pub(crate) fn inside(net: &Net, executable: &Path) -> Self {
+    pub fn inside(net: &Net, executable: &Path) -> Self {
         Self::of(net.command(&executable.to_string_lossy()))
     }
 

@@ -18,6 +18,6 @@ pub use answer::Answer;
 pub use cli::{Cli, Outcome};
 pub use eventually::{EVENTUALLY, wait_until};
 pub use hob::{Hob, HobBuilder};
-pub use needs::has_programs;
+pub use needs::{has_programs, rare_program};
 pub use net::Net;
 pub use registry::{REGISTRY_PROGRAM, Registry};

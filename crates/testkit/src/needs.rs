@@ -1,13 +1,15 @@
+use std::path::PathBuf;
+
 /// Whether these programs are on this machine. A test that cannot run says so loudly; where
 /// `CI=true` it fails instead, so that nothing is passed by unseen.
 ///
 /// # Panics
 /// When a program is missing and `CI` is `true`.
 pub fn has_programs(programs: &[&str]) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<_> = std::env::split_paths(&path).collect();
-    let there = |program: &str| folders.iter().any(|folder| folder.join(program).is_file());
-    let missing: Vec<_> = programs.iter().filter(|program| !there(program)).collect();
+    let missing: Vec<_> = programs
+        .iter()
+        .filter(|program| find(program).is_none())
+        .collect();
     if missing.is_empty() {
         return true;
     }
@@ -15,4 +17,20 @@ pub fn has_programs(programs: &[&str]) -> bool {
     assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "{line}");
     eprintln!("{line}");
     false
+}
+
+/// A program that no package of the system has, so that not even `CI=true` may ask for it. A test
+/// that goes without says so.
+pub fn rare_program(program: &str) -> Option<PathBuf> {
+    let found = find(program);
+    if found.is_none() {
+        eprintln!("NOT TESTED: this machine has no `{program}`, which `make test` tries to get");
+    }
+    found
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut files = std::env::split_paths(&path).map(|folder| folder.join(program));
+    files.find(|file| file.is_file())
 }

@@ -178,15 +178,21 @@ impl Program {
         if let Home::Bundle(_) = self.home {
             return STOP_GRACE;
         }
-        let variable = |name: &str| {
-            let settings = &self.revision.settings.env;
-            let text = settings.get(name).or_else(|| self.env.get(name))?;
+        let time = |name: &str| {
+            let text = self.variable(name)?;
             let seconds = text.parse().map(Duration::from_secs).ok();
             seconds.or_else(|| humantime::parse_duration(text).ok())
         };
-        let write = variable("write_timeout");
-        let announced = variable("healthcheck_interval").or(write);
+        let write = time("write_timeout");
+        let announced = time("healthcheck_interval").or(write);
         grace(announced, write)
+    }
+
+    /// A variable of its environment that is not hob's own.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        let settings = &self.revision.settings.env;
+        let text = settings.get(name).or_else(|| self.env.get(name));
+        text.map(String::as_str)
     }
 
     /// The user and group that its files on the host belong to; `None` is hob's own.

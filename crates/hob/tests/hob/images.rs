@@ -6,3 +6,4 @@ mod desk;
 mod network;
 mod openfaas;
 mod private;
+mod watchdog;

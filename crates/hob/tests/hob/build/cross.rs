@@ -100,6 +100,26 @@ fn go_for_three_machines_is_the_same_wherever_it_is_built() {
 }
 
 #[test]
+fn a_program_for_another_machine_answers_there() {
+    const EMULATOR: &str = "qemu-aarch64-static";
+    if !has_programs(&["go", "skopeo", EMULATOR]) {
+        return;
+    }
+    let here = Workshop::new();
+    // What differs between machines is in it: numbers with a fraction, and another thread.
+    let source = "package function\n\nimport (\n\t\"fmt\"\n\t\"io\"\n\t\"net/http\"\n\t\"runtime\"\n)\n\n\
+        func Handle(w http.ResponseWriter, r *http.Request) {\n\tbody, _ := io.ReadAll(r.Body)\n\
+        \thalves := make(chan float64)\n\tgo func() { halves <- float64(len(body)) / 2 }()\n\
+        \tfmt.Fprint(w, runtime.GOARCH, \" \", string(body), \" \", <-halves)\n}\n";
+    let folder = here.folder("hello", &[("handler.go", source)]);
+    let image = here.image(&folder, &["--platform", "linux/arm64"]);
+    let root = here.unpack(digest(&image, "linux/arm64"), "linux/arm64");
+    let config = here.inspect(&["--override-arch", "arm64", "--config"]);
+    let running = Running::emulated(EMULATOR, root.path(), &config);
+    running.answers("Dracula", "arm64 Dracula 3.5");
+}
+
+#[test]
 fn rust_is_linked_so_that_it_needs_nothing() {
     if !has_programs(&["cargo", "skopeo"]) {
         return;

@@ -178,6 +178,19 @@ pub(super) fn machine(path: &Path) -> (u8, u16) {
 impl Running {
     /// Starts what an image's configuration says, with the image's folder as its own.
     pub(super) fn start(root: &Path, config: &Value) -> Self {
+        Self::launch(root, config, |program| Command::new(program))
+    }
+
+    /// The same with a program for another machine, which `emulator` runs.
+    pub(super) fn emulated(emulator: &str, root: &Path, config: &Value) -> Self {
+        Self::launch(root, config, |program| {
+            let mut command = Command::new(emulator);
+            command.arg(program);
+            command
+        })
+    }
+
+    fn launch(root: &Path, config: &Value, command: impl Fn(PathBuf) -> Command) -> Self {
         let config = &config["config"];
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
@@ -195,7 +208,7 @@ impl Running {
         let folder = config["WorkingDir"].as_str().unwrap();
         let env = config["Env"].as_array().unwrap().iter();
         let env = env.map(|line| line.as_str().unwrap().split_once('=').unwrap());
-        let child = Command::new(program)
+        let child = command(program)
             .args(&argv[1..])
             .current_dir(root.join(folder.trim_start_matches('/')))
             .envs(env.filter(|(name, _)| *name != "PATH"))

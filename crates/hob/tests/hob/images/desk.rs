@@ -31,6 +31,8 @@ pub(super) struct Recipe<'a> {
     pub(super) user: &'a str,
     /// Files by path, with their text.
     pub(super) files: &'a [(&'a str, &'a str)],
+    /// Programs by path, and where this machine has them.
+    pub(super) programs: &'a [(&'a str, &'a Path)],
 }
 
 impl Default for Recipe<'_> {
@@ -41,6 +43,7 @@ impl Default for Recipe<'_> {
             env: &[],
             user: "12000:12000",
             files: &[],
+            programs: &[],
         }
     }
 }
@@ -131,6 +134,11 @@ impl Recipe<'_> {
                 let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
                 fs::set_permissions(&path, mode).unwrap();
             }
+        }
+        for (path, program) in self.programs {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::copy(program, path).unwrap();
         }
         write(&folder.join("www/index.html"), "hello from an image\n");
         let mut files = LayerFiles::default();
