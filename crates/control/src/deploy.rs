@@ -94,6 +94,7 @@ impl Control {
                 let source = Source {
                     function: name.clone(),
                     archive: archive.to_path_buf(),
+            packing: Packing::Folder,
                 };
                 self.builder.build(source, build_log(events)).await?
             }

@@ -1,7 +1,9 @@
 //! The port through which the control plane asks for an image of a function.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use hob_model::port::{BuildError, BuildLog, Source};
+use hob_model::port::{BuildError, BuildLog, SecretBytes, Source};
 
 use crate::{Digest, ImageRef, Platform};
 
@@ -19,7 +21,7 @@ pub trait ImageBuilder: Send + Sync {
 }
 
 /// What image is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ImageOrder {
     /// Its name.
     pub image: ImageRef,
@@ -29,6 +31,19 @@ pub struct ImageOrder {
     pub base: Option<ImageRef>,
     /// Whether it is sent to the registry in its name as well.
     pub push: bool,
+    /// Asks for the folder's Dockerfile, whatever else is in the folder; `None` lets the folder
+    /// decide.
+    pub dockerfile: Option<DockerfileOrder>,
+}
+
+/// What a Dockerfile is built with.
+#[derive(Debug, Default)]
+pub struct DockerfileOrder {
+    /// Values of its `ARG`s.
+    pub args: BTreeMap<String, String>,
+    /// What its `RUN --mount=type=secret,id=…` steps may read, by id. Ids are plain words of letters,
+    /// digits, `-`, `_` and `.`.
+    pub secrets: BTreeMap<String, SecretBytes>,
 }
 
 /// An image that was built.

@@ -42,6 +42,7 @@ pub(super) async fn start(
         image: order.image,
         base: order.base,
         push: order.push,
+        dockerfile: None,
     };
     let archive = upload::receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();

@@ -164,7 +164,11 @@ impl ImageBuilder for ImageMaker {
         // Blobs that no name points to yet must not be pruned.
         let _in_use = self.store.hold().await;
         let (looked, base) = (source.clone(), order.base.clone());
-        let plan = self.blocking(move |shared, _| Plan::look(shared, &looked, base));
+        let asks = order.dockerfile.is_some();
+        let plan = self.blocking(move |shared, _| match asks {
+            true => Plan::dockerfile(shared, &looked),
+            false => Plan::look(shared, &looked, base),
+        });
         let made = match plan.await? {
             Plan::Function { base, recipe } => {
                 let log = BuildLog::clone(&log);
@@ -178,7 +182,8 @@ impl ImageBuilder for ImageMaker {
             }
             Plan::Dockerfile(place) => {
                 let _turn = self.turn().await?;
-                let file = Dockerfile::new(&place, &self.builder.shared.config, &log)?;
+                let order = order.dockerfile.unwrap_or_default();
+                let file = Dockerfile::new(&place, &self.builder.shared.config, &log, &order)?;
                 file.build(&self.bases(&log), &platforms).await?
             }
         };
@@ -220,11 +225,23 @@ impl ImageBuilder for ImageMaker {
 // === impl Plan ===
 
 impl Plan {
+    /// Lets in a folder of which only the Dockerfile counts.
+    fn dockerfile(shared: &Shared, source: &Source) -> Result<Self, BuildError> {
+        let place = shared.workplace()?;
+        let folder = place.function();
+        unpack(source, &folder)?;
+        if !folder.join(dockerfile::FILE).is_file() {
+            let text = "there is no Dockerfile in `context`: a template brings it";
+            return Err(BuildError::Refused(text.into()));
+        }
+        Ok(Self::Dockerfile(Box::new(place)))
+    }
+
     /// Lets the folder in and sees what it is.
     fn look(shared: &Shared, source: &Source, base: Option<ImageRef>) -> Result<Self, BuildError> {
         let place = shared.workplace()?;
         let folder = place.function();
-        unpack(&source.archive, &folder)?;
+        unpack(source, &folder)?;
         let manifest = read_manifest(&folder)?;
         let has_file = folder.join(dockerfile::FILE).is_file();
         let asks = manifest.language.as_deref() == Some(dockerfile::LANGUAGE);
