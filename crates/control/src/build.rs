@@ -6,12 +6,20 @@ use std::{
 use hob_image::{ImageOrder, MadeImage};
 use hob_model::{
     FunctionName,
-    port::{BuildError, BuildLine, BuildLog, Source},
+    port::{BuildError, BuildLine, BuildLog, Packing, Source},
     wire::{BuiltImage, BuiltPlatform, Fault, ImageEvent},
 };
 use tempfile::TempPath;
 
 use crate::{Control, events::Events};
+
+/// A folder that somebody sent. It goes with its build.
+pub(crate) struct PackedFolder {
+    /// The file that it is in.
+    pub(crate) archive: TempPath,
+    /// How it lies in there.
+    pub(crate) packing: Packing,
+}
 
 // === impl Control ===
 
@@ -20,7 +28,7 @@ impl Control {
     pub(crate) async fn build_image(
         self: Arc<Self>,
         function: FunctionName,
-        archive: TempPath,
+        folder: PackedFolder,
         order: ImageOrder,
         events: Events<ImageEvent>,
     ) {
@@ -32,7 +40,8 @@ impl Control {
             let _turn = self.deploys.take(&function).await;
             let source = Source {
                 function: function.clone(),
-                archive: archive.to_path_buf(),
+                archive: folder.archive.to_path_buf(),
+                packing: folder.packing,
             };
             // The builder itself holds the images: a second hold could wait for a prune that waits
             // for the first.

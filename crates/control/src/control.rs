@@ -16,6 +16,7 @@ use crate::{
     gate::Gate,
     images::Images,
     registries::KnownRegistries,
+    remote_builds::RemoteBuilds,
     turns::Turns,
     wake::Wakes,
 };
@@ -77,6 +78,7 @@ pub struct Control {
     /// `deploys`; held for a start, never for a build.
     pub(crate) changes: Turns,
     pub(crate) gate: Gate,
+    pub(crate) remote_builds: RemoteBuilds,
     pub(crate) started: Instant,
 }
 
@@ -103,6 +105,7 @@ impl Control {
             deployed: Deployed::default(),
             wakes: Arc::default(),
             deploys: Turns::default(),
+            remote_builds: RemoteBuilds::default(),
             changes: Turns::default(),
             started: Instant::now(),
         })

@@ -2,12 +2,12 @@ use std::{fmt::Display, sync::Arc};
 
 use axum::{body::Body, extract::State, response::Response};
 use hob_image::{ImageOrder, ImageRef, Platform};
-use hob_model::FunctionName;
+use hob_model::{FunctionName, port::Packing};
 use http::HeaderMap;
 use serde::Deserialize;
 
 use super::{error::ApiError, request::Asked, stream, upload};
-use crate::{Control, events};
+use crate::{Control, build::PackedFolder, events};
 
 /// Bytes of a list of platforms.
 const MAX_PLATFORMS: usize = 512;
@@ -46,7 +46,9 @@ pub(super) async fn start(
     };
     let archive = upload::receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.build_image(name, archive, order, events));
+    let packing = Packing::Folder;
+    let folder = PackedFolder { archive, packing };
+    tokio::spawn(control.build_image(name, folder, order, events));
     Ok(stream::events(reader))
 }
 
@@ -57,22 +59,32 @@ impl Order {
         if let Some(name) = &self.name {
             return Ok(name.clone());
         }
-        let last = self.image.repository().rsplit('/').next();
-        let text = last.unwrap_or_default().replace(['_', '.'], "-");
-        text.parse().map_err(bad)
+        function_of(&self.image)
     }
 
     fn platforms(&self) -> Result<Vec<Platform>, ApiError> {
         let text = self.platform.as_deref().unwrap_or_default();
-        if text.len() > MAX_PLATFORMS {
-            return Err(bad("these are too many platforms"));
-        }
-        let names = text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        names.map(|name| name.parse().map_err(bad)).collect()
+        read_platforms(text)
     }
+}
+
+/// The function that an image is called after.
+pub(super) fn function_of(image: &ImageRef) -> Result<FunctionName, ApiError> {
+    let last = image.repository().rsplit('/').next();
+    let text = last.unwrap_or_default().replace(['_', '.'], "-");
+    text.parse().map_err(bad)
+}
+
+/// Platforms separated by commas.
+pub(super) fn read_platforms(text: &str) -> Result<Vec<Platform>, ApiError> {
+    if text.len() > MAX_PLATFORMS {
+        return Err(bad("these are too many platforms"));
+    }
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(bad)).collect()
 }
 
 fn bad(error: impl Display) -> ApiError {

@@ -28,7 +28,7 @@ pub(super) fn log_lines(lines: LogStream) -> Response {
     }))
 }
 
-fn ndjson<T, E>(items: impl Stream<Item = Result<T, E>> + Send + 'static) -> Response
+pub(super) fn ndjson<T, E>(items: impl Stream<Item = Result<T, E>> + Send + 'static) -> Response
 where
     T: Serialize,
     E: std::error::Error + Send + Sync + 'static,

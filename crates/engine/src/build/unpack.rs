@@ -262,7 +262,9 @@ impl Unpacking<'_> {
     }
 
     fn hard_link_source<R: Read>(&self, entry: &Entry<'_, R>) -> Option<PathBuf> {
-        let source = self.place(safe_path(&entry.link_name_bytes()?).ok()?).ok()?;
+        let source = self
+            .place(safe_path(&entry.link_name_bytes()?).ok()?)
+            .ok()?;
         (self.seen.get(&source) == Some(&Kind::File)).then_some(source)
     }
 }

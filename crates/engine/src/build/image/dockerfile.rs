@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use hob_image::{Assembled, DockerfileOrder, FILE_TIME, ImageRef, ImageStore, OCI_MANIFEST, Platform};
+use hob_image::{
+    Assembled, DockerfileOrder, FILE_TIME, ImageRef, ImageStore, OCI_MANIFEST, Platform,
+};
 use hob_model::port::{BuildError, BuildLine, BuildLog};
 use tokio::{process::Command, time::timeout};
 
