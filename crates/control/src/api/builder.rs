@@ -12,13 +12,14 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use hob_model::{port::Packing, wire::ImageEvent};
+use hob_image::ImageOrder;
+use hob_model::{FunctionName, port::Packing, wire::ImageEvent};
 use http::{HeaderMap, header};
 use serde::Serialize;
 use tempfile::TempPath;
 use tokio::time::timeout;
 
-use super::{Access, error::ApiError, stream, upload};
+use super::{Access, build::function_of, error::ApiError, stream, upload};
 use crate::{
     Control,
     build::PackedFolder,
@@ -67,8 +68,9 @@ pub(super) async fn public_key(
     }))
 }
 
-/// Takes a context and answers with reports of its build. Mistakes of the request itself are plain
-/// errors; once something is built, the last report says how it went, and the status is 200.
+/// Takes a context and answers with reports of its build: the last one says how it went, and the
+/// status is 200. Whoever signs wrongly gets a plain error. So does a mistake of the request, unless
+/// reports are read as they come: those clients show no more of an error than its number.
 pub(super) async fn build(
     State(control): State<Arc<Control>>,
     Extension(access): Extension<Access>,
@@ -78,15 +80,11 @@ pub(super) async fn build(
     let verifier = verifier(&control, access).await?;
     let place = control.remote_builds.enter().ok_or(ApiError::ManyBuilds)?;
     let archive = receive(&control, verifier, &headers, body).await?;
-    // Only now is anything of it looked at.
-    let asked = Arc::clone(&control);
-    let read = blocking(&control.config.runtime, move || {
-        let request = BuildRequest::read(&archive)?;
-        let order = request.order(|| asked.remote_builds.key_pair(&asked.secrets))?;
-        Ok::<_, ApiError>((order, archive))
-    });
-    let (order, archive) = read.await?;
-    let name = super::build::function_of(&order.image)?;
+    let as_they_come = wants_stream(&headers);
+    let (name, order) = match read(&control, &archive).await {
+        Err(error) if as_they_come => return Ok(stream::one(Reports::refusal(&error))),
+        read => read?,
+    };
     let reports = Reports::of(&order.image);
     let packing = Packing::Context;
     let folder = PackedFolder { archive, packing };
@@ -95,7 +93,7 @@ pub(super) async fn build(
         control.build_image(name, folder, order, events).await;
         drop(place);
     });
-    Ok(match wants_stream(&headers) {
+    Ok(match as_they_come {
         true => line_by_line(reports, reader),
         false => Json(reports.all(reader).await).into_response(),
     })
@@ -133,6 +131,20 @@ async fn receive(
         true => Ok(archive),
         false => Err(ApiError::Unsigned),
     }
+}
+
+/// Looks at what was signed, and no sooner.
+async fn read(
+    control: &Arc<Control>,
+    archive: &TempPath,
+) -> Result<(FunctionName, ImageOrder), ApiError> {
+    let (archive, asked) = (archive.to_path_buf(), Arc::clone(control));
+    let order = blocking(&control.config.runtime, move || {
+        let request = BuildRequest::read(&archive)?;
+        request.order(|| asked.remote_builds.key_pair(&asked.secrets))
+    });
+    let order = order.await?;
+    Ok((function_of(&order.image)?, order))
 }
 
 fn wants_stream(headers: &HeaderMap) -> bool {

@@ -6,6 +6,7 @@ use hob_image::ImageRef;
 use hob_model::wire::{BuiltImage, ImageEvent};
 use serde::Serialize;
 
+use super::super::error::ApiError;
 use crate::events::EventReader;
 
 /// Bytes of one line of the log: clients read lines of up to 64 KiB, and JSON may need two letters
@@ -44,6 +45,16 @@ impl Reports {
     pub(super) fn of(image: &ImageRef) -> Self {
         let image = image.to_string();
         Self { image }
+    }
+
+    /// Of a build that did not begin, perhaps since nobody knows of what image.
+    pub(super) fn refusal(error: &ApiError) -> Report {
+        Report {
+            log: VecDeque::new(),
+            image: String::new(),
+            status: Status::Failed,
+            error: Some(cut(error.to_string())),
+        }
     }
 
     /// What one event says.
