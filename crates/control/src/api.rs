@@ -3,6 +3,7 @@
 mod archive;
 mod auth;
 mod build;
+mod builder;
 mod error;
 mod export;
 mod functions;
@@ -20,7 +21,7 @@ mod upload;
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     middleware::{from_fn, from_fn_with_state},
     routing::{delete, get, post, put},
 };
@@ -33,7 +34,8 @@ use error::ApiError;
 pub enum Access {
     /// Somebody whom the unix socket's peer credentials let in: no password.
     Local,
-    /// Anybody: everything but `/healthz` asks for the admin password.
+    /// Anybody: everything asks for the admin password, but `/healthz` for nothing and the builder
+    /// for a signature.
     Remote,
 }
 
@@ -43,6 +45,8 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .delete(functions::remove);
     let routes = Router::new()
         .route("/healthz", get(status::healthz))
+        .route(builder::BUILD, post(builder::build))
+        .route(builder::PUBLIC_KEY, get(builder::public_key))
         .route(
             "/system/functions",
             get(system::list)
@@ -86,6 +90,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         )
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
+        .layer(Extension(access))
         .with_state(Arc::clone(control))
         .merge(registry::router(control));
     // Around everything, the fallbacks too: a route cannot be added outside of it.

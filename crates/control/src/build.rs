@@ -6,7 +6,7 @@ use std::{
 use hob_image::{ImageOrder, MadeImage};
 use hob_model::{
     Function, FunctionName,
-    port::{BuildError, BuildLine, BuildLog, Source},
+    port::{BuildError, BuildLine, BuildLog, Packing, Source},
     wire::{BuiltImage, BuiltPlatform, Fault, ImageEvent},
 };
 use tempfile::TempPath;
@@ -14,11 +14,19 @@ use tempfile::TempPath;
 use crate::{Control, events::Events};
 
 /// What an image is made of.
-pub(crate) enum From {
-    /// A folder that somebody sent. The file goes when this is dropped.
-    Upload(TempPath),
+pub(crate) enum ImageSource {
+    /// A folder that somebody sent.
+    Folder(PackedFolder),
     /// A function that is deployed.
     Deployed(Arc<Function>),
+}
+
+/// A folder that somebody sent. It goes with its build.
+pub(crate) struct PackedFolder {
+    /// The file that it is in.
+    pub(crate) archive: TempPath,
+    /// How it lies in there.
+    pub(crate) packing: Packing,
 }
 
 // === impl Control ===
@@ -28,7 +36,7 @@ impl Control {
     pub(crate) async fn build_image(
         self: Arc<Self>,
         function: FunctionName,
-        from: From,
+        from: ImageSource,
         order: ImageOrder,
         events: Events<ImageEvent>,
     ) {
@@ -40,14 +48,17 @@ impl Control {
             let _turn = self.deploys.take(&function).await;
             let (builder, log) = (&self.image_builder, build_log(log));
             match from {
-                From::Upload(archive) => {
+                ImageSource::Folder(folder) => {
                     let source = Source {
                         function,
-                        archive: archive.to_path_buf(),
+                        archive: folder.archive.to_path_buf(),
+                        packing: folder.packing,
                     };
                     builder.build_image(source, order, log).await
                 }
-                From::Deployed(deployed) => builder.export_image(&deployed, order, log).await,
+                ImageSource::Deployed(deployed) => {
+                    builder.export_image(&deployed, order, log).await
+                }
             }
         });
         events.finish(match work.await {

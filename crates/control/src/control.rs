@@ -16,6 +16,7 @@ use crate::{
     gate::Gate,
     images::Images,
     registries::KnownRegistries,
+    remote_builds::RemoteBuilds,
     turns::Turns,
     wake::Wakes,
 };
@@ -79,6 +80,7 @@ pub struct Control {
     /// `deploys`; held for a start, never for a build.
     pub(crate) changes: Turns,
     pub(crate) gate: Gate,
+    pub(crate) remote_builds: RemoteBuilds,
     pub(crate) started: Instant,
 }
 
@@ -106,6 +108,7 @@ impl Control {
             deployed: Deployed::default(),
             wakes: Arc::default(),
             deploys: Turns::default(),
+            remote_builds: RemoteBuilds::default(),
             changes: Turns::default(),
             started: Instant::now(),
         })

@@ -6,14 +6,14 @@ use std::{
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
     Function, FunctionName, Revision,
-    port::{BuildError, BuildLine, BuildLog, EngineError, Source},
+    port::{BuildError, BuildLine, BuildLog, EngineError, Packing, Source},
     wire::{DeployEvent, Fault, ImageDeploy},
 };
 use hob_store::StoreError;
 use tempfile::TempPath;
 use thiserror::Error;
 
-use crate::{Control, events::Events, registries::NAMESPACE, turns::Turn};
+use crate::{Control, events::Events, registries, remote_builds, turns::Turn};
 
 /// Why a deploy came to nothing. What ran before still runs.
 #[derive(Debug, Error)]
@@ -26,8 +26,8 @@ enum DeployError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("namespace `{NAMESPACE}` holds the logins to registries and can have no functions")]
-    Reserved,
+    #[error("namespace `{0}` holds secrets of hob's own and can have no functions")]
+    Reserved(String),
 }
 
 /// What a function is made of.
@@ -83,8 +83,8 @@ impl Control {
         origin: Origin,
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
-        if name.namespace() == NAMESPACE {
-            return Err(DeployError::Reserved);
+        if [registries::NAMESPACE, remote_builds::NAMESPACE].contains(&name.namespace()) {
+            return Err(DeployError::Reserved(name.namespace().to_owned()));
         }
         let _turn = self.deploy_turn(&name, events).await;
         // Nothing of an image may be pruned before the store knows that it is in use.
@@ -94,6 +94,7 @@ impl Control {
                 let source = Source {
                     function: name.clone(),
                     archive: archive.to_path_buf(),
+                    packing: Packing::Folder,
                 };
                 self.builder.build(source, build_log(events)).await?
             }
@@ -178,7 +179,7 @@ impl DeployError {
             Self::Engine(EngineError::NotFound(_) | EngineError::Host(_)) => Fault::Host,
             Self::Image(error) if error.fault() == ImageFault::Caller => Fault::Caller,
             Self::Image(_) => Fault::Host,
-            Self::Reserved => Fault::Caller,
+            Self::Reserved(_) => Fault::Caller,
             Self::Store(_) => Fault::Host,
         }
     }

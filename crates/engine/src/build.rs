@@ -13,6 +13,7 @@ mod detect;
 mod foreign;
 mod image;
 mod record;
+mod secret_files;
 mod target;
 mod template;
 mod templates;

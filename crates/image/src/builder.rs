@@ -1,9 +1,11 @@
 //! The port through which the control plane asks for an image of a function.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use hob_model::{
     Function,
-    port::{BuildError, BuildLog, Source},
+    port::{BuildError, BuildLog, SecretBytes, Source},
 };
 
 use crate::{Digest, ImageRef, Platform};
@@ -30,7 +32,7 @@ pub trait ImageBuilder: Send + Sync {
 }
 
 /// What image is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct ImageOrder {
     /// Its name.
     pub image: ImageRef,
@@ -40,6 +42,19 @@ pub struct ImageOrder {
     pub base: Option<ImageRef>,
     /// Whether it is sent to the registry in its name as well.
     pub push: bool,
+    /// Asks for the folder's Dockerfile, whatever else is in the folder; `None` lets the folder
+    /// decide.
+    pub dockerfile: Option<DockerfileOrder>,
+}
+
+/// What a Dockerfile is built with.
+#[derive(Debug, Default)]
+pub struct DockerfileOrder {
+    /// Values of its `ARG`s.
+    pub args: BTreeMap<String, String>,
+    /// What its `RUN --mount=type=secret,id=…` steps may read, by id. Ids are plain words of letters,
+    /// digits, `-`, `_` and `.`.
+    pub secrets: BTreeMap<String, SecretBytes>,
 }
 
 /// An image that was built.

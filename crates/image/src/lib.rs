@@ -29,7 +29,7 @@ mod user;
 pub use archive::ArchiveError;
 pub use assemble::{Assembled, Assembly, RunSettings};
 pub use blob::{BlobWriter, PartialBlob, replace_file};
-pub use builder::{ImageBuilder, ImageOrder, MadeImage, MadePlatform};
+pub use builder::{DockerfileOrder, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
 pub use image::Image;

@@ -1,8 +1,15 @@
-//! The JSON of OpenFaaS's `/system` API, as its clients send and expect it.
+//! What OpenFaaS's clients send and expect: the JSON of `/system`, and the names in a build request.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+/// The file of a build request that says what image is wanted.
+pub const BUILD_CONFIG: &str = "com.openfaas.docker.config";
+/// The file of a build request with sealed secrets.
+pub const BUILD_SECRETS: &str = "com.openfaas.secrets";
+/// The folder of a build request with what is built.
+pub const BUILD_CONTEXT: &str = "context";
 
 /// What a client asks for: the body of `POST` and `PUT /system/functions`. Kept as it came, since
 /// clients compare what they get back. Unknown keys are passed by.

@@ -144,8 +144,20 @@ pub trait Builder: Send + Sync {
 pub struct Source {
     /// For whom; the settings come from the `hob.toml` inside.
     pub function: FunctionName,
-    /// A gzip-compressed tar of the folder's content, sent by somebody.
+    /// A tar with the folder's content, sent by somebody.
     pub archive: PathBuf,
+    /// How the folder lies in it.
+    pub packing: Packing,
+}
+
+/// How a folder lies in an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// A gzip-compressed tar of its content.
+    Folder,
+    /// A plain tar with its content in `context/`, and beside that only the files which
+    /// [`crate::openfaas`] names.
+    Context,
 }
 
 /// Takes the lines of a build as they come.

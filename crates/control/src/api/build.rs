@@ -2,7 +2,7 @@ use std::{fmt::Display, sync::Arc};
 
 use axum::{body::Body, extract::State, response::Response};
 use hob_image::{ImageOrder, ImageRef, Platform};
-use hob_model::FunctionName;
+use hob_model::{FunctionName, port::Packing};
 use http::HeaderMap;
 use serde::Deserialize;
 
@@ -11,7 +11,11 @@ use super::{
     request::{Asked, NamedFunction},
     stream, upload,
 };
-use crate::{Control, build::From, events};
+use crate::{
+    Control,
+    build::{ImageSource, PackedFolder},
+    events,
+};
 
 /// Bytes of a list of platforms.
 const MAX_PLATFORMS: usize = 512;
@@ -41,15 +45,12 @@ pub(super) async fn start(
     body: Body,
 ) -> Result<Response, ApiError> {
     let name = order.function()?;
-    let order = ImageOrder {
-        platforms: order.platforms()?,
-        image: order.image,
-        base: order.base,
-        push: order.push,
-    };
+    let order = order.build()?;
     let archive = upload::receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.build_image(name, From::Upload(archive), order, events));
+    let packing = Packing::Folder;
+    let folder = PackedFolder { archive, packing };
+    tokio::spawn(control.build_image(name, ImageSource::Folder(folder), order, events));
     Ok(stream::events(reader))
 }
 
@@ -60,40 +61,55 @@ pub(super) async fn export(
     Asked(order): Asked<Order>,
 ) -> Result<Response, ApiError> {
     let function = control.function(&name)?;
-    let order = ImageOrder {
-        platforms: order.platforms()?,
-        image: order.image,
-        base: order.base,
-        push: order.push,
-    };
+    let order = order.build()?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.build_image(name, From::Deployed(function), order, events));
+    tokio::spawn(control.build_image(name, ImageSource::Deployed(function), order, events));
     Ok(stream::events(reader))
 }
 
 // === impl Order ===
 
 impl Order {
+    fn build(self) -> Result<ImageOrder, ApiError> {
+        Ok(ImageOrder {
+            platforms: self.platforms()?,
+            image: self.image,
+            base: self.base,
+            push: self.push,
+            dockerfile: None,
+        })
+    }
+
     fn function(&self) -> Result<FunctionName, ApiError> {
         if let Some(name) = &self.name {
             return Ok(name.clone());
         }
-        let last = self.image.repository().rsplit('/').next();
-        let text = last.unwrap_or_default().replace(['_', '.'], "-");
-        text.parse().map_err(bad)
+        function_of(&self.image)
     }
 
     fn platforms(&self) -> Result<Vec<Platform>, ApiError> {
         let text = self.platform.as_deref().unwrap_or_default();
-        if text.len() > MAX_PLATFORMS {
-            return Err(bad("these are too many platforms"));
-        }
-        let names = text
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty());
-        names.map(|name| name.parse().map_err(bad)).collect()
+        read_platforms(text)
     }
+}
+
+/// The function that an image is called after.
+pub(super) fn function_of(image: &ImageRef) -> Result<FunctionName, ApiError> {
+    let last = image.repository().rsplit('/').next();
+    let text = last.unwrap_or_default().replace(['_', '.'], "-");
+    text.parse().map_err(bad)
+}
+
+/// Platforms separated by commas.
+pub(super) fn read_platforms(text: &str) -> Result<Vec<Platform>, ApiError> {
+    if text.len() > MAX_PLATFORMS {
+        return Err(bad("these are too many platforms"));
+    }
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
+    names.map(|name| name.parse().map_err(bad)).collect()
 }
 
 fn bad(error: impl Display) -> ApiError {

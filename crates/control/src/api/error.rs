@@ -2,7 +2,7 @@ use axum::response::{IntoResponse, Response};
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
     FunctionName,
-    port::{BuildError, EngineError},
+    port::{BuildError, EngineError, SecretError},
 };
 use hob_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
@@ -49,6 +49,20 @@ pub(super) enum ApiError {
     /// The body stopped coming.
     #[error("{0}")]
     TooSlow(String),
+    /// The builder has no payload secret that it could use; told to the owner only.
+    #[error("the builder is off: {0}")]
+    BuilderOff(String),
+    /// Not signed with the payload secret, or there is none and a stranger asks.
+    #[error(
+        "X-Build-Signature is missing or wrong: sign the body with the server's payload secret"
+    )]
+    Unsigned,
+    /// The builder has enough to do.
+    #[error("too many builds are under way: try again in a minute")]
+    ManyBuilds,
+    /// A secret of hob's own is there and cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// Too many passwords to check.
     #[error("too many logins at once: try again in a second")]
     Crowded,
@@ -101,10 +115,11 @@ impl ApiError {
         match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::Unsigned => StatusCode::UNAUTHORIZED,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Image(ImageError::NotHere(_))
             | Self::NoRegistry(_)
+            | Self::BuilderOff(_)
             | Self::NoFunction(_)
             | Self::NoSecret(_)
             | Self::NothingHere
@@ -121,12 +136,13 @@ impl ApiError {
             Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_))
             | Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
+            Self::Crowded | Self::ManyBuilds => StatusCode::TOO_MANY_REQUESTS,
             Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Host(_))
             | Self::Build(BuildError::Missing(_) | BuildError::Host(_))
             | Self::Image(_)
             | Self::Deploy(_)
+            | Self::Secret(_)
             | Self::Store(_)
             | Self::Refresh { .. }
             | Self::Io { .. }
@@ -140,7 +156,12 @@ impl ApiError {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Basic realm=\"hob\", charset=\"UTF-8\""),
             )),
+            Self::Unsigned => Some((
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("X-Build-Signature"),
+            )),
             Self::Crowded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            Self::ManyBuilds => Some((header::RETRY_AFTER, HeaderValue::from_static("60"))),
             _ => None,
         }
     }

@@ -28,7 +28,12 @@ pub(super) fn log_lines(lines: LogStream) -> Response {
     }))
 }
 
-fn ndjson<T, E>(items: impl Stream<Item = Result<T, E>> + Send + 'static) -> Response
+/// All there is to say, in one line.
+pub(super) fn one<T: Serialize + Send + 'static>(item: T) -> Response {
+    ndjson(stream::iter([Ok::<_, Infallible>(item)]))
+}
+
+pub(super) fn ndjson<T, E>(items: impl Stream<Item = Result<T, E>> + Send + 'static) -> Response
 where
     T: Serialize,
     E: std::error::Error + Send + Sync + 'static,

@@ -39,21 +39,42 @@ pub(super) async fn receive(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<TempPath, ApiError> {
+    let mut start = Vec::new();
+    let path = keep(control, format!("upload-{name}-"), headers, body, |part| {
+        start.extend(part.iter().take(GZIP.len() - start.len()));
+        GZIP.starts_with(&start).then_some(()).ok_or_else(no_gzip)
+    });
+    let path = path.await?;
+    (start == GZIP).then_some(path).ok_or_else(no_gzip)
+}
+
+/// Brings the body to a file, and shows each part of it to `see` before it is written.
+pub(super) async fn keep(
+    control: &Control,
+    prefix: String,
+    headers: &HeaderMap,
+    body: Body,
+    see: impl FnMut(&[u8]) -> Result<(), ApiError>,
+) -> Result<TempPath, ApiError> {
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > LARGEST) {
         return Err(too_large());
     }
-    let (scratch, prefix) = (control.scratch(), format!("upload-{name}-"));
+    let scratch = control.scratch();
     let file = blocking(&control.config.runtime, move || make_file(scratch, &prefix)).await;
     let (file, path) = file.map_err(failed)?.into_parts();
-    write(File::from_std(file), body).await?;
+    write(File::from_std(file), body, see).await?;
     Ok(path)
 }
 
-async fn write(mut file: File, body: Body) -> Result<(), ApiError> {
+async fn write(
+    mut file: File,
+    body: Body,
+    mut see: impl FnMut(&[u8]) -> Result<(), ApiError>,
+) -> Result<(), ApiError> {
     let mut parts = body.into_data_stream();
-    let (mut start, mut length) = (Vec::new(), 0);
+    let mut length = 0;
     loop {
         let part = timeout(STALL, parts.next()).await.map_err(|_| stalled())?;
         let Some(part) = part else { break };
@@ -63,15 +84,8 @@ async fn write(mut file: File, body: Body) -> Result<(), ApiError> {
         if length > LARGEST {
             return Err(too_large());
         }
-        start.extend(part.iter().take(GZIP.len() - start.len()));
-        if !GZIP.starts_with(&start) {
-            break;
-        }
+        see(&part)?;
         file.write_all(&part).await.map_err(failed)?;
-    }
-    if start != GZIP {
-        let text = "the body is no gzip-compressed tar of a folder: use `hob deploy`, or `tar -cz -C DIR .`";
-        return Err(ApiError::Bad(text.into()));
     }
     file.flush().await.map_err(failed)
 }
@@ -80,8 +94,15 @@ fn make_file(scratch: PathBuf, prefix: &str) -> io::Result<NamedTempFile> {
     std::fs::create_dir_all(&scratch)?;
     tempfile::Builder::new()
         .prefix(prefix)
-        .suffix(".tar.gz")
+        .suffix(".tar")
         .tempfile_in(scratch)
+}
+
+fn no_gzip() -> ApiError {
+    ApiError::Bad(
+        "the body is no gzip-compressed tar of a folder: use `hob deploy`, or `tar -cz -C DIR .`"
+            .into(),
+    )
 }
 
 fn too_large() -> ApiError {

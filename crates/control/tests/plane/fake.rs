@@ -19,7 +19,7 @@ use hob_model::{
     SecretName, Settings, Target, Timespan,
     port::{
         BuildError, BuildLine, BuildLog, Builder, Engine, EngineError, LogQuery, LogStream,
-        Observed, Source,
+        Observed, Packing, Source,
     },
     wire::{FunctionState, Instance, InstanceState, LogLine},
 };
@@ -304,6 +304,7 @@ impl ImageBuilder for FakeBuilder {
         let source = Source {
             function: function.name.clone(),
             archive: "/none".into(),
+            packing: Packing::Folder,
         };
         self.build_image(source, order, log).await
     }

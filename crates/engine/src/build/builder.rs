@@ -23,6 +23,7 @@ use super::{
     dependencies::{Installed, Wanted},
     detect::{Found, Shape},
     record::remember,
+    secret_files::SecretFiles,
     target::Target,
     template::{Template, When},
     toolchain::{Machine, SYSTEM_PATH, Toolchain},
@@ -115,6 +116,7 @@ impl FolderBuilder {
     /// # Errors
     /// When something does not go away.
     pub fn sweep(&self) -> io::Result<()> {
+        SecretFiles::sweep(&self.shared.config.data)?;
         let entries = match fs::read_dir(self.shared.config.data.join("tmp")) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             entries => entries?,
@@ -219,7 +221,7 @@ impl Shared {
         target: Option<&Target>,
     ) -> Result<Opened, BuildError> {
         // First, since whatever comes next looks only at what was let in.
-        unpack(&source.archive, folder)?;
+        unpack(source, folder)?;
         let manifest = read_manifest(folder)?;
         let mut found = Found::look(folder, &manifest)?;
         if let Some(target) = target {

@@ -22,7 +22,7 @@ use hob_image::{
 };
 use hob_model::{
     Function, ImageRun, Run,
-    port::{BuildError, BuildLine, BuildLog, Source},
+    port::{BuildError, BuildLine, BuildLog, Packing, Source},
 };
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -149,7 +149,11 @@ impl ImageBuilder for ImageMaker {
         // Blobs that no name points to yet must not be pruned.
         let _in_use = self.store.hold().await;
         let (looked, base) = (source.clone(), order.base.clone());
-        let plan = self.blocking(move |shared, _| Plan::look(shared, &looked, base));
+        let asks = order.dockerfile.is_some();
+        let plan = self.blocking(move |shared, _| match asks {
+            true => Plan::dockerfile(shared, &looked),
+            false => Plan::look(shared, &looked, base),
+        });
         let made = match plan.await? {
             Plan::Function { base, recipe } => {
                 let log = BuildLog::clone(&log);
@@ -163,7 +167,8 @@ impl ImageBuilder for ImageMaker {
             }
             Plan::Dockerfile(place) => {
                 let _turn = self.turn().await?;
-                let file = Dockerfile::new(&place, &self.builder.shared.config, &log)?;
+                let order = order.dockerfile.unwrap_or_default();
+                let file = Dockerfile::new(&place, &self.builder.shared.config, &log, &order)?;
                 file.build(&self.bases(&log), &platforms).await?
             }
         };
@@ -187,6 +192,7 @@ impl ImageBuilder for ImageMaker {
         let source = Source {
             function: function.name.clone(),
             archive: archive.path().to_owned(),
+            packing: Packing::Folder,
         };
         self.build_image(source, order, log).await
     }

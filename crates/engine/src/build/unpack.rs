@@ -12,7 +12,10 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use hob_model::port::BuildError;
+use hob_model::{
+    openfaas::{BUILD_CONFIG, BUILD_CONTEXT, BUILD_SECRETS},
+    port::{BuildError, Packing, Source},
+};
 use tar::{Archive, Entry, EntryType};
 
 /// Files, folders and links that an archive may hold.
@@ -26,28 +29,35 @@ const MAX_HEADERS: u64 = 256 << 10;
 /// Bytes of a target of a symlink.
 const MAX_LINK: usize = 1024;
 
-/// Unpacks the gzip-compressed tar `archive` into the new, empty folder `target`.
+/// Unpacks the archive of `source` into the new, empty folder `target`.
 ///
 /// # Errors
 /// `Refused` names the entry and the rule that it breaks.
-pub(crate) fn unpack(archive: &Path, target: &Path) -> Result<(), BuildError> {
-    let file = File::open(archive)
+pub(crate) fn unpack(source: &Source, target: &Path) -> Result<(), BuildError> {
+    let file = File::open(&source.archive)
         .map_err(|error| BuildError::Host(format!("cannot open the upload: {error}")))?;
+    let file = io::BufReader::new(file);
     let allowance = Rc::new(Cell::new(MAX_HEADERS));
+    let inner: Box<dyn Read> = match source.packing {
+        Packing::Folder => Box::new(MultiGzDecoder::new(file)),
+        Packing::Context => Box::new(file),
+    };
     let reader = Metered {
-        inner: MultiGzDecoder::new(io::BufReader::new(file)),
+        inner,
         allowance: Rc::clone(&allowance),
     };
+    let packing = source.packing;
+    let broken = |error| broken(packing, &error);
     let mut unpacking = Unpacking {
         target,
+        packing,
         seen: HashMap::new(),
         left: MAX_UNPACKED,
         allowance,
     };
     let mut archive = Archive::new(reader);
-    let entries = archive.entries().map_err(|error| broken(&error))?;
-    for entry in entries {
-        let mut entry = entry.map_err(|error| broken(&error))?;
+    for entry in archive.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
         unpacking
             .allowance
             .set(unpacking.left.saturating_add(MAX_HEADERS));
@@ -57,14 +67,17 @@ pub(crate) fn unpack(archive: &Path, target: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-fn broken(error: &io::Error) -> BuildError {
-    BuildError::Refused(format!(
-        "the upload is no gzip-compressed tar, or is damaged: {error}"
-    ))
+fn broken(packing: Packing, error: &io::Error) -> BuildError {
+    let kind = match packing {
+        Packing::Folder => "gzip-compressed tar",
+        Packing::Context => "tar",
+    };
+    BuildError::Refused(format!("the upload is no {kind}, or is damaged: {error}"))
 }
 
 struct Unpacking<'a> {
     target: &'a Path,
+    packing: Packing,
     seen: HashMap<PathBuf, Kind>,
     /// Bytes that may still be written.
     left: u64,
@@ -113,7 +126,7 @@ impl Unpacking<'_> {
                 "archive entry `{name}` {rule}"
             )))
         };
-        let path = match safe_path(&entry.path_bytes()) {
+        let path = match safe_path(&entry.path_bytes()).and_then(|path| self.place(path)) {
             Ok(path) => path,
             Err(rule) => return refuse(rule),
         };
@@ -150,6 +163,19 @@ impl Unpacking<'_> {
             _ => return refuse("is of a kind that hob does not unpack"),
         };
         done.map_err(|error| host(&name, &error))
+    }
+
+    /// Where a path of the archive belongs; nowhere is what is read elsewhere.
+    fn place(&self, path: PathBuf) -> Result<PathBuf, &'static str> {
+        match self.packing {
+            Packing::Folder => Ok(path),
+            Packing::Context if path == Path::new(BUILD_CONFIG) => Ok(PathBuf::new()),
+            Packing::Context if path == Path::new(BUILD_SECRETS) => Ok(PathBuf::new()),
+            Packing::Context => path
+                .strip_prefix(BUILD_CONTEXT)
+                .map(Path::to_path_buf)
+                .map_err(|_| "is outside of `context`"),
+        }
     }
 
     /// Makes the folders above `path`; an archive may leave them out.
@@ -236,7 +262,9 @@ impl Unpacking<'_> {
     }
 
     fn hard_link_source<R: Read>(&self, entry: &Entry<'_, R>) -> Option<PathBuf> {
-        let source = safe_path(&entry.link_name_bytes()?).ok()?;
+        let source = self
+            .place(safe_path(&entry.link_name_bytes()?).ok()?)
+            .ok()?;
         (self.seen.get(&source) == Some(&Kind::File)).then_some(source)
     }
 }

@@ -11,7 +11,7 @@ use hob_image::{
     Assembly, ImageBuilder, ImageOrder, ImageRef, ImageStore, LayerFiles, MadeImage, Origin,
     Platform, RegistryAccess, RegistryClient, RunSettings,
 };
-use hob_model::port::{BuildError, BuildLine, BuildLog, Source};
+use hob_model::port::{BuildError, BuildLine, BuildLog, Packing, Source};
 use hob_testkit::{REGISTRY_PROGRAM, Registry, has_programs};
 
 use crate::workshop::Workshop;
@@ -61,12 +61,14 @@ impl Maker {
         let source = Source {
             function: "hello".parse().unwrap(),
             archive: self.workshop.pack(folder),
+            packing: Packing::Folder,
         };
         let order = ImageOrder {
             image: self.name("hello:1"),
             platforms: platforms(),
             base: Some(self.name(base)),
             push: true,
+            dockerfile: None,
         };
         maker.build_image(source, order, log).await
     }

@@ -16,7 +16,7 @@ use hob_engine::{BuilderConfig, FolderBuilder, ImageMaker, Templates};
 use hob_image::{ImageStore, RegistryClient};
 use hob_model::{
     Function, Revision,
-    port::{BuildError, BuildLine, BuildLog, Builder, Source},
+    port::{BuildError, BuildLine, BuildLog, Builder, Packing, Source},
 };
 use hob_sandbox::{Sandbox, SandboxConfig};
 use tempfile::TempDir;
@@ -109,6 +109,7 @@ impl Workshop {
         let source = Source {
             function: "hello".parse().unwrap(),
             archive,
+            packing: Packing::Folder,
         };
         let result = runtime().block_on(self.builder.build(source, log));
         let lines = std::mem::take(&mut *lines.lock().unwrap());

@@ -1,5 +1,7 @@
 //! A folder with a Dockerfile: another tool of the machine builds it, and its image is taken over.
 
+mod images;
+
 use std::{
     collections::BTreeSet,
     fs::{self, File},
@@ -9,12 +11,16 @@ use std::{
     time::Duration,
 };
 
-use hob_image::{Assembled, FILE_TIME, ImageRef, ImageStore, OCI_MANIFEST, Platform};
+use hob_image::{
+    Assembled, DockerfileOrder, FILE_TIME, ImageRef, ImageStore, OCI_MANIFEST, Platform,
+};
 use hob_model::port::{BuildError, BuildLine, BuildLog};
 use tokio::{process::Command, time::timeout};
 
 use super::base::{Bases, refusal};
-use crate::build::{bench::listen, builder::BuilderConfig, workplace::Workplace};
+use crate::build::{
+    bench::listen, builder::BuilderConfig, secret_files::SecretFiles, workplace::Workplace,
+};
 
 /// What makes a folder such a one.
 pub(super) const FILE: &str = "Dockerfile";
@@ -46,6 +52,8 @@ pub(super) struct Dockerfile<'a> {
     place: &'a Workplace,
     tool: Tool,
     log: &'a BuildLog,
+    order: &'a DockerfileOrder,
+    secrets: SecretFiles,
     env: Vec<(String, String)>,
     time: Duration,
 }
@@ -64,6 +72,7 @@ impl<'a> Dockerfile<'a> {
         place: &'a Workplace,
         config: &BuilderConfig,
         log: &'a BuildLog,
+        order: &'a DockerfileOrder,
     ) -> Result<Self, BuildError> {
         let path = config.environment.get("PATH").unwrap_or(&config.path);
         let passed = PASSED_ON.iter().filter_map(|name| {
@@ -90,6 +99,8 @@ impl<'a> Dockerfile<'a> {
             place,
             tool,
             log,
+            order,
+            secrets: SecretFiles::write(&config.data, &order.secrets)?,
             env,
             time: config.timeout,
         })
@@ -101,7 +112,7 @@ impl<'a> Dockerfile<'a> {
         bases: &Bases<'_>,
         platforms: &[Platform],
     ) -> Result<Vec<Assembled>, BuildError> {
-        let names = self.froms()?;
+        let names = self.images()?;
         let mut found = Vec::new();
         if let Tool::Buildah(_) = &self.tool {
             for name in &names {
@@ -142,15 +153,22 @@ impl<'a> Dockerfile<'a> {
         Ok(made)
     }
 
-    /// Images that the Dockerfile begins with, as they are written there.
-    fn froms(&self) -> Result<BTreeSet<String>, BuildError> {
+    /// Values and secrets, as both tools take them.
+    fn options(&self) -> Vec<String> {
+        let args = self.order.args.iter();
+        let args = args.flat_map(|(name, value)| ["--build-arg".into(), format!("{name}={value}")]);
+        args.chain(self.secrets.options()).collect()
+    }
+
+    /// Images that the Dockerfile needs, as they are written there.
+    fn images(&self) -> Result<BTreeSet<String>, BuildError> {
         let path = self.place.function().join(FILE);
         if fs::metadata(&path).is_ok_and(|data| data.len() > MAX_FILE) {
             return Err(BuildError::Refused(format!("{FILE} is too long")));
         }
         let text = fs::read_to_string(&path)
             .map_err(|error| BuildError::Refused(format!("{FILE} cannot be read: {error}")))?;
-        Ok(froms(&text))
+        Ok(images::of(&text, &self.order.args))
     }
 
     /// Bases come out of the store, so that they are fetched once and with hob's own logins.
@@ -203,9 +221,11 @@ impl<'a> Dockerfile<'a> {
             "oci",
             "--iidfile",
             &id_file,
-            &folder,
         ];
-        self.run(tool, &[&global[..], &build].concat()).await?;
+        let options = self.options();
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        self.run(tool, &[&global[..], &build, &options, &[&folder]].concat())
+            .await?;
         let id = self.id(&id_file)?;
         let target = format!("oci:{}:image", layout.display());
         let push = ["push", "--format", "oci", &id, &target];
@@ -218,15 +238,11 @@ impl<'a> Dockerfile<'a> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let (platform, folder) = (platform.to_string(), text(self.place.function()));
         let (id_file, archive) = (text(self.place.file("id")), self.place.file("image.tar"));
-        let build = [
-            "build",
-            "--platform",
-            &platform,
-            "--iidfile",
-            &id_file,
-            &folder,
-        ];
-        self.run(tool, &build).await?;
+        let build = ["build", "--platform", &platform, "--iidfile", &id_file];
+        let options = self.options();
+        let options: Vec<_> = options.iter().map(String::as_str).collect();
+        self.run(tool, &[&build[..], &options, &[&folder]].concat())
+            .await?;
         let id = self.id(&id_file)?;
         let file = text(archive.clone());
         let saved = self.run(tool, &["save", "--output", &file, &id]).await;
@@ -295,44 +311,5 @@ fn end_all(child: &tokio::process::Child) {
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     if let Some(group) = id.and_then(rustix::process::Pid::from_raw) {
         let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
-    }
-}
-
-/// Images after `FROM`, but for stages of the file itself, variables, and `scratch`.
-fn froms(text: &str) -> BTreeSet<String> {
-    let (mut images, mut stages) = (BTreeSet::new(), BTreeSet::new());
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        if !words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case("from"))
-        {
-            continue;
-        }
-        let mut words = words.filter(|word| !word.starts_with("--"));
-        let Some(image) = words.next() else { continue };
-        if image != "scratch" && !image.contains('$') && !stages.contains(image) {
-            images.insert(image.to_owned());
-        }
-        if words
-            .next()
-            .is_some_and(|word| word.eq_ignore_ascii_case("as"))
-        {
-            stages.extend(words.next().map(str::to_owned));
-        }
-    }
-    images
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_images_of_elsewhere_are_fetched() {
-        let text = "ARG V=1\nFROM --platform=$BUILDPLATFORM golang:1 AS build\nfrom build\n\
-            FROM scratch\nFROM base:$V\nFROM debian:12\nRUN echo FROM x\n";
-        let images: Vec<_> = froms(text).into_iter().collect();
-        assert_eq!(images, ["debian:12", "golang:1"]);
     }
 }

@@ -29,6 +29,18 @@ pub(super) enum Plan {
 // === impl Plan ===
 
 impl Plan {
+    /// Lets in a folder of which only the Dockerfile counts.
+    pub(super) fn dockerfile(shared: &Shared, source: &Source) -> Result<Self, BuildError> {
+        let place = shared.workplace()?;
+        let folder = place.function();
+        unpack(source, &folder)?;
+        if !folder.join(dockerfile::FILE).is_file() {
+            let text = "there is no Dockerfile in `context`: a template brings it";
+            return Err(BuildError::Refused(text.into()));
+        }
+        Ok(Self::Dockerfile(Box::new(place)))
+    }
+
     /// Lets the folder in and sees what it is.
     pub(super) fn look(
         shared: &Shared,
@@ -37,7 +49,7 @@ impl Plan {
     ) -> Result<Self, BuildError> {
         let place = shared.workplace()?;
         let folder = place.function();
-        unpack(&source.archive, &folder)?;
+        unpack(source, &folder)?;
         let manifest = read_manifest(&folder)?;
         let has_file = folder.join(dockerfile::FILE).is_file();
         let asks = manifest.language.as_deref() == Some(dockerfile::LANGUAGE);
