@@ -2,7 +2,7 @@
 # `make bench`: measures hob beside nginx and a direct call, prints the table and keeps it in
 # bench/results. A missed bar is shown, not an error; it fails only when something could not run.
 #   HOB_BIN=PATH         measure this hob; default: a release build
-#   HOB_BENCH_ONLY=a,b   only these parts: throughput latency wake redeploy cage idle many
+#   HOB_BENCH_ONLY=a,b   only these parts: throughput latency wake images redeploy cage idle many
 set -eu
 cd "$(dirname "$0")/.."
 fail() { echo "make bench: $*" >&2; exit 1; }
@@ -11,7 +11,8 @@ command -v cargo >/dev/null || fail "no cargo: install Rust 1.95 or newer (rustu
 # go: builds the tiny handler; bwrap and runc: other cages, to compare with
 scripts/need.sh cc:build-essential python3:python3 go:golang-go wrk:wrk nginx:nginx-light bwrap:bubblewrap ||
     fail "cannot measure without these"
-scripts/need.sh runc:runc crun:crun || echo "make bench: going on without them"
+# ip and nft: the networks of images
+scripts/need.sh runc:runc crun:crun ip:iproute2 nft:nftables || echo "make bench: going on without them"
 
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/hob-bench.XXXXXX")
 harness=

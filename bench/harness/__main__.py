@@ -7,13 +7,14 @@ import sys
 import time
 import traceback
 
-from . import cage, idle, latency, machine, many, redeploy, table, throughput, wake
+from . import cage, idle, images, latency, machine, many, redeploy, table, throughput, wake
 from .programs import Failed, Programs
 
 PARTS = {
     "throughput": throughput.measure,
     "latency": latency.measure,
     "wake": wake.measure,
+    "images": images.measure,
     "redeploy": redeploy.measure,
     "cage": cage.measure,
     "idle": idle.measure,
