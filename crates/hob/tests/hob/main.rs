@@ -4,6 +4,7 @@
 mod authority;
 mod bench;
 mod build;
+mod builder;
 mod command_line;
 mod conformance;
 mod develop;

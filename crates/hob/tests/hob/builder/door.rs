@@ -1,0 +1,109 @@
+//! Who gets in.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+};
+
+use hob_testkit::Hob;
+use serde_json::json;
+
+use super::client::{Archive, nothing_is_left, send, server, sign};
+use crate::bench::{HOB, write};
+
+/// What comes back on a connection for a head, byte for byte.
+fn raw(mut stream: impl Read + Write, head: &str) -> String {
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The owner asks at the local socket.
+fn local(hob: &Hob, path: &str) -> String {
+    let socket = hob.data().join("run/hob.sock");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    raw(UnixStream::connect(socket).unwrap(), &head)
+}
+
+#[test]
+fn without_a_payload_secret_there_is_no_builder() {
+    let hob = Hob::start(HOB);
+    let body = Archive::of(&json!({"image": "x:1"}), "FROM scratch\n").bytes();
+    let signature = sign(&body);
+    let answer = send(&hob, body.clone(), Some(&signature), "*/*").expect(401);
+    assert_eq!(answer.header("www-authenticate"), "X-Build-Signature");
+    hob.get("/publickey").expect(401);
+    let cure = local(&hob, "/publickey");
+    assert!(
+        cure.starts_with("HTTP/1.1 404")
+            && cure.contains("hob secret set payload-secret --namespace openfaas"),
+        "{cure}"
+    );
+    // One that can be guessed is none.
+    let set = ["secret", "set", "payload-secret", "--namespace", "openfaas"];
+    hob.command().args(set).stdin("tiny").run().ok();
+    send(&hob, body, Some(&signature), "*/*").expect(401);
+    let cure = local(&hob, "/publickey");
+    assert!(cure.contains("shorter than 16 bytes"), "{cure}");
+    // No key was made for anybody.
+    let keys = hob.data().join("secrets/openfaas/builder-key.age");
+    assert!(!keys.exists());
+    nothing_is_left(&hob);
+}
+
+#[test]
+fn only_who_knows_the_payload_secret_gets_in() {
+    let hob = server();
+    let body = Archive::of(&json!({"image": "x:1", "skipPush": true}), "FROM x\n").bytes();
+    let other = sign(b"something else");
+    let digits = sign(&body).replace("sha256=", "");
+    for signature in [
+        None,
+        Some(""),
+        Some("sha256="),
+        Some(&*digits),
+        Some("sha256=zz"),
+        Some(&*other),
+    ] {
+        for accept in ["*/*", "application/x-ndjson"] {
+            let answer = send(&hob, body.clone(), signature, accept).expect(401);
+            let text = answer.text();
+            assert!(
+                text.contains("X-Build-Signature") && text.lines().count() == 1,
+                "{text}"
+            );
+        }
+    }
+    // Too large, and said before it comes.
+    let length = (256 << 20) + 1;
+    let head = format!(
+        "POST /build HTTP/1.1\r\nHost: x\r\nX-Build-Signature: {other}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    let answer = raw(TcpStream::connect(hob.address()).unwrap(), &head);
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    nothing_is_left(&hob);
+
+    // The key is for everybody, and stays the same.
+    let key = hob.get("/publickey").expect(200).json();
+    assert_eq!(hob.get("/publickey").expect(200).json(), key);
+    assert!(local(&hob, "/publickey").contains(key["public_key"].as_str().unwrap()));
+    hob.post("/publickey", "").expect(405);
+    hob.get("/build").expect(405);
+}
+
+#[test]
+fn no_function_gets_at_the_builders_secrets() {
+    let hob = server();
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("spy");
+    write(&place.join("index.html"), "hi");
+    let place = place.to_str().unwrap();
+    let args = ["deploy", place, "--namespace", "openfaas"];
+    let line = hob.cli(args).fails(1);
+    assert!(
+        line.contains("namespace `openfaas` holds secrets"),
+        "{line}"
+    );
+}
