@@ -178,7 +178,7 @@ pub(super) fn machine(path: &Path) -> (u8, u16) {
 impl Running {
     /// Starts what an image's configuration says, with the image's folder as its own.
     pub(super) fn start(root: &Path, config: &Value) -> Self {
-        Self::launch(root, config, |program| Command::new(program))
+        Self::launch(root, config, Command::new)
     }
 
     /// The same with a program for another machine, which `emulator` runs.
