@@ -93,7 +93,11 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .layer(Extension(access))
         .with_state(Arc::clone(control))
         .merge(registry::router(control));
-    // Around everything, the fallbacks too: a route cannot be added outside of it.
+    guard(routes, control, access)
+}
+
+/// Around everything, the fallbacks too: a route cannot be added outside of it.
+fn guard(routes: Router, control: &Arc<Control>, access: Access) -> Router {
     let guarded = match access {
         Access::Local => routes,
         Access::Remote => {

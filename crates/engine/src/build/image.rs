@@ -99,6 +99,21 @@ impl ImageMaker {
         }
     }
 
+    /// Lets the folder in and decides; `asks` is for its Dockerfile.
+    async fn plan(
+        &self,
+        source: &Source,
+        base: Option<ImageRef>,
+        asks: bool,
+    ) -> Result<Plan, BuildError> {
+        let source = source.clone();
+        let plan = self.blocking(move |shared, _| match asks {
+            true => Plan::dockerfile(shared, &source),
+            false => Plan::look(shared, &source, base),
+        });
+        plan.await
+    }
+
     /// Builds a function for each platform.
     async fn function(
         &self,
@@ -148,13 +163,9 @@ impl ImageBuilder for ImageMaker {
         let platforms = platforms(&order)?;
         // Blobs that no name points to yet must not be pruned.
         let _in_use = self.store.hold().await;
-        let (looked, base) = (source.clone(), order.base.clone());
         let asks = order.dockerfile.is_some();
-        let plan = self.blocking(move |shared, _| match asks {
-            true => Plan::dockerfile(shared, &looked),
-            false => Plan::look(shared, &looked, base),
-        });
-        let made = match plan.await? {
+        let dockerfile = order.dockerfile.unwrap_or_default();
+        let made = match self.plan(&source, order.base, asks).await? {
             Plan::Function { base, recipe } => {
                 let log = BuildLog::clone(&log);
                 let work = Work {
@@ -167,8 +178,8 @@ impl ImageBuilder for ImageMaker {
             }
             Plan::Dockerfile(place) => {
                 let _turn = self.turn().await?;
-                let order = order.dockerfile.unwrap_or_default();
-                let file = Dockerfile::new(&place, &self.builder.shared.config, &log, &order)?;
+                let config = &self.builder.shared.config;
+                let file = Dockerfile::new(&place, config, &log, &dockerfile)?;
                 file.build(&self.bases(&log), &platforms).await?
             }
         };

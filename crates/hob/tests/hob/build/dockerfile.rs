@@ -28,7 +28,7 @@ fn buildah_builds_it_on_a_base_of_the_store() {
         layer.folder("tmp", 0o1777);
         bottom.replace(base(store, "shell:1", &[("PATH", "/bin")], &layer));
     });
-    let file = "FROM shell:1\nCOPY greeting /greeting\nRUN busybox tr a-z A-Z < /greeting > /loud\nUSER 12000\nCMD [\"busybox\", \"cat\", \"/loud\"]\n";
+    let file = "ARG V=1\nFROM --platform=${TARGETPLATFORM:-linux/amd64} shell:${V} AS ship\nCOPY greeting /greeting\nRUN busybox tr a-z A-Z < /greeting > /loud\nUSER 12000\nCMD [\"busybox\", \"cat\", \"/loud\"]\n";
     let folder = workshop.folder("hello", &[("Dockerfile", file), ("greeting", "mina")]);
     let host = hob_image::Platform::host().to_string();
     let image = workshop.image(&folder, &["--platform", &host]);
