@@ -2,11 +2,8 @@ use std::{fmt, path::Path};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::secrets::RegistryAuth;
+use oci_spec::distribution::Reference;
 use serde::{Deserialize, Serialize};
-
-/// Docker's name for its own registry in `config.json`.
-const DOCKER_HUB: &str = "docker.io";
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Who we are to a registry. Hidden from `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,11 +36,8 @@ pub fn from_docker_config(config: &Path, registry: &str) -> Result<Option<Creden
     let Ok(file) = std::fs::File::open(config) else {
         return Ok(None);
     };
-    let key = match registry {
-        DOCKER_HUB => DOCKER_HUB_KEY,
-        other => other,
-    };
-    match docker_credential::get_credential_from_reader(file, key) {
+    let key = key(registry);
+    match docker_credential::get_credential_from_reader(file, &key) {
         Ok(DockerCredential::UsernamePassword(username, password)) => {
             Ok(Some(Credential { username, password }))
         }
@@ -56,5 +50,17 @@ pub fn from_docker_config(config: &Path, registry: &str) -> Result<Option<Creden
             | CredentialRetrievalError::ConfigNotFound,
         ) => Ok(None),
         Err(error) => Err(format!("{}: {error}", config.display()).replace('\n', " ")),
+    }
+}
+
+/// Under which name `config.json` has a registry: its own, but for the one of short names, which has
+/// the address that Docker's first version used.
+fn key(registry: &str) -> String {
+    let short: Result<Reference, _> = "a".parse();
+    match short {
+        Ok(short) if short.registry() == registry => {
+            format!("https://{}/v1/", short.resolve_registry())
+        }
+        _ => registry.to_owned(),
     }
 }
