@@ -48,7 +48,7 @@ impl Archive {
     /// With this configuration and a Dockerfile.
     pub(super) fn of(config: &Value, dockerfile: &str) -> Self {
         let archive = Self::default().file("context/Dockerfile", dockerfile);
-        archive.file(CONFIG, &config.to_string())
+        archive.file(CONFIG, config.to_string())
     }
 
     pub(super) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {

@@ -6,7 +6,7 @@ use std::{
     os::unix::net::UnixStream,
 };
 
-use hob_testkit::Hob;
+use hob_testkit::{Hob, assert_eventually};
 use serde_json::json;
 
 use super::client::{Archive, nothing_is_left, send, server, sign};
@@ -91,6 +91,38 @@ fn only_who_knows_the_payload_secret_gets_in() {
     assert!(local(&hob, "/publickey").contains(key["public_key"].as_str().unwrap()));
     hob.post("/publickey", "").expect(405);
     hob.get("/build").expect(405);
+}
+
+#[test]
+fn strangers_can_fill_neither_the_disk_nor_the_queue() {
+    let hob = server();
+    let other = sign(b"something else");
+    let head = format!(
+        "POST /build HTTP/1.1\r\nHost: x\r\nX-Build-Signature: {other}\r\nContent-Length: 9\r\n\r\nhalf"
+    );
+    let connections: Vec<_> = (0..17)
+        .map(|_| {
+            let mut stream = TcpStream::connect(hob.address()).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let refused = |mut stream: &TcpStream| {
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).is_ok() && start == *b"HTTP/1.1 429"
+    };
+    assert_eventually!(connections.iter().any(refused), "one is too many");
+    let uploads = || std::fs::read_dir(hob.data().join("tmp")).unwrap().count();
+    assert_eventually!(uploads() == 4, "four come in at a time");
+    drop(connections);
+    assert_eventually!(uploads() == 0, "who leaves, leaves nothing");
+    let body = Archive::default().bytes();
+    let signature = sign(&body);
+    assert_eventually!(
+        send(&hob, body.clone(), Some(&signature), "*/*").status == 400,
+        "there is room again"
+    );
 }
 
 #[test]
