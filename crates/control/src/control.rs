@@ -158,3 +158,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
         },
     }
 }
+
+/// The same in the runtime that this is called in.
+pub(crate) async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    blocking(&Handle::current(), work).await
+}

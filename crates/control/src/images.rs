@@ -16,7 +16,9 @@ use hob_model::{
     wire::{DeployEvent, ImageDeploy},
 };
 
-use crate::{Control, KnownRegistries, OWN_REGISTRY, Registry, events::Events, own_name};
+use crate::{
+    Control, KnownRegistries, OWN_REGISTRY, Registry, control::on_disk, events::Events, own_name,
+};
 
 /// Where the functions of OpenFaaS serve HTTP.
 const PORT: u16 = 8080;
@@ -66,7 +68,7 @@ impl Images {
         step(events, format!("unpacking {name}"));
         let layers = self.store.unpack(&image).await?;
         let (checked, found, folders) = (image.clone(), name.clone(), layers.clone());
-        let config = blocking(move || RunConfig::of(&checked, &folders, &found)).await?;
+        let config = on_disk(move || RunConfig::of(&checked, &folders, &found)).await?;
         let settings = Settings {
             openfaas: asked.openfaas.clone(),
             ..Settings::from(&asked.manifest)
@@ -108,7 +110,7 @@ impl Images {
         let from_here = |digest: &Digest| {
             let (store, digest) = (Arc::clone(&self.store), digest.clone());
             let (platform, name) = (platform.clone(), name.to_string());
-            blocking(move || complete(&store, &digest, &platform, &name))
+            on_disk(move || complete(&store, &digest, &platform, &name))
         };
         if let Some(tagged) = here
             .as_ref()
@@ -205,11 +207,14 @@ impl Control {
         let Run::Image(run) = &function.revision.run else {
             return;
         };
+        // hob has written it down itself.
+        let Ok(digest) = run.manifest.parse::<Digest>() else {
+            return;
+        };
         let _hold = self.images.store.hold().await;
         let mended = async {
-            let digest: Digest = run.manifest.parse().map_err(|_| ImageError::Busy)?;
             let (store, name) = (Arc::clone(&self.images.store), run.image.clone());
-            let image = blocking(move || store.image(&digest, &Platform::host(), &name)).await?;
+            let image = on_disk(move || store.image(&digest, &Platform::host(), &name)).await?;
             self.images.store.unpack(&image).await
         };
         if let Err(error) = mended.await {
@@ -281,8 +286,4 @@ fn step(events: &Events, text: String) {
 pub(crate) fn progress(events: &Events) -> Progress {
     let events = events.clone();
     Arc::new(move |text| events.push(DeployEvent::Output { text }))
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    crate::control::blocking(&tokio::runtime::Handle::current(), work).await
 }

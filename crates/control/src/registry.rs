@@ -25,12 +25,11 @@ use axum::{
 use hob_image::{ImageError, ImageStore};
 use http::{HeaderName, HeaderValue, Method, request::Parts};
 use serde::Deserialize;
-use tokio::runtime::Handle;
 
 pub(crate) use error::RegistryError;
 pub use own::{OWN_REGISTRY, own_name};
 
-use crate::Control;
+use crate::{Control, control::on_disk};
 use own::OwnNames;
 use place::Place;
 use sessions::Sessions;
@@ -190,9 +189,4 @@ impl Asking {
         let store = Arc::clone(self.store());
         on_disk(move || work(&store)).await.map_err(Into::into)
     }
-}
-
-/// Works on a thread that may wait for the disk.
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    crate::control::blocking(&Handle::current(), work).await
 }

@@ -283,6 +283,21 @@ impl Client {
     }
 }
 
+/// A text as a value of a query.
+pub(crate) fn quoted(text: &str) -> String {
+    use std::fmt::Write;
+
+    text.bytes().fold(String::new(), |mut quoted, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
+            quoted.push(byte.into());
+        } else {
+            // Writing to a text does not fail.
+            let _ = write!(quoted, "%{byte:02X}");
+        }
+        quoted
+    })
+}
+
 /// A body that is read from a file.
 pub(crate) fn file(file: std::fs::File) -> Body {
     let file = tokio::fs::File::from_std(file);

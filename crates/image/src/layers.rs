@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Digest, Image, ImageError, ImageStore, UnpackLimits, blob::sync_folder, manifest::digest_of,
-    registry::on_disk, space, unpack_layer,
+    Digest, Image, ImageError, ImageStore, UnpackLimits, blob::sync_folder, disk::on_disk,
+    manifest::digest_of, space, unpack_layer,
 };
 
 /// Beginning of the names of folders that are being filled or emptied.

@@ -8,6 +8,7 @@ mod assemble;
 mod blob;
 mod builder;
 mod digest;
+mod disk;
 mod error;
 mod image;
 mod index;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    Digest, ImageError, ImageRef, ImageStore, Manifest, Origin, blob::sync_folder,
+    Digest, ImageError, ImageRef, ImageStore, Manifest, Origin, blob::sync_folder, disk::on_disk,
     layers::UNFINISHED, manifest::digest_of,
 };
 
@@ -63,7 +63,7 @@ impl ImageStore {
         let alone = self.alone()?;
         let needed = needed();
         let store = Arc::clone(self);
-        crate::registry::on_disk(move || {
+        on_disk(move || {
             let pruned = store.prune_now(&needed, pruning);
             drop(alone);
             pruned

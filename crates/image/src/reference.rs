@@ -41,6 +41,13 @@ impl ImageRef {
         self.0.repository()
     }
 
+    /// What a function of this image is called when nobody says: the last part of the
+    /// repository's name, as far as names of functions go.
+    pub fn function_name(&self) -> String {
+        let last = self.repository().rsplit('/').next().unwrap_or_default();
+        last.replace(['.', '_'], "-")
+    }
+
     /// The tag, if it has one.
     pub fn tag(&self) -> Option<&str> {
         self.0.tag()

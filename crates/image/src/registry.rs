@@ -17,7 +17,6 @@ use tokio::{sync::Semaphore, time::timeout};
 pub use credential::{Credential, from_docker_config};
 pub use error::RegistryError;
 pub use pull::Pulled;
-pub(crate) use pull::on_disk;
 
 use crate::ImageRef;
 
@@ -30,7 +29,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of a layer that pass in a second at least, or else the registry counts as away: one that
 /// dawdles must not keep others waiting for ever.
 const RATE_MIN: u64 = 16 << 10;
-/// Layers of all images together that are on their way at once.
+/// Layers of one image, and of all images together, that are on their way at once.
 const TRANSFERS: usize = 4;
 
 const USER_AGENT: &str = concat!("hob/", env!("CARGO_PKG_VERSION"));

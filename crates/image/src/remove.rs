@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, io, sync::Arc};
 
-use crate::{Digest, ImageError, ImageRef, ImageStore, Needed, registry::on_disk};
+use crate::{Digest, ImageError, ImageRef, ImageStore, Needed, disk::on_disk};
 
 /// What came of a wish to remove a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -95,9 +95,7 @@ impl Order {
 
 /// The function that an image is called after.
 pub(super) fn function_of(image: &ImageRef) -> Result<FunctionName, ApiError> {
-    let last = image.repository().rsplit('/').next();
-    let text = last.unwrap_or_default().replace(['_', '.'], "-");
-    text.parse().map_err(bad)
+    image.function_name().parse().map_err(bad)
 }
 
 /// Platforms separated by commas.

@@ -14,7 +14,8 @@ use hob_image::{Digest, Removal};
 use http::{HeaderMap, StatusCode, header};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Asking, CONTENT_DIGEST, RegistryError, on_disk};
+use super::{Asking, CONTENT_DIGEST, RegistryError};
+use crate::control::on_disk;
 
 /// How much of a blob is read at once, in bytes.
 const READ_SIZE: u64 = 256 << 10;

@@ -9,7 +9,8 @@ use hob_image::ImageStore;
 use http::{HeaderMap, header};
 use tokio::time::timeout;
 
-use super::{RegistryError, on_disk, sessions::Taken};
+use super::{RegistryError, sessions::Taken};
+use crate::control::on_disk;
 
 /// Longest wait for the next part of a body.
 const STALL: Duration = Duration::from_secs(60);

@@ -62,6 +62,10 @@ impl Fleets {
 
     /// Tells images which functions there are.
     async fn rename(&self) {
+        // A start with thousands of functions must not send a thread off for each.
+        if !self.host.networks.is_watched() {
+            return;
+        }
         let host = Arc::clone(&self.host);
         // A panic in there is shown by the runtime.
         let _ = spawn_blocking(move || host.networks.rename()).await;

@@ -103,6 +103,12 @@ impl Networks {
         Ok(())
     }
 
+    /// Whether a cage looks at the names of functions.
+    pub(super) fn is_watched(&self) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.is_some()
+    }
+
     /// Tells the cages which functions there are, if any cage looks.
     pub(super) fn rename(&self) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);

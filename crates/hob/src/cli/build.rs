@@ -12,7 +12,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    client::Lines,
+    client::{Lines, quoted},
     config::ClientArgs,
     exit::Failure,
     output::{self, Format, OutputArgs, Table},
@@ -83,24 +83,19 @@ impl Build {
 impl OrderArgs {
     /// The query of the API.
     pub(super) fn query(&self, image: &ImageRef) -> String {
-        let mut path = format!("image={}", escape(image));
+        let mut path = format!("image={}", quoted(&image.to_string()));
         if !self.platform.is_empty() {
             let names: Vec<_> = self.platform.iter().map(Platform::to_string).collect();
             path.push_str(&format!("&platform={}", names.join(",")));
         }
         if let Some(base) = &self.base {
-            path.push_str(&format!("&base={}", escape(base)));
+            path.push_str(&format!("&base={}", quoted(&base.to_string())));
         }
         if self.push {
             path.push_str("&push=true");
         }
         path
     }
-}
-
-/// Of what names of images are made, only `+` would mean something else in a query.
-fn escape(image: &ImageRef) -> String {
-    image.to_string().replace('+', "%2B")
 }
 
 /// Follows the making of an image to its end.

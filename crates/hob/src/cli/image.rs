@@ -31,18 +31,3 @@ impl Image {
         }
     }
 }
-
-/// A text as a value of a query.
-fn quoted(text: &str) -> String {
-    use std::fmt::Write;
-
-    text.bytes().fold(String::new(), |mut quoted, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            quoted.push(byte.into());
-        } else {
-            // Writing to a text does not fail.
-            let _ = write!(quoted, "%{byte:02X}");
-        }
-        quoted
-    })
-}

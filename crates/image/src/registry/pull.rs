@@ -3,14 +3,14 @@ use std::{io, sync::Arc, time::Duration};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use oci_client::{RegistryOperation, client::BlobResponse};
 use oci_spec::image::Descriptor;
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
-use super::{Progress, RegistryClient, RegistryError, Session, too_slow, transfer_time};
+use super::{Progress, RegistryClient, RegistryError, Session, TRANSFERS, too_slow, transfer_time};
 use crate::{
     Digest, Image, ImageError, ImageRef, ImageStore, Manifest, Origin, PartialBlob, Platform,
     Tagged,
+    disk::on_disk,
     manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, choose, digest_of},
-    space,
 };
 
 const ACCEPTED: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
@@ -18,8 +18,6 @@ const ACCEPTED: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LI
 const RESUMES: u32 = 5;
 /// Pause before the first of these; each further one waits twice as long.
 const RESUME_PAUSE: Duration = Duration::from_millis(500);
-/// Downloads at once of one image; the client bounds all images together.
-const AT_ONCE: usize = 4;
 /// How much is put into the file at once, in bytes.
 const WRITE_SIZE: usize = 1 << 20;
 
@@ -140,16 +138,12 @@ impl Session {
         missing.dedup_by(|a, b| a.1 == b.1);
         let sizes = missing.iter().map(|(part, _)| part.size());
         let needed = sizes.fold(0, u64::saturating_add);
-        space::check(
-            &store.blob_path(&Digest::of(b"")),
-            &format!("image `{name}`"),
-            needed,
-        )?;
+        store.check_room(&format!("image `{name}`"), needed)?;
         let fetches = missing.into_iter().map(|(part, digest)| async move {
             self.blob(store, name, &part, &digest, progress).await
         });
         let fetched: Vec<u64> = stream::iter(fetches)
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(TRANSFERS)
             .try_collect()
             .await?;
         Ok(fetched.iter().sum())
@@ -275,19 +269,6 @@ async fn write(
         Ok((blob, bytes))
     })
     .await
-}
-
-pub(crate) async fn on_disk<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
-) -> Result<T, ImageError> {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime is going down, and the task that waits here with it.
-            Err(_) => std::future::pending().await,
-        },
-    }
 }
 
 pub(super) fn broken(name: &ImageRef, problem: &impl ToString) -> RegistryError {

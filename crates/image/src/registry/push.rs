@@ -7,17 +7,15 @@ use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
 use super::{
-    Progress, RegistryClient, RegistryError, Session,
-    pull::{amount, on_disk, short},
+    Progress, RegistryClient, RegistryError, Session, TRANSFERS,
+    pull::{amount, short},
     too_slow, transfer_time,
 };
 use crate::{
     Digest, ImageError, ImageRef, ImageStore, Manifest,
+    disk::on_disk,
     manifest::{MANIFEST_MAX, digest_of},
 };
-
-/// Uploads at once of one image; the client bounds all images together.
-const AT_ONCE: usize = 4;
 
 impl RegistryClient {
     /// Sends the manifest or index `digest` with all that belongs to it to where `name` says.
@@ -70,7 +68,7 @@ impl Session {
             .into_iter()
             .map(|digest| self.blob_up(store, name, digest, progress));
         let sent: Vec<u64> = stream::iter(uploads)
-            .buffer_unordered(AT_ONCE)
+            .buffer_unordered(TRANSFERS)
             .try_collect()
             .await?;
         Ok(sent.iter().sum())

@@ -63,9 +63,7 @@ pub(super) fn name_of(asked: &ImageDeploy) -> anyhow::Result<String> {
     if let Some(name) = &asked.manifest.name {
         return Ok(name.as_str().to_owned());
     }
-    let image = reference(&asked.image)?;
-    let last = image.repository().rsplit('/').next().unwrap_or_default();
-    Ok(last.replace(['.', '_'], "-"))
+    Ok(reference(&asked.image)?.function_name())
 }
 
 /// Has the server pull the image, and follows it to the end.

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use clap::Args;
 use http::Method;
 
-use super::{Context, quoted};
+use super::Context;
 use crate::{
     cli::session::Session,
+    client::quoted,
     config::ClientArgs,
     exit::Failure,
     output::{self, Format, OutputArgs},

@@ -1,7 +1,7 @@
 use clap::Args;
 
-use super::{Context, quoted};
-use crate::{cli::session::Session, config::ClientArgs, output};
+use super::Context;
+use crate::{cli::session::Session, client::quoted, config::ClientArgs, output};
 
 /// Take the names of images away
 ///

@@ -4,8 +4,14 @@ use clap::Args;
 use http::Method;
 use http_body_util::BodyExt;
 
-use super::{Context, quoted};
-use crate::{cli::session::Session, client::empty, config::ClientArgs, exit::Failure, output};
+use super::Context;
+use crate::{
+    cli::session::Session,
+    client::{empty, quoted},
+    config::ClientArgs,
+    exit::Failure,
+    output,
+};
 
 /// Write images to a file that other machines load without a network
 ///
