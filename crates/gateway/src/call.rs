@@ -11,6 +11,7 @@ use crate::{
     cors::{self, Visitor},
     error::GatewayError,
     files, forward, head, headers,
+    listen::PeerKind,
     path::{self, FunctionPath},
     receipt::Receipt,
     upgrade,
@@ -60,9 +61,11 @@ fn admit(
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
-    let head = match client.is_function {
-        true => path::by_host(request.uri(), request.headers(), &client.worker().routes),
-        false => None,
+    let head = match client.kind {
+        PeerKind::Function => {
+            path::by_host(request.uri(), request.headers(), &client.worker().routes)
+        }
+        PeerKind::Stranger | PeerKind::Inside => None,
     };
     let head = head.unwrap_or_else(|| request.uri().clone());
     let headers = request.headers_mut();
@@ -190,7 +193,9 @@ impl Call {
         let headers = request.headers_mut();
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
-        headers::add_forwarded(headers, &self.client.forwarded_for);
+        if self.client.kind != PeerKind::Inside {
+            headers::add_forwarded(headers, &self.client.forwarded_for);
+        }
         let (limit, client) = (self.route.body_limit, &self.client);
         let (head, body) = request.into_parts();
         let body = RequestBody::new(body, limit, client);

@@ -10,15 +10,18 @@ use std::{
 use http::HeaderValue;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{inlet::Tap, listen::Peer, worker::Worker};
+use crate::{
+    inlet::Tap,
+    listen::{Peer, PeerKind},
+    worker::Worker,
+};
 
 /// One connection of a caller, as the calls on it see it.
 pub(crate) struct Client {
     worker: Rc<Worker>,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
-    /// See [`Peer::is_function`].
-    pub(crate) is_function: bool,
+    pub(crate) kind: PeerKind,
     /// The same, as `X-Forwarded-For` has it.
     pub(crate) forwarded_for: HeaderValue,
     tap: Arc<Tap>,
@@ -28,7 +31,7 @@ pub(crate) struct Client {
     cut: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// Counts against the bound of connections until the last user of the socket is gone.
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// A call under way; the connection is not idle while it lives.
@@ -39,7 +42,7 @@ impl Client {
         worker: Rc<Worker>,
         peer: Peer,
         tap: Arc<Tap>,
-        permit: OwnedSemaphorePermit,
+        permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let ip = match peer.address.ip() {
             IpAddr::V6(ip) => ip.to_canonical(),
@@ -49,7 +52,7 @@ impl Client {
         Self {
             worker,
             peer: peer.address,
-            is_function: peer.is_function,
+            kind: peer.kind,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
             calls: Cell::new(0),

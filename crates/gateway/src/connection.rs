@@ -46,10 +46,11 @@ pub(crate) async fn serve(client: Rc<Client>, mut inlet: Inlet, tap: Arc<Tap>) {
     let calls = service_fn(|request| call::answer(Rc::clone(&client), request));
     match protocol {
         Ok(Some(Ok(Some(Protocol::Http1)))) => {
-            let (stream, first) = inlet.ahead();
-            match lane::serve(&client, stream, &first).await {
-                Exit::Closed => return,
-                Exit::Other(first) => inlet.give_back(first),
+            if let Some((stream, first)) = inlet.ahead() {
+                match lane::serve(&client, stream, &first).await {
+                    Exit::Closed => return,
+                    Exit::Other(first) => inlet.give_back(first),
+                }
             }
             let connection = http1(&client).serve_connection(TokioIo::new(inlet), calls);
             let mut connection = connection.with_upgrades();

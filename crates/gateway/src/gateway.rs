@@ -9,7 +9,10 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hob_model::{Routes, port::Wake};
+use hob_model::{
+    Routes,
+    port::{Dial, Wake},
+};
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
@@ -20,7 +23,7 @@ use tokio::{
 
 use crate::{
     GatewayConfig,
-    listen::{self, Handed, Listeners, Post},
+    listen::{self, Dialer, Handed, Listeners, Post},
     worker::{Ports, Worker},
 };
 
@@ -77,6 +80,7 @@ impl Gateway {
         };
         let mut handle = GatewayHandle {
             address,
+            posts: Arc::clone(&posts),
             stop,
             threads: Vec::with_capacity(threads),
         };
@@ -158,6 +162,7 @@ fn local_runtime() -> io::Result<LocalRuntime> {
 /// A running gateway. Dropping it stops the gateway without grace.
 pub struct GatewayHandle {
     address: SocketAddr,
+    posts: Arc<[Post]>,
     stop: watch::Sender<Option<Duration>>,
     threads: Vec<Running>,
 }
@@ -171,6 +176,11 @@ impl GatewayHandle {
     /// Where it listens, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The door for calls from inside this process.
+    pub fn dialer(&self) -> Arc<dyn Dial> {
+        Arc::new(Dialer(Arc::clone(&self.posts)))
     }
 
     /// Accepts nothing more, lets calls under way end for at most `grace`, cuts the rest, and

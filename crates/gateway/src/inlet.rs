@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 
 /// How an HTTP/2 connection begins when nobody asked for an upgrade. No HTTP/1 method is `PRI`.
@@ -26,13 +26,19 @@ const NOT_BEGUN: u64 = u64::MAX;
 /// A caller's connection. Passes bytes on untouched, and notes in its [`Tap`] what hyper does
 /// not tell: whether a head had a length, and when a half-read head began.
 pub(crate) struct Inlet {
-    stream: TcpStream,
+    socket: Socket,
     /// Read before the protocol was known.
     first: Vec<u8>,
     given: usize,
     tap: Arc<Tap>,
     /// `None` once it is known that heads do not come as lines.
     scan: Option<Scan>,
+}
+
+/// A socket, of whichever kind.
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// The protocol that a connection begins with.
@@ -64,9 +70,9 @@ struct Scan {
 }
 
 impl Inlet {
-    pub(crate) fn new(stream: TcpStream, tap: Arc<Tap>) -> Self {
+    pub(crate) fn new(socket: Socket, tap: Arc<Tap>) -> Self {
         Self {
-            stream,
+            socket,
             first: Vec::new(),
             given: 0,
             tap,
@@ -78,7 +84,7 @@ impl Inlet {
     pub(crate) async fn sniff(&mut self) -> io::Result<Option<Protocol>> {
         self.first.reserve(FIRST_BYTES);
         loop {
-            if self.stream.read_buf(&mut self.first).await? == 0 {
+            if self.socket.read_buf(&mut self.first).await? == 0 {
                 return Ok(None);
             }
             let known = self.first.len().min(PREFACE.len());
@@ -92,9 +98,12 @@ impl Inlet {
         }
     }
 
-    /// The socket, and the first bytes that came over it: for a reader in front of hyper.
-    pub(crate) fn ahead(&mut self) -> (&mut TcpStream, Vec<u8>) {
-        (&mut self.stream, std::mem::take(&mut self.first))
+    /// A TCP socket, and the first bytes that came over it: for a reader in front of hyper.
+    pub(crate) fn ahead(&mut self) -> Option<(&mut TcpStream, Vec<u8>)> {
+        match &mut self.socket {
+            Socket::Tcp(stream) => Some((stream, std::mem::take(&mut self.first))),
+            Socket::Unix(_) => None,
+        }
     }
 
     /// Has `first` read by hyper before anything that is still to come.
@@ -206,7 +215,7 @@ impl AsyncRead for Inlet {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
         if let Some(scan) = &mut this.scan {
             this.tap.note(scan, &buf.filled()[before..]);
         }
@@ -220,7 +229,7 @@ impl AsyncWrite for Inlet {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -228,7 +237,7 @@ impl AsyncWrite for Inlet {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.get_mut().socket).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -236,11 +245,66 @@ impl AsyncWrite for Inlet {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
     }
 }
 

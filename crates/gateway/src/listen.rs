@@ -1,6 +1,7 @@
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::net::UnixStream as InsideStream,
     rc::Rc,
     sync::{
         Arc,
@@ -9,16 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hob_model::port::Dial;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
 use crate::{
     client::Client,
     connection,
-    inlet::{Inlet, Tap},
+    inlet::{Inlet, Socket, Tap},
     worker::Worker,
 };
 
@@ -30,18 +32,40 @@ const SWEEP: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// A connection on its way to the thread that will serve it.
-pub(crate) struct Handed {
-    stream: std::net::TcpStream,
-    peer: Peer,
-    permit: OwnedSemaphorePermit,
+pub(crate) enum Handed {
+    /// From a listener.
+    Accepted {
+        stream: std::net::TcpStream,
+        peer: Peer,
+        permit: OwnedSemaphorePermit,
+    },
+    /// From this process.
+    Dialed(InsideStream),
 }
 
 /// Who is on the other end of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
-    /// Whether it is a function in a network of its own, which knows others by their names.
-    pub(crate) is_function: bool,
+    pub(crate) kind: PeerKind,
+}
+
+/// What is on the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PeerKind {
+    /// Anybody.
+    Stranger,
+    /// A function in a network of its own, which knows others by their names.
+    Function,
+    /// This very process, with calls that it has taken earlier: they say themselves who made them.
+    Inside,
+}
+
+impl Peer {
+    const INSIDE: Self = Self {
+        address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
+        kind: PeerKind::Inside,
+    };
 }
 
 /// Where calls come in.
@@ -92,9 +116,10 @@ pub(crate) async fn accept(
                 let least = least_busy(own, posts);
                 posts[least].load.fetch_add(1, Ordering::Relaxed);
                 if least == own {
-                    begin(worker, stream, peer, permit);
+                    begin(worker, Socket::Tcp(stream), peer, Some(permit));
                 } else if let Ok(stream) = stream.into_std() {
-                    let _ = posts[least].sender.send(Handed { stream, peer, permit });
+                    let handed = Handed::Accepted { stream, peer, permit };
+                    let _ = posts[least].sender.send(handed);
                 }
             }
         }
@@ -169,12 +194,31 @@ impl Listening {
         let (stream, address) = accepted?;
         let asked = self.function_address;
         let here = || stream.local_addr().map(|here| here.ip().to_canonical());
-        let peer = Peer {
-            address,
-            is_function: is_function
-                || asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked)),
+        let is_function =
+            is_function || asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked));
+        let kind = match is_function {
+            true => PeerKind::Function,
+            false => PeerKind::Stranger,
         };
-        Ok((stream, peer))
+        Ok((stream, Peer { address, kind }))
+    }
+}
+
+/// The inner door of a running gateway.
+pub(crate) struct Dialer(pub(crate) Arc<[Post]>);
+
+impl Dial for Dialer {
+    fn dial(&self) -> io::Result<InsideStream> {
+        let (ours, theirs) = InsideStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        let least = least_busy(0, &self.0);
+        self.0[least].load.fetch_add(1, Ordering::Relaxed);
+        let sent = self.0[least].sender.send(Handed::Dialed(theirs));
+        sent.map_err(|_| {
+            io::Error::new(io::ErrorKind::ConnectionRefused, "the gateway has ended")
+        })?;
+        Ok(ours)
     }
 }
 
@@ -191,8 +235,18 @@ fn least_busy(own: usize, posts: &[Post]) -> usize {
 }
 
 fn receive(worker: &Rc<Worker>, handed: Handed) {
-    match TcpStream::from_std(handed.stream) {
-        Ok(stream) => begin(worker, stream, handed.peer, handed.permit),
+    let received = match handed {
+        Handed::Accepted {
+            stream,
+            peer,
+            permit,
+        } => TcpStream::from_std(stream).map(|stream| (Socket::Tcp(stream), peer, Some(permit))),
+        Handed::Dialed(stream) => {
+            UnixStream::from_std(stream).map(|stream| (Socket::Unix(stream), Peer::INSIDE, None))
+        }
+    };
+    match received {
+        Ok((socket, peer, permit)) => begin(worker, socket, peer, permit),
         Err(error) => {
             worker.lighten();
             tracing::warn!(%error, "cannot serve a connection");
@@ -200,11 +254,14 @@ fn receive(worker: &Rc<Worker>, handed: Handed) {
     }
 }
 
-fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: Peer, permit: OwnedSemaphorePermit) {
-    // A head and a body may be separate writes; Nagle would hold the second back.
-    let _ = stream.set_nodelay(true);
-    // Callers that vanish without a word would otherwise hold WebSockets and streams for ever.
-    let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE));
+fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, permit: Option<OwnedSemaphorePermit>) {
+    if let Socket::Tcp(stream) = &socket {
+        // A head and a body may be separate writes; Nagle would hold the second back.
+        let _ = stream.set_nodelay(true);
+        // Callers that vanish without a word would otherwise hold WebSockets and streams for ever.
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+        let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    }
     let tap = Arc::new(Tap::new());
     let client = Rc::new(Client::new(
         Rc::clone(worker),
@@ -213,6 +270,6 @@ fn begin(worker: &Rc<Worker>, stream: TcpStream, peer: Peer, permit: OwnedSemaph
         permit,
     ));
     worker.welcome(&client);
-    let inlet = Inlet::new(stream, Arc::clone(&tap));
+    let inlet = Inlet::new(socket, Arc::clone(&tap));
     tokio::task::spawn_local(connection::serve(client, inlet, tap));
 }

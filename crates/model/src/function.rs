@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Cors, FunctionName, Isolation, Limits, Manifest, SecretName, Timespan,
+    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Schedule, SecretName, Timespan,
     openfaas::FunctionDeployment,
 };
 
@@ -114,6 +114,22 @@ pub struct Settings {
     /// What of the network it can reach.
     #[serde(default, skip_serializing_if = "Network::is_default")]
     pub network: Network,
+    /// When the clock calls it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedule: Vec<Schedule>,
+    /// How its asynchronous calls are run.
+    #[serde(
+        default,
+        rename = "async",
+        skip_serializing_if = "AsyncPolicy::is_default"
+    )]
+    pub asynchronous: AsyncPolicy,
+    /// Words for people and tools.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The same, longer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// What a client of OpenFaaS asked for, where one deployed it: given back as it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openfaas: Option<Box<FunctionDeployment>>,
@@ -155,6 +171,10 @@ impl Default for Settings {
             isolation: None,
             runtime: None,
             network: Network::default(),
+            schedule: Vec::new(),
+            asynchronous: AsyncPolicy::default(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             openfaas: None,
         }
     }
@@ -173,6 +193,10 @@ impl From<&Manifest> for Settings {
             isolation: manifest.isolation,
             runtime: manifest.runtime.clone(),
             network: manifest.network,
+            schedule: manifest.schedule.clone(),
+            asynchronous: manifest.asynchronous.clone().unwrap_or_default(),
+            labels: manifest.labels.clone(),
+            annotations: manifest.annotations.clone(),
             ..Self::default()
         }
     }

@@ -4,6 +4,7 @@
 //! Nothing here does I/O and nothing here knows tokio; a change here rebuilds every crate.
 #![forbid(unsafe_code)]
 
+mod async_policy;
 mod end;
 mod function;
 mod limits;
@@ -13,11 +14,13 @@ mod quantity;
 mod replica;
 mod rfc3339;
 mod route;
+mod schedule;
 
 pub mod openfaas;
 pub mod port;
 pub mod wire;
 
+pub use async_policy::AsyncPolicy;
 pub use end::{End, EndReason};
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use limits::{Isolation, Limits};
@@ -26,3 +29,4 @@ pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
 pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};
 pub use route::{Counters, Route, Routes, Target};
+pub use schedule::{Missed, Schedule};

@@ -3,7 +3,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Isolation, Label, Limits, Network, SecretName, Timespan};
+use crate::{
+    AsyncPolicy, Isolation, Label, Limits, Network, Schedule, SecretName, Timespan,
+    schedule::one_or_many,
+};
 
 /// `hob.toml`: what the defaults do not fit. An empty file, or none, is a good manifest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -47,6 +50,21 @@ pub struct Manifest {
     /// What of the network the function can reach: `outbound`, the default, or `none`.
     #[serde(skip_serializing_if = "is_outbound")]
     pub network: Network,
+    /// When the clock calls the function.
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub schedule: Vec<Schedule>,
+    /// How its asynchronous calls are run. Default [`AsyncPolicy::default`].
+    #[serde(rename = "async", skip_serializing_if = "Option::is_none")]
+    pub asynchronous: Option<AsyncPolicy>,
+    /// Words for people and tools.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The same, longer; those that OpenFaaS documents mean here what they mean there.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// What `hob build` makes of it.
     #[serde(skip_serializing_if = "ImageSection::is_empty")]
     pub image: ImageSection,
@@ -81,25 +99,39 @@ pub enum ManifestError {
         /// What is wrong and what would be right.
         problem: &'static str,
     },
+    /// An annotation that means something does not say it rightly.
+    #[error("annotation `{key}` {problem}")]
+    Annotation {
+        /// Which.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
 }
 
 impl Manifest {
-    /// Reads the text of a `hob.toml` and checks every range.
+    /// Reads the text of a `hob.toml`, heeds its annotations and checks every range.
     ///
     /// # Errors
     /// [`ManifestError`] names the key and the cure.
     pub fn parse(text: &str) -> Result<Self, ManifestError> {
         let manifest: Self = toml::from_str(text)
             .map_err(|error| ManifestError::Syntax(error.to_string().trim_end().to_owned()))?;
-        manifest.check()?;
-        Ok(manifest)
+        manifest.completed()
     }
 
-    /// Checks every range; [`Manifest::parse`] has done so.
+    /// Takes over what the annotations of OpenFaaS say, where the manifest's own keys say nothing,
+    /// and checks every range. [`Manifest::parse`] has done so.
     ///
     /// # Errors
     /// [`ManifestError`] names the key and the cure.
-    pub fn check(&self) -> Result<(), ManifestError> {
+    pub fn completed(mut self) -> Result<Self, ManifestError> {
+        self.heed_annotations()?;
+        self.check()?;
+        Ok(self)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
         let limits = &self.limits;
         let range = |key, problem| Err(ManifestError::Range { key, problem });
         if self
@@ -130,7 +162,10 @@ impl Manifest {
         {
             return range("env", "has a name that is empty or holds `=`");
         }
-        Ok(())
+        match self.asynchronous.as_ref().and_then(AsyncPolicy::problem) {
+            Some((key, problem)) => range(key, problem),
+            None => Ok(()),
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! What OpenFaaS's clients send and expect: the JSON of `/system`, and the names in a build request.
 
+mod annotations;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use annotations::CRON_TOPIC;
 
 /// The file of a build request that says what image is wanted.
 pub const BUILD_CONFIG: &str = "com.openfaas.docker.config";

@@ -2,6 +2,8 @@
 //! the binary is put together.
 
 use std::{
+    io,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -126,6 +128,16 @@ pub struct WakeError {
     pub reason: EndReason,
     /// One line, safe to show to any caller.
     pub message: Arc<str>,
+}
+
+/// Calls functions from inside this process, for calls that were taken earlier.
+pub trait Dial: Send + Sync {
+    /// A connection that speaks HTTP/1.1 to the data plane: `POST /function/NAME.NAMESPACE` and so
+    /// on, with the caller's fields as they came. The socket does not block.
+    ///
+    /// # Errors
+    /// When the machine is out of sockets, or the data plane has ended.
+    fn dial(&self) -> io::Result<UnixStream>;
 }
 
 /// Turns a folder into a revision.

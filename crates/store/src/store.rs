@@ -1,3 +1,4 @@
+mod call;
 mod function;
 mod lock;
 mod meta;
@@ -13,6 +14,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{StoreError, durable};
+pub use call::NewCall;
 use lock::DataLock;
 
 /// File name of the database in the data directory.

@@ -39,10 +39,10 @@ pub(super) async fn deploy(
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = read_body(body, DEPLOY_BODY, "the deploy").await?;
-    let asked: ImageDeploy =
+    let mut asked: ImageDeploy =
         serde_json::from_slice(&body).map_err(|error| ApiError::Bad(error.to_string()))?;
-    let check = asked.manifest.check();
-    check.map_err(|error| ApiError::Bad(error.to_string()))?;
+    let manifest = asked.manifest.completed();
+    asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
     let (events, reader) = events::channel();
     tokio::spawn(control.deploy(name, deploy::Origin::Image(Box::new(asked)), events));
     Ok(stream::events(reader))

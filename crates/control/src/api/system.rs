@@ -178,6 +178,8 @@ fn translate(asked: FunctionDeployment) -> Result<ImageDeploy, ApiError> {
     let bad = |error: &dyn std::fmt::Display| ApiError::Bad(format!("validation failed: {error}"));
     let mut manifest = Manifest {
         env: asked.env_vars.clone().unwrap_or_default(),
+        labels: asked.labels.clone().unwrap_or_default(),
+        annotations: asked.annotations.clone().unwrap_or_default(),
         ..Manifest::default()
     };
     for secret in asked.secrets.iter().flatten() {
@@ -200,7 +202,7 @@ fn translate(asked: FunctionDeployment) -> Result<ImageDeploy, ApiError> {
     manifest.timeout = timeouts
         .filter_map(|text| text.parse::<Timespan>().ok())
         .max();
-    manifest.check().map_err(|error| bad(&error))?;
+    let manifest = manifest.completed().map_err(|error| bad(&error))?;
     Ok(ImageDeploy {
         image: asked.image.clone(),
         manifest,
@@ -235,8 +237,8 @@ impl Control {
             env_vars: asked.env_vars.or((!env.is_empty()).then_some(env)),
             constraints: asked.constraints,
             secrets: asked.secrets.or((!secrets.is_empty()).then_some(secrets)),
-            labels: asked.labels.unwrap_or_default(),
-            annotations: asked.annotations.unwrap_or_default(),
+            labels: settings.labels.clone(),
+            annotations: settings.annotations.clone(),
             limits: asked.limits,
             requests: asked.requests,
             read_only_root_filesystem: asked.read_only_root_filesystem,

@@ -1,4 +1,7 @@
-use std::{io::Read, time::Instant};
+use std::{
+    io::{Read, Write},
+    time::Instant,
+};
 
 use crate::harness::{Conn, World, echo, recorder};
 
@@ -32,6 +35,27 @@ fn every_method_passes() {
         ));
         assert_eq!(reply.text(), format!("{method} / HTTP/1.1|hi"));
     }
+}
+
+#[test]
+fn a_call_from_inside_keeps_its_callers_name() {
+    let world = World::start();
+    let (seen, record) = recorder();
+    let _replica = world.hello(record);
+    let mut stream = world.dial();
+    let request = "POST /function/hello/late HTTP/1.1\r\nHost: h\r\nX-Call-Id: 7\r\n\
+        X-Forwarded-For: 192.0.2.7\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(answer.contains("X-Call-Id: 7"), "{answer}");
+    let seen = seen.lock().unwrap();
+    let [request] = seen.as_slice() else {
+        panic!("{} requests", seen.len());
+    };
+    assert_eq!(request.line, "POST /late HTTP/1.1");
+    assert_eq!(request.field("x-forwarded-for"), Some("192.0.2.7"));
 }
 
 #[test]

@@ -137,6 +137,14 @@ impl World {
         self.routes.find("hello").unwrap().counters.totals()
     }
 
+    /// A connection by the inner door.
+    pub(crate) fn dial(&self) -> UnixStream {
+        let stream = self.handle.as_ref().unwrap().dialer().dial().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
     pub(crate) fn handle(mut self) -> GatewayHandle {
         self.handle.take().unwrap()
     }
