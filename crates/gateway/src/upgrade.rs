@@ -59,10 +59,11 @@ pub(crate) async fn forward(
         Ok(response) => response,
         Err(error) => return Err(forward::broken(call, &lease, &error).await),
     };
+    call.route.head(response.status().as_u16());
     let hold = Hold {
         upstream: None,
         lease,
-        route: std::sync::Arc::clone(&call.route),
+        route: call.route.hand_over(),
         client: Rc::clone(&call.client),
         deadline: call.deadline,
         keep_alive: None,
@@ -107,5 +108,5 @@ async fn splice(caller: OnUpgrade, replica: OnUpgrade, hold: Hold) {
         (TokioIo::new(caller), TokioIo::new(replica));
     // An error is one side hanging up, which is how these connections end.
     let _ = tokio::io::copy_bidirectional(&mut caller, &mut replica).await;
-    drop(hold);
+    hold.release();
 }
