@@ -67,8 +67,9 @@ impl Counted {
         self.finish(reason, Instant::now());
     }
 
-    /// Another counts the call to its end.
-    pub(crate) fn hand_over(&self) -> Self {
+    /// The head of an answer is here, and another counts the call to its end.
+    pub(crate) fn hand_over(&self, code: StatusCode) -> Self {
+        self.head(code.as_u16());
         Self {
             route: Arc::clone(&self.route),
             arrived: self.arrived,

@@ -173,11 +173,10 @@ async fn receive(
     response: Response<Incoming>,
 ) -> Response<Answer> {
     let (mut head, body) = response.into_parts();
-    call.route.head(head.status.as_u16());
     let hold = Hold {
         upstream: Some(upstream),
         lease,
-        route: call.route.hand_over(),
+        route: call.route.hand_over(head.status),
         client: std::rc::Rc::clone(&call.client),
         deadline: call.deadline,
         keep_alive: head

@@ -59,11 +59,10 @@ pub(crate) async fn forward(
         Ok(response) => response,
         Err(error) => return Err(forward::broken(call, &lease, &error).await),
     };
-    call.route.head(response.status().as_u16());
     let hold = Hold {
         upstream: None,
         lease,
-        route: call.route.hand_over(),
+        route: call.route.hand_over(response.status()),
         client: Rc::clone(&call.client),
         deadline: call.deadline,
         keep_alive: None,
