@@ -34,7 +34,7 @@ impl Tier {
 
 impl Default for Wakings {
     fn default() -> Self {
-        let help = "Time from the first call of a sleeping function until a replica was ready.";
+        let help = "Time from the first call of a sleeping function until its replicas were ready.";
         let options = HistogramOpts::new("hob_wake_seconds", help).buckets(BUCKETS.to_vec());
         let wakings = HistogramVec::new(options, &["tier"]);
         // Fails only for names that are not valid, and these are written here.

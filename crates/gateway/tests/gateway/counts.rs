@@ -47,8 +47,10 @@ fn counts(world: &World) -> CallCounts {
     world.routes.find("hello").unwrap().counters.counts()
 }
 
-/// The codes and the reasons by which calls have ended so far.
-fn outcomes(world: &World) -> (Vec<(String, u64)>, Vec<(EndReason, u64)>) {
+/// How calls have ended so far: codes and reasons, each with its count.
+type Outcomes = (Vec<(String, u64)>, Vec<(EndReason, u64)>);
+
+fn outcomes(world: &World) -> Outcomes {
     let counts = counts(world);
     let codes = counts.codes.iter();
     let codes = codes.map(|one| (one.code.to_string(), one.count()));
@@ -56,7 +58,7 @@ fn outcomes(world: &World) -> (Vec<(String, u64)>, Vec<(EndReason, u64)>) {
     (codes.collect(), ends.copied().collect())
 }
 
-fn one(code: &str, reason: EndReason) -> (Vec<(String, u64)>, Vec<(EndReason, u64)>) {
+fn one(code: &str, reason: EndReason) -> Outcomes {
     (vec![(code.to_owned(), 1)], vec![(reason, 1)])
 }
 

@@ -13,7 +13,7 @@ use crate::client::Address;
 
 /// Connections at once; the next one waits in the listener's queue. Few, since each may hold an
 /// answer of megabytes.
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 8;
 /// How long a connection may be used. Nothing but time keeps those who never read from taking
 /// every place.
 const LIFE: Duration = Duration::from_secs(60);

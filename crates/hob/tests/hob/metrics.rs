@@ -297,7 +297,7 @@ fn callers_that_never_read_do_not_keep_prometheus_out() {
     let bench = Bench::new();
     let address = bench.hob.metrics_address().unwrap();
     // More than are served at once, none of which finishes its head.
-    let silent: Vec<_> = (0..20)
+    let silent: Vec<_> = (0..10)
         .map(|_| {
             let mut stream = std::net::TcpStream::connect(address).unwrap();
             stream.write_all(b"GET /metrics HT").unwrap();
