@@ -33,7 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) wakings: Wakings,
     born: SystemTime,
     /// Held while an answer is put together, which takes megabytes with thousands of functions.
-    one_at_a_time: Mutex<()>,
+    one_at_a_time: Arc<Mutex<()>>,
 }
 
 impl Default for Metrics {
@@ -42,7 +42,7 @@ impl Default for Metrics {
             requests: Requests::default(),
             wakings: Wakings::default(),
             born: SystemTime::now(),
-            one_at_a_time: Mutex::default(),
+            one_at_a_time: Arc::default(),
         }
     }
 }
@@ -61,19 +61,21 @@ impl Control {
     ///
     /// A subject of its own is a file of its own in `metrics/`, and one line here.
     async fn exposition(self: Arc<Self>) -> Result<String, prometheus::Error> {
-        let _turn = self.metrics.one_at_a_time.lock().await;
-        let observed = self.observed().await.unwrap_or_else(|error| {
-            tracing::warn!("the metrics are without the replicas: {error}");
-            Default::default()
-        });
-        let control = Arc::clone(&self);
+        let turn = Arc::clone(&self.metrics.one_at_a_time).lock_owned().await;
+        let observed = self.observed().await;
+        // Long work with thousands of functions: the API must not wait for it.
         on_disk(move || {
+            // Also when the reader has left meanwhile.
+            let _turn = turn;
             let mut text = Text::default();
-            calls::write(&control.routes, &mut text)?;
-            replicas::write(&control.deployed.all(), &observed, &mut text)?;
-            control.metrics.wakings.write(&mut text)?;
-            control.metrics.requests.write(&mut text)?;
-            process::write(control.metrics.born, &mut text)?;
+            calls::write(&self.routes, &mut text)?;
+            match &observed {
+                Ok(observed) => replicas::write(&self.deployed.all(), observed, &mut text)?,
+                Err(error) => tracing::warn!("the metrics are without the replicas: {error}"),
+            }
+            self.metrics.wakings.write(&mut text)?;
+            self.metrics.requests.write(&mut text)?;
+            process::write(self.metrics.born, &mut text)?;
             Ok(text.into())
         })
         .await

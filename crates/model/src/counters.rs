@@ -118,7 +118,9 @@ impl Counters {
         let mut place = &self.ended;
         while let Some(tally) = place.get() {
             let counts = tally.counts();
-            ends[tally.reason as usize].1 += counts.count();
+            if let Some((_, count)) = ends.iter_mut().find(|(reason, _)| *reason == tally.reason) {
+                *count += counts.count();
+            }
             match codes.iter_mut().find(|one| one.code == counts.code) {
                 Some(one) => one.add(&counts),
                 None => codes.push(counts),

@@ -27,7 +27,7 @@ pub enum EndReason {
 }
 
 impl EndReason {
-    /// Every reason, in the order of its declaration.
+    /// Every reason.
     pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::Exit,
