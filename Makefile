@@ -34,7 +34,8 @@ bench: ## measure hob beside nginx and a direct call; keep the table in bench/re
 TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:nodejs npm:npm go:golang-go \
 	javac:default-jdk-headless mvn:maven age:age runc:runc setpriv:util-linux pass:pass openssl:openssl \
 	busybox:busybox-static ip:iproute2 nft:nftables unshare:util-linux skopeo:skopeo buildah:buildah \
-	docker-registry:docker-registry htpasswd:apache2-utils qemu-aarch64-static:qemu-user-static
+	docker-registry:docker-registry htpasswd:apache2-utils qemu-aarch64-static:qemu-user-static \
+	prometheus:prometheus
 # OpenFaaS's of-watchdog and faas-cli, which are in no release of the system
 OPENFAAS = target/tools/openfaas
 # other cages, which not every release has

@@ -26,7 +26,7 @@ use axum::{
     routing::{delete, get, post, put},
 };
 
-use crate::{Control, registry};
+use crate::{Control, metrics, registry};
 use error::ApiError;
 
 /// Who is on the other end of a connection.
@@ -105,7 +105,9 @@ fn guard(routes: Router, control: &Arc<Control>, access: Access) -> Router {
         }
     };
     let runtime = control.config.runtime.clone();
-    guarded.layer(from_fn(move |request, next| {
-        place::on(runtime.clone(), request, next)
-    }))
+    guarded
+        .layer(from_fn_with_state(Arc::clone(control), metrics::measure))
+        .layer(from_fn(move |request, next| {
+            place::on(runtime.clone(), request, next)
+        }))
 }

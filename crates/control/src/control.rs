@@ -15,6 +15,7 @@ use crate::{
     deployed::Deployed,
     gate::Gate,
     images::Images,
+    metrics::Metrics,
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
     turns::Turns,
@@ -28,6 +29,9 @@ pub struct ControlConfig {
     pub data: PathBuf,
     /// Where the gateway accepts calls, as `hob status` shows it: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where the metrics are, as `hob status` shows it: `http://127.0.0.1:8082/metrics`. `None`
+    /// when nobody serves them.
+    pub metrics: Option<String>,
     /// How replicas are caged unless they ask otherwise, as `hob status` shows it.
     pub isolation: String,
     /// What this machine cannot enforce, one line each.
@@ -81,6 +85,7 @@ pub struct Control {
     pub(crate) changes: Turns,
     pub(crate) gate: Gate,
     pub(crate) remote_builds: RemoteBuilds,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: Instant,
 }
 
@@ -109,6 +114,7 @@ impl Control {
             wakes: Arc::default(),
             deploys: Turns::default(),
             remote_builds: RemoteBuilds::default(),
+            metrics: Arc::default(),
             changes: Turns::default(),
             started: Instant::now(),
         })

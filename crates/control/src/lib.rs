@@ -12,6 +12,7 @@ mod events;
 mod gate;
 mod idle;
 mod images;
+mod metrics;
 mod queue;
 mod registries;
 mod registry;

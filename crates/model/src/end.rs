@@ -27,6 +27,19 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Exit,
+        Self::Timeout,
+        Self::Memory,
+        Self::Pids,
+        Self::Output,
+        Self::Cancelled,
+        Self::Unready,
+        Self::Host,
+    ];
+
     /// The word in `X-Hob-End`, in logs and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod async_policy;
+mod counters;
 mod end;
 mod function;
 mod limits;
@@ -21,6 +22,7 @@ pub mod port;
 pub mod wire;
 
 pub use async_policy::AsyncPolicy;
+pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};
 pub use end::{End, EndReason};
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use limits::{Isolation, Limits};
@@ -28,5 +30,5 @@ pub use manifest::{Command, Cors, ImageSection, Manifest, ManifestError};
 pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
 pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};
-pub use route::{Counters, Route, Routes, Target};
+pub use route::{Route, Routes, Target};
 pub use schedule::{Missed, Schedule};

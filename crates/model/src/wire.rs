@@ -248,6 +248,8 @@ pub struct Status {
     pub memory: u64,
     /// Where calls are accepted: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where the metrics are: `http://127.0.0.1:8082/metrics`. `None` when they are not served.
+    pub metrics: Option<String>,
     /// The data directory.
     pub data: String,
     /// How replicas are caged unless they ask otherwise: `container`.

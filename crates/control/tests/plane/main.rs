@@ -55,6 +55,7 @@ impl Plane {
         let config = ControlConfig {
             data: folder.to_owned(),
             gateway: "http://127.0.0.1:8080".into(),
+            metrics: None,
             isolation: "container".into(),
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
