@@ -89,6 +89,7 @@ impl Images {
         };
         let revision = Revision {
             digest: digest(&run, &settings),
+            bundle: String::new(),
             language: LANGUAGE.into(),
             run: Run::Image(Box::new(run)),
             settings,

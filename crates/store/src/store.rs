@@ -96,6 +96,7 @@ mod tests {
             name: "hello".parse().expect("valid"),
             revision: Revision {
                 digest: "d".repeat(padding),
+                bundle: "d".into(),
                 language: "static".into(),
                 run: Run::Static { root: ".".into() },
                 settings: Settings::default(),

@@ -229,7 +229,7 @@ impl Control {
                 _ => format!(
                     "hob.local/{}:{}",
                     function.name.name(),
-                    function.revision.short()
+                    function.revision.short_bundle()
                 ),
             },
             namespace: function.name.namespace().to_owned(),
