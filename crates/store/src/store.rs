@@ -2,6 +2,7 @@ mod call;
 mod function;
 mod lock;
 mod meta;
+mod namespace;
 mod schema;
 
 use std::{

@@ -192,7 +192,7 @@ fn to_json(
 
 /// Exact to the nanosecond, so that what is read back equals what was put. A clock that is set
 /// to a time without notation gives the nearest one that has some.
-fn to_text(time: SystemTime) -> String {
+pub(super) fn to_text(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = UNIX_EPOCH + since.min(Duration::from_secs(LAST_SECOND));
     humantime::format_rfc3339_nanos(time).to_string()
