@@ -5,6 +5,7 @@
 
 mod api;
 mod build;
+mod coming;
 mod control;
 mod deploy;
 mod deployed;
@@ -12,6 +13,8 @@ mod events;
 mod gate;
 mod idle;
 mod images;
+mod namespaces;
+mod origin;
 mod queue;
 mod registries;
 mod registry;
@@ -19,7 +22,9 @@ mod remote_builds;
 mod restore;
 mod sealed;
 mod summary;
+mod translate;
 mod turns;
+mod usage;
 mod wake;
 
 pub use api::Access;

@@ -21,6 +21,9 @@ pub struct Instance {
     pub pid: u32,
     /// Resident memory in bytes, where the machine can tell.
     pub memory: Option<u64>,
+    /// Processor time used since its start, in seconds, where the machine can tell.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
     /// Calls that it has now.
     pub in_flight: u32,
     /// When it was started.

@@ -133,6 +133,19 @@ impl SecretStore {
         durable::remove(&self.folder.join(namespace.as_str()), &file_name(name))
     }
 
+    /// Deletes all secrets of a namespace.
+    ///
+    /// # Errors
+    /// When the disk refuses; then some may be left.
+    pub fn remove_all(&self, namespace: &Label) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = self.folder.join(namespace.as_str());
+        for name in secret_names(&folder)? {
+            durable::remove(&folder, &file_name(&name))?;
+        }
+        Ok(())
+    }
+
     /// The secrets of a namespace, sorted by name. Whatever is no `NAME.age` is passed by.
     ///
     /// # Errors

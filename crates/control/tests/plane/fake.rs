@@ -191,7 +191,8 @@ fn instance(function: &Function, number: u32) -> Instance {
         revision: function.revision.digest.clone(),
         state: InstanceState::Ready,
         pid: 1,
-        memory: None,
+        memory: Some(1 << 20),
+        cpu_seconds: Some(1.5),
         in_flight: 0,
         started_at: SystemTime::UNIX_EPOCH,
     }

@@ -8,6 +8,8 @@ use crate::Timespan;
 
 const MIN: &str = "com.openfaas.scale.min";
 const MAX: &str = "com.openfaas.scale.max";
+/// Replicas that alerts make at most where no label says so.
+const MOST_BY_ALERTS: u32 = 20;
 const FACTOR: &str = "com.openfaas.scale.factor";
 /// The labels of OpenFaaS's own autoscaler with what they hold; kept for it and given back.
 const TARGET: &str = "com.openfaas.scale.target";
@@ -29,9 +31,9 @@ pub struct ScaleLabelError {
 pub struct ScaleLabels {
     /// Fewest while it is awake; at least 1. Default 1.
     pub min: u32,
-    /// Most, never fewer than `min`. Default 20.
-    pub max: u32,
-    /// Percent of `max` that an alert adds, 0 to 100. Default 20.
+    /// Most, never fewer than `min`, where a label says so.
+    pub max: Option<u32>,
+    /// Percent of `max`, else of 20, that an alert adds, 0 to 100. Default 20.
     pub factor: u32,
 }
 
@@ -39,7 +41,7 @@ impl Default for ScaleLabels {
     fn default() -> Self {
         Self {
             min: 1,
-            max: 20,
+            max: None,
             factor: 20,
         }
     }
@@ -54,7 +56,7 @@ impl ScaleLabels {
         let default = Self::default();
         let count = "a number of replicas";
         let min = of(labels, MIN, count)?.unwrap_or(default.min).max(1);
-        let max = of(labels, MAX, count)?.unwrap_or(default.max).max(min);
+        let max = of(labels, MAX, count)?.map(|max: u32| max.max(min));
         let factor: Option<u32> = of(labels, FACTOR, "a percentage, 0 to 100")?;
         let factor = factor.unwrap_or(default.factor).min(100);
         of::<f64>(labels, TARGET, "a number")?;
@@ -68,17 +70,18 @@ impl ScaleLabels {
     pub fn fit(&self, replicas: u32) -> u32 {
         match replicas {
             0 => 0,
-            some => some.clamp(self.min, self.max),
+            some => some.clamp(self.min, self.max.unwrap_or(u32::MAX)),
         }
     }
 
     /// How many an alert of too many calls makes of `replicas`.
     pub fn raised(&self, replicas: u32) -> u32 {
-        let step = (u64::from(self.max) * u64::from(self.factor)).div_ceil(100);
+        let max = self.max.unwrap_or(MOST_BY_ALERTS.max(self.min));
+        let step = (u64::from(max) * u64::from(self.factor)).div_ceil(100);
         let step = u32::try_from(step).unwrap_or(u32::MAX);
-        match self.min == self.max || step == 0 {
+        match self.min == max || step == 0 {
             true => replicas,
-            false => replicas.saturating_add(step).clamp(self.min, self.max),
+            false => replicas.saturating_add(step).clamp(self.min, max),
         }
     }
 }
@@ -113,12 +116,14 @@ mod tests {
         let labels = read(&[(MIN, "2"), (MAX, "10"), (FACTOR, "25")]).expect("valid");
         assert_eq!([0, 2, 9].map(|now| labels.raised(now)), [3, 5, 10]);
         assert_eq!([0, 1, 4, 11].map(|now| labels.fit(now)), [0, 2, 4, 10]);
+        let none = ScaleLabels::default();
+        assert_eq!((none.fit(50), none.raised(1), none.raised(19)), (50, 5, 20));
         let fixed = read(&[(MIN, "3"), (MAX, "3")]).expect("valid");
         assert_eq!(fixed.raised(3), 3);
         let off = read(&[(FACTOR, "0")]).expect("valid");
         assert_eq!(off.raised(1), 1);
         // More at least than at most: the least counts.
-        assert_eq!(read(&[(MIN, "9"), (MAX, "3")]).expect("valid").max, 9);
+        assert_eq!(read(&[(MIN, "9"), (MAX, "3")]).expect("valid").max, Some(9));
     }
 
     #[test]
