@@ -238,6 +238,15 @@ pub struct SecretSummary {
     pub namespace: String,
 }
 
+/// A namespace, as `hob namespace list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceSummary {
+    /// Its name.
+    pub name: String,
+    /// Functions in it.
+    pub functions: usize,
+}
+
 /// `GET /hob/v1/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {

@@ -2,8 +2,8 @@
 //! networks of their own.
 
 mod contract;
-mod desk;
-mod network;
+pub(crate) mod desk;
+pub(crate) mod network;
 mod openfaas;
 mod private;
 mod watchdog;
