@@ -4,6 +4,5 @@
 mod contract;
 pub(crate) mod desk;
 pub(crate) mod network;
-mod openfaas;
 mod private;
 mod watchdog;

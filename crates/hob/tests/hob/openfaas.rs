@@ -2,6 +2,7 @@
 //! real ones where this machine has them.
 
 mod client;
+mod faas_cli;
 mod folders;
 mod namespaces;
 mod strict;

@@ -434,7 +434,6 @@ fn what_a_function_uses_is_told_who_asks() {
         assert!(seen["usage"]["cpu"].as_f64().unwrap() > 0.0, "{seen}");
     }
     assert!(show("").get("usage").is_none());
-    assert_eventually!(show("&usage=1")["usage"]["cpu"].is_number());
 }
 
 #[test]
