@@ -5,4 +5,5 @@ mod client;
 mod faas_cli;
 mod folders;
 mod namespaces;
+mod sdks;
 mod strict;
