@@ -93,9 +93,10 @@ pub(super) async fn show(
 
 pub(super) async fn create(
     State(control): State<Arc<Control>>,
+    Asked(query): Asked<InQuery>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let (name, asked) = wanted(&control, body).await?;
+    let (name, asked) = wanted(&control, &query, body).await?;
     if control.deployed.get(&name).is_some() {
         return Err(ApiError::Exists(name));
     }
@@ -104,9 +105,10 @@ pub(super) async fn create(
 
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
+    Asked(query): Asked<InQuery>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let (name, asked) = wanted(&control, body).await?;
+    let (name, asked) = wanted(&control, &query, body).await?;
     if control.coming.get(&name).is_none() {
         control.function(&name)?;
     }
@@ -156,6 +158,7 @@ async fn bring_up(
 
 async fn wanted(
     control: &Control,
+    query: &InQuery,
     body: Body,
 ) -> Result<(FunctionName, FunctionDeployment), ApiError> {
     let asked: FunctionDeployment = read(body).await?;
@@ -171,7 +174,8 @@ async fn wanted(
             asked.service
         ))
     })?;
-    let namespace = existing(control, asked.namespace.as_deref(), None).await?;
+    let said = (asked.namespace.as_deref(), query.namespace.as_deref());
+    let namespace = existing(control, said.0, said.1).await?;
     Ok((FunctionName::new(service, namespace), asked))
 }
 
