@@ -1,15 +1,54 @@
 #!/usr/bin/env bash
-# openfaas.sh FOLDER   tries once to build OpenFaaS's own programs into FOLDER, for the tests that
-# run them. Ends with 1 when it could not: those tests say so and are passed by.
+# openfaas.sh FOLDER   tries once to get OpenFaaS's own programs and libraries into FOLDER, for the
+# tests that run them. Ends with 1 when it could not: those tests say so and are passed by.
 set -u
+here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mkdir -p "${1:?usage: openfaas.sh FOLDER}" && cd "$1" && pwd) || exit 1
 tried=$folder/tried # so that it waits for an unreachable network once only
-command -v go >/dev/null 2>&1 || exit 1
 status=0
-for program in of-watchdog faas-cli; do
-    command -v "$program" >/dev/null 2>&1 || [ -x "$folder/$program" ] && continue
-    [ -e "$tried" ] && { status=1; continue; }
-    GOBIN=$folder CGO_ENABLED=0 timeout 120 go install "github.com/openfaas/$program@latest" >/dev/null 2>&1 || status=1
-done
+
+# has PROGRAM: it is there; or else it is too late to try
+has() {
+    command -v "$1" >/dev/null 2>&1 || [ -x "$folder/$1" ] && return 0
+    [ -e "$tried" ] && status=1
+}
+
+program() {
+    has "$1" && return
+    GOBIN=$folder CGO_ENABLED=0 timeout 120 go install "github.com/openfaas/$1@latest" >/dev/null 2>&1 || status=1
+}
+
+# a program that goes through the library for Go
+go_library() {
+    has openfaas-go-sdk && return
+    local work
+    work=$(mktemp -d) || return
+    cp "$here/crates/hob/tests/hob/openfaas/sdk/main.go" "$work"
+    (cd "$work" && go mod init check && timeout 120 go mod tidy &&
+        CGO_ENABLED=0 go build -o "$folder/openfaas-go-sdk" .) >/dev/null 2>&1 || status=1
+    rm -rf "$work"
+}
+
+# Python that finds the library for Python
+python_library() {
+    has openfaas-python-sdk && return
+    local library=$folder/python
+    if timeout 120 python3 -m pip install --quiet --target "$library" \
+        git+https://github.com/openfaas/python-sdk.git >/dev/null 2>&1; then
+        printf '#!/bin/sh\nPYTHONPATH=%s exec python3 "$@"\n' "$library" >"$folder/openfaas-python-sdk"
+        chmod +x "$folder/openfaas-python-sdk"
+    else
+        status=1
+    fi
+}
+
+if command -v go >/dev/null 2>&1; then
+    program of-watchdog
+    program faas-cli
+    go_library
+else
+    status=1
+fi
+python_library
 touch "$tried"
 exit $status

@@ -47,14 +47,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .route("/healthz", get(status::healthz))
         .route(builder::BUILD, post(builder::build))
         .route(builder::PUBLIC_KEY, get(builder::public_key))
-        .route(
-            "/system/functions",
-            get(system::list)
-                .post(system::create)
-                .put(system::update)
-                .delete(system::remove),
-        )
-        .route("/system/function/{name}", get(system::show))
+        .merge(system::router())
         .route("/hob/v1/status", get(status::show))
         .route("/hob/v1/functions", get(functions::list))
         .route("/hob/v1/functions/{name}", one)

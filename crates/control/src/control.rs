@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     Registry,
     api::{self, Access},
+    coming::Comings,
     deployed::Deployed,
     gate::Gate,
     images::Images,
@@ -19,6 +20,7 @@ use crate::{
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
     turns::Turns,
+    usage::Usage,
     wake::Wakes,
 };
 
@@ -78,6 +80,9 @@ pub struct Control {
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     pub(crate) wakes: Arc<Wakes>,
+    /// What will be deployed as soon as it can run.
+    pub(crate) coming: Comings,
+    pub(crate) usage: Usage,
     /// Deploys of one name come one after the other, from build to answer.
     pub(crate) deploys: Turns,
     /// Engine and store change together, one change per name at a time. Always taken after
@@ -112,6 +117,8 @@ impl Control {
             registry: parts.registry,
             deployed: Deployed::default(),
             wakes: Arc::default(),
+            coming: Comings::default(),
+            usage: Usage::default(),
             deploys: Turns::default(),
             remote_builds: RemoteBuilds::default(),
             metrics: Arc::default(),

@@ -5,19 +5,35 @@ use std::{
 
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    Function, FunctionName, Revision,
-    port::{BuildError, BuildLine, BuildLog, EngineError, Packing, Source},
-    wire::{DeployEvent, Fault, ImageDeploy},
+    Function, FunctionName, Revision, SecretName,
+    openfaas::ScaleLabels,
+    port::{BuildError, EngineError},
+    wire::{DeployEvent, Fault},
 };
 use hob_store::StoreError;
-use tempfile::TempPath;
 use thiserror::Error;
 
-use crate::{Control, events::Events, registries, remote_builds, turns::Turn};
+use crate::{
+    Control, events::Events, namespaces::is_reserved, origin::Origin, translate::AskedError,
+    turns::Turn,
+};
 
 /// Why a deploy came to nothing. What ran before still runs.
 #[derive(Debug, Error)]
-enum DeployError {
+pub(crate) enum DeployError {
+    #[error("function `{0}` already exists")]
+    Exists(FunctionName),
+    #[error("function `{0}` does not exist")]
+    Missing(FunctionName),
+    #[error(transparent)]
+    Asked(#[from] AskedError),
+    #[error("secret `{secret}` does not exist in namespace `{namespace}`: create it first")]
+    NoSecret {
+        secret: SecretName,
+        namespace: String,
+    },
+    #[error("there is no bundle `{0}` on this machine: `hob deploy` the folder again")]
+    NoBundle(String),
     #[error(transparent)]
     Build(#[from] BuildError),
     #[error(transparent)]
@@ -28,14 +44,6 @@ enum DeployError {
     Store(#[from] StoreError),
     #[error("namespace `{0}` holds secrets of hob's own and can have no functions")]
     Reserved(String),
-}
-
-/// What a function is made of.
-pub(crate) enum Origin {
-    /// A folder that somebody sent, whole and on the disk. The file goes when this is dropped.
-    Folder(TempPath),
-    /// An image of a registry, or of this machine.
-    Image(Box<ImageDeploy>),
 }
 
 // === impl Control ===
@@ -55,7 +63,8 @@ impl Control {
         let (function, log) = (name.clone(), events.clone());
         // A task of its own, so that even a panic ends the answer with a proper last line.
         let work = tokio::spawn(async move {
-            let (function, changed) = self.try_deploy(function, origin, &log).await?;
+            let deploy = self.try_deploy(function, origin, Precondition::Any, &log);
+            let (function, changed) = deploy.await?;
             let observed = self.observed().await.unwrap_or_default();
             let summary = self.summary(&function, observed.get(&function.name));
             Ok::<_, DeployError>((Box::new(summary), changed))
@@ -77,29 +86,22 @@ impl Control {
         });
     }
 
-    async fn try_deploy(
+    /// The deploy itself: the function as it is now, and whether it is another than before.
+    pub(crate) async fn try_deploy(
         &self,
         name: FunctionName,
         origin: Origin,
+        precondition: Precondition,
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
-        if [registries::NAMESPACE, remote_builds::NAMESPACE].contains(&name.namespace()) {
+        if is_reserved(name.namespace()) {
             return Err(DeployError::Reserved(name.namespace().to_owned()));
         }
         let _turn = self.deploy_turn(&name, events).await;
+        precondition.check(&name, self.deployed.get(&name).is_some())?;
         // Nothing of an image may be pruned before the store knows that it is in use.
         let _hold = self.images.store.hold().await;
-        let revision = match origin {
-            Origin::Folder(archive) => {
-                let source = Source {
-                    function: name.clone(),
-                    archive: archive.to_path_buf(),
-                    packing: Packing::Folder,
-                };
-                self.builder.build(source, build_log(events)).await?
-            }
-            Origin::Image(asked) => self.images.revision(&asked, events).await?,
-        };
+        let revision = self.revision(&name, origin, events).await?;
 
         let _change = self.changes.take(&name).await;
         let former = self.deployed.get(&name);
@@ -107,8 +109,8 @@ impl Control {
             text: format!("starting {name}"),
         });
         let result = match former {
-            Some(former) if former.revision.digest == revision.digest => {
-                self.revive(former).await.map(|function| (function, false))
+            Some(former) if former.revision.runs_like(&revision) => {
+                self.revise(former, revision).await
             }
             former => {
                 let next = Arc::new(successor(name, revision, former.as_deref()));
@@ -134,11 +136,28 @@ impl Control {
         self.deploys.take(name).await
     }
 
-    /// An unchanged function answers calls when its deploy is done, as any other does.
-    async fn revive(&self, function: Arc<Function>) -> Result<Arc<Function>, DeployError> {
-        self.engine.apply(&awake(&function)).await?;
-        self.wakes.forgive(&function.name);
-        Ok(function)
+    /// Nothing that runs has changed, so what runs goes on; only the words for people and clients
+    /// may be others. Such a function answers calls when its deploy is done, as any other does.
+    async fn revise(
+        &self,
+        former: Arc<Function>,
+        revision: Revision,
+    ) -> Result<(Arc<Function>, bool), DeployError> {
+        let words_only = Revision {
+            settings: revision.settings,
+            ..former.revision.clone()
+        };
+        let next = successor(former.name.clone(), words_only, Some(&former));
+        self.engine.apply(&awake(&next)).await?;
+        self.wakes.forgive(&next.name);
+        if next.revision == former.revision && next.replicas == former.replicas {
+            return Ok((former, false));
+        }
+        let next = Arc::new(next);
+        let row = Arc::clone(&next);
+        self.stored(move |store| store.put_function(&row)).await?;
+        self.deployed.put(Arc::clone(&next));
+        Ok((next, true))
     }
 
     /// Swaps the revision and only then writes it down: a crash in between brings the former
@@ -170,16 +189,43 @@ impl Control {
     }
 }
 
+/// What must hold of a function's name when a deploy begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precondition {
+    /// Nothing.
+    Any,
+    /// Nobody has it.
+    New,
+    /// There is one to be changed.
+    Exists,
+}
+
+impl Precondition {
+    fn check(self, name: &FunctionName, exists: bool) -> Result<(), DeployError> {
+        match (self, exists) {
+            (Self::New, true) => Err(DeployError::Exists(name.clone())),
+            (Self::Exists, false) => Err(DeployError::Missing(name.clone())),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl DeployError {
-    fn fault(&self) -> Fault {
+    /// Who has to mend it.
+    pub(crate) fn fault(&self) -> Fault {
         match self {
+            Self::Exists(_)
+            | Self::Missing(_)
+            | Self::Asked(_)
+            | Self::NoSecret { .. }
+            | Self::NoBundle(_)
+            | Self::Reserved(_) => Fault::Caller,
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,
             Self::Build(BuildError::Missing(_) | BuildError::Host(_)) => Fault::Host,
             Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_)) => Fault::Caller,
             Self::Engine(EngineError::NotFound(_) | EngineError::Host(_)) => Fault::Host,
             Self::Image(error) if error.fault() == ImageFault::Caller => Fault::Caller,
             Self::Image(_) => Fault::Host,
-            Self::Reserved(_) => Fault::Caller,
             Self::Store(_) => Fault::Host,
         }
     }
@@ -188,10 +234,12 @@ impl DeployError {
 /// The function as it stands after the deploy of `revision`.
 fn successor(name: FunctionName, revision: Revision, former: Option<&Function>) -> Function {
     let now = SystemTime::now();
+    // They were read when they came.
+    let labels = ScaleLabels::read(&revision.settings.labels).unwrap_or_default();
     Function {
         name,
         revision,
-        replicas: former.map_or(1, |former| former.replicas),
+        replicas: labels.fit(former.map_or(1, |former| former.replicas)),
         created_at: former.map_or(now, |former| former.created_at),
         updated_at: now,
     }
@@ -203,14 +251,4 @@ fn awake(function: &Function) -> Function {
         replicas: function.replicas.max(1),
         ..function.clone()
     }
-}
-
-fn build_log(events: &Events) -> BuildLog {
-    let events = events.clone();
-    Arc::new(move |line| {
-        events.push(match line {
-            BuildLine::Step(text) => DeployEvent::Step { text },
-            BuildLine::Output(text) => DeployEvent::Output { text },
-        });
-    })
 }

@@ -13,7 +13,7 @@ use hob_image::{
 use hob_model::{
     Function, ImageRun, Revision, Run, Settings,
     port::{EngineError, Observed},
-    wire::{DeployEvent, ImageDeploy},
+    wire::DeployEvent,
 };
 
 use crate::{
@@ -60,21 +60,18 @@ impl Images {
     /// Gets the image and everything that it needs to run. The caller holds the store.
     pub(crate) async fn revision(
         &self,
-        asked: &ImageDeploy,
+        asked: &str,
+        settings: Settings,
         events: &Events,
     ) -> Result<Revision, ImageError> {
-        let name = self.own_name(asked.image.parse()?);
+        let name = self.own_name(asked.parse()?);
         let image = self.obtain(&name, &Platform::host(), events).await?;
         step(events, format!("unpacking {name}"));
         let layers = self.store.unpack(&image).await?;
         let (checked, found, folders) = (image.clone(), name.clone(), layers.clone());
         let config = on_disk(move || RunConfig::of(&checked, &folders, &found)).await?;
-        let settings = Settings {
-            openfaas: asked.openfaas.clone(),
-            ..Settings::from(&asked.manifest)
-        };
         let run = ImageRun {
-            image: asked.image.clone(),
+            image: asked.to_owned(),
             manifest: image.digest.to_string(),
             layers: layers
                 .iter()
@@ -89,6 +86,7 @@ impl Images {
         };
         let revision = Revision {
             digest: digest(&run, &settings),
+            bundle: String::new(),
             language: LANGUAGE.into(),
             run: Run::Image(Box::new(run)),
             settings,
@@ -140,6 +138,11 @@ impl Images {
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// Whether there is an image of this name on the machine.
+    pub(crate) fn is_here(&self, name: ImageRef) -> bool {
+        self.store.tagged(&self.own_name(name)).is_some()
     }
 
     /// What was pushed to this machine is here, under one name whichever was pushed to.

@@ -5,6 +5,7 @@
 
 mod api;
 mod build;
+mod coming;
 mod control;
 mod deploy;
 mod deployed;
@@ -13,6 +14,8 @@ mod gate;
 mod idle;
 mod images;
 mod metrics;
+mod namespaces;
+mod origin;
 mod queue;
 mod registries;
 mod registry;
@@ -20,7 +23,9 @@ mod remote_builds;
 mod restore;
 mod sealed;
 mod summary;
+mod translate;
 mod turns;
+mod usage;
 mod wake;
 
 pub use api::Access;

@@ -16,6 +16,7 @@ mod image;
 mod invoke;
 mod list;
 mod logs;
+mod namespace;
 mod new;
 mod progress;
 mod registry;
@@ -58,6 +59,8 @@ enum Verb {
     Remove(remove::Remove),
     #[command(subcommand)]
     Secret(secret::Secret),
+    #[command(subcommand)]
+    Namespace(namespace::Namespace),
     Export(export::Export),
     #[command(subcommand)]
     Image(image::Image),
@@ -121,6 +124,7 @@ impl Cli {
             Verb::Scale(verb) => verb.run(context),
             Verb::Remove(verb) => verb.run(context),
             Verb::Secret(verb) => verb.run(context),
+            Verb::Namespace(verb) => verb.run(context),
             Verb::Export(verb) => verb.run(context),
             Verb::Image(verb) => verb.run(context),
             Verb::Registry(verb) => verb.run(context),

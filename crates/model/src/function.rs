@@ -27,9 +27,12 @@ pub struct Function {
 /// One immutable build of a function.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Revision {
-    /// SHA-256 in lower-case hex over the bundle's files and the settings; equal digests mean
-    /// equal behaviour. Names the folder `bundles/<digest>`.
+    /// SHA-256 in lower-case hex over what runs and the settings; equal digests mean equal
+    /// behaviour.
     pub digest: String,
+    /// The folder in `bundles/` that it runs, named by the digest of its build. Revisions that
+    /// differ in settings only share one. Empty for images.
+    pub bundle: String,
     /// The template's name, or `server` for a program of its own.
     pub language: String,
     /// How to start it.
@@ -45,6 +48,19 @@ impl Revision {
     /// The first 12 characters of the digest, for people.
     pub fn short(&self) -> &str {
         self.digest.get(..12).unwrap_or(&self.digest)
+    }
+
+    /// The first 12 characters of the bundle's name, for people and in names of images.
+    pub fn short_bundle(&self) -> &str {
+        self.bundle.get(..12).unwrap_or(&self.bundle)
+    }
+
+    /// Whether no replica could tell it from `other`: what runs is the same, and so are the
+    /// settings up to those that only people and clients read.
+    pub fn runs_like(&self, other: &Self) -> bool {
+        self.bundle == other.bundle
+            && self.run == other.run
+            && self.settings.seen_by_replicas() == other.settings.seen_by_replicas()
     }
 }
 
@@ -153,6 +169,24 @@ impl Network {
 }
 
 impl Settings {
+    /// What OpenFaaS's watchdog starts, where a client of OpenFaaS said so.
+    pub fn process(&self) -> Option<&str> {
+        self.openfaas.as_ref()?.env_process.as_deref()
+    }
+
+    /// The same without what no replica ever sees.
+    fn seen_by_replicas(&self) -> Self {
+        let process = self.process().map(|process| FunctionDeployment {
+            env_process: Some(process.to_owned()),
+            ..FunctionDeployment::default()
+        });
+        Self {
+            labels: BTreeMap::new(),
+            openfaas: process.map(Box::new),
+            ..self.clone()
+        }
+    }
+
     /// Default for [`Settings::timeout`].
     pub const TIMEOUT: Timespan = Timespan::from_secs(60);
     /// Default for [`Settings::idle`].

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::{
     AsyncPolicy, Isolation, Label, Limits, Network, Schedule, SecretName, Timespan,
+    openfaas::{ScaleLabelError, ScaleLabels},
     schedule::one_or_many,
 };
 
@@ -99,6 +100,9 @@ pub enum ManifestError {
         /// What is wrong and what would be right.
         problem: &'static str,
     },
+    /// A label that means a number is none.
+    #[error(transparent)]
+    Label(#[from] ScaleLabelError),
     /// An annotation that means something does not say it rightly.
     #[error("annotation `{key}` {problem}")]
     Annotation {
@@ -121,12 +125,13 @@ impl Manifest {
     }
 
     /// Takes over what the annotations of OpenFaaS say, where the manifest's own keys say nothing,
-    /// and checks every range. [`Manifest::parse`] has done so.
+    /// and checks every range and its labels. [`Manifest::parse`] has done so.
     ///
     /// # Errors
     /// [`ManifestError`] names the key and the cure.
     pub fn completed(mut self) -> Result<Self, ManifestError> {
         self.heed_annotations()?;
+        ScaleLabels::read(&self.labels)?;
         self.check()?;
         Ok(self)
     }

@@ -1,12 +1,18 @@
 //! What OpenFaaS's clients send and expect: the JSON of `/system`, and the names in a build request.
 
 mod annotations;
+mod scale;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use annotations::CRON_TOPIC;
+pub use scale::{ScaleLabelError, ScaleLabels};
+
+/// The header of `PUT /hob/v1/functions/NAME` with the length in bytes of a [`FunctionDeployment`]
+/// that stands, as JSON, in the body before the folder; what it says is laid over `hob.toml`.
+pub const DEPLOYMENT_HEADER: &str = "x-hob-deployment";
 
 /// The file of a build request that says what image is wanted.
 pub const BUILD_CONFIG: &str = "com.openfaas.docker.config";
@@ -21,10 +27,13 @@ pub const BUILD_CONTEXT: &str = "context";
 #[serde(rename_all = "camelCase", default)]
 pub struct FunctionDeployment {
     /// The function's name.
+    #[serde(deserialize_with = "null_is_default")]
     pub service: String,
     /// Name of the image.
+    #[serde(deserialize_with = "null_is_default")]
     pub image: String,
-    /// What of the network it reaches: `none` is nothing; all else counts as left out.
+    /// What of the network it reaches: `none` is nothing, `outbound` everything; all else counts
+    /// as left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
     /// Namespace of the function; the default one where there is none.
@@ -55,7 +64,10 @@ pub struct FunctionDeployment {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<FunctionResources>,
     /// Whether its root is read-only, which it always is here.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(
+        skip_serializing_if = "std::ops::Not::not",
+        deserialize_with = "null_is_default"
+    )]
     pub read_only_root_filesystem: bool,
 }
 
@@ -64,11 +76,27 @@ pub struct FunctionDeployment {
 #[serde(default)]
 pub struct FunctionResources {
     /// `64Mi`.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
     pub memory: String,
     /// `100m`.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(
+        skip_serializing_if = "String::is_empty",
+        deserialize_with = "null_is_default"
+    )]
     pub cpu: String,
+    /// Graphics processors by their makers' names; kept and given back.
+    #[serde(flatten)]
+    pub others: BTreeMap<String, String>,
+}
+
+/// Go's clients write `null` where they mean nothing, and read it so.
+fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// A function as clients see it.
@@ -115,6 +143,19 @@ pub struct FunctionStatus {
     /// When it was deployed for the first time, RFC 3339.
     #[serde(with = "crate::rfc3339")]
     pub created_at: std::time::SystemTime,
+    /// What its replicas use now; only where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<FunctionUsage>,
+}
+
+/// What all replicas of a function use together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionUsage {
+    /// Thousandths of a processor core.
+    pub cpu: f64,
+    /// Resident memory, in bytes.
+    pub total_memory_bytes: f64,
 }
 
 /// The body of `DELETE /system/functions`.
@@ -122,8 +163,72 @@ pub struct FunctionStatus {
 #[serde(rename_all = "camelCase", default)]
 pub struct DeleteFunction {
     /// The function's name.
+    #[serde(deserialize_with = "null_is_default")]
     pub function_name: String,
     /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+}
+
+/// The body of `POST /system/scale-function/NAME`. The path names the function, since clients do
+/// not agree on the key here.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScaleService {
+    /// The function's name, and perhaps its namespace after a dot.
+    #[serde(alias = "service", skip_serializing_if = "Option::is_none")]
+    pub service_name: Option<String>,
+    /// Replicas wanted; 0 stops it until the next call.
+    pub replicas: Option<u64>,
+    /// Its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+}
+
+/// The body of `POST` and `PUT /system/secrets`, and without values of `DELETE` and the answer to
+/// `GET`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Secret {
+    /// The secret's name.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    /// Its namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Its value as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// Its value in base64, which counts where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_value: Option<String>,
+}
+
+/// A namespace: the body of `POST`, `PUT` and `DELETE`, and the answer to `GET`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FunctionNamespace {
+    /// Its name.
+    #[serde(deserialize_with = "null_is_default")]
+    pub name: String,
+    /// Words for people and tools.
+    #[serde(deserialize_with = "null_is_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The same, longer.
+    #[serde(deserialize_with = "null_is_default")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl FunctionNamespace {
+    /// The label or annotation that says a namespace is one of functions.
+    pub const MARKER: &str = "openfaas";
+
+    /// Whether it says that it is one of functions.
+    pub fn is_marked(&self) -> bool {
+        let says = |words: &BTreeMap<String, String>| {
+            let value = words.get(Self::MARKER).map(String::as_str);
+            matches!(value, Some("1" | "true"))
+        };
+        says(&self.labels) || says(&self.annotations)
+    }
 }

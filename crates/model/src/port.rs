@@ -147,6 +147,10 @@ pub trait Builder: Send + Sync {
     /// on disk. Whatever is refused or fails leaves nothing behind.
     async fn build(&self, source: Source, log: BuildLog) -> Result<Revision, BuildError>;
 
+    /// The build whose bundle's name begins with `start`, as it came out; `None` when there is
+    /// none.
+    async fn bundle(&self, start: &str) -> Result<Option<Revision>, BuildError>;
+
     /// Writes `function` to the empty folder `target` so that it runs without hob.
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError>;
 }

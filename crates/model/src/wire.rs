@@ -21,6 +21,9 @@ pub struct Instance {
     pub pid: u32,
     /// Resident memory in bytes, where the machine can tell.
     pub memory: Option<u64>,
+    /// Processor time used since its start, in seconds, where the machine can tell.
+    #[serde(default)]
+    pub cpu_seconds: Option<f64>,
     /// Calls that it has now.
     pub in_flight: u32,
     /// When it was started.
@@ -233,6 +236,15 @@ pub struct SecretSummary {
     pub name: String,
     /// Its namespace.
     pub namespace: String,
+}
+
+/// A namespace, as `hob namespace list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceSummary {
+    /// Its name.
+    pub name: String,
+    /// Functions in it.
+    pub functions: usize,
 }
 
 /// `GET /hob/v1/status`.

@@ -156,6 +156,11 @@ impl Cage {
         self.group.as_ref()?.memory()
     }
 
+    /// Processor time that all processes inside have used so far; `None` where no cgroup counts it.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.group.as_ref()?.cpu_time()
+    }
+
     /// What another run of hob needs to know this cage again.
     pub fn record(&self) -> CageRecord {
         CageRecord {

@@ -56,6 +56,8 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn kill(&self) -> io::Result<()>;
     /// Resident bytes.
     fn memory(&self) -> Option<u64>;
+    /// Processor time used so far.
+    fn cpu_time(&self) -> Option<Duration>;
     /// What the limits did so far.
     fn tally(&self) -> Tally;
 }

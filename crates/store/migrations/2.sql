@@ -1,6 +1,6 @@
 -- The folder in bundles/ that a revision runs: several revisions may differ in settings only.
 ALTER TABLE functions ADD COLUMN bundle TEXT NOT NULL DEFAULT '';
-UPDATE functions SET bundle = digest;
+UPDATE functions SET bundle = digest WHERE run ->> '$.image' IS NULL;
 
 -- Namespaces that somebody made; those of functions exist without a row as well.
 CREATE TABLE namespaces (

@@ -77,6 +77,36 @@ impl SecretStore {
     ) -> Result<Written, StoreError> {
         check(name, value)?;
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.write(namespace, name, value)
+    }
+
+    /// Keeps exactly `value` if that would be `only` what becomes of the secret; false when it
+    /// would be the other, and nothing was changed.
+    ///
+    /// # Errors
+    /// As [`SecretStore::set`].
+    pub fn set_only(
+        &self,
+        only: Written,
+        namespace: &Label,
+        name: &SecretName,
+        value: &[u8],
+    ) -> Result<bool, StoreError> {
+        check(name, value)?;
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.holds(namespace, name) != (only == Written::Updated) {
+            return Ok(false);
+        }
+        self.write(namespace, name, value).map(|_| true)
+    }
+
+    /// The caller holds `writing`.
+    fn write(
+        &self,
+        namespace: &Label,
+        name: &SecretName,
+        value: &[u8],
+    ) -> Result<Written, StoreError> {
         let key = match self.identities.load()? {
             Some(key) => key,
             None if self.holds_any()? => return Err(self.identities.missing()),
@@ -85,9 +115,8 @@ impl SecretStore {
         let sealed = key.seal(value)?;
         let folder = self.folder.join(namespace.as_str());
         durable::private_folder(&folder)?;
-        let file = file_name(name);
-        let existed = folder.join(&file).exists();
-        durable::replace(&folder, &file, DRAFT, &sealed)?;
+        let existed = self.holds(namespace, name);
+        durable::replace(&folder, &file_name(name), DRAFT, &sealed)?;
         Ok(if existed {
             Written::Updated
         } else {
@@ -102,6 +131,19 @@ impl SecretStore {
     pub fn remove(&self, namespace: &Label, name: &SecretName) -> Result<bool, StoreError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         durable::remove(&self.folder.join(namespace.as_str()), &file_name(name))
+    }
+
+    /// Deletes all secrets of a namespace.
+    ///
+    /// # Errors
+    /// When the disk refuses; then some may be left.
+    pub fn remove_all(&self, namespace: &Label) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = self.folder.join(namespace.as_str());
+        for name in secret_names(&folder)? {
+            durable::remove(&folder, &file_name(&name))?;
+        }
+        Ok(())
     }
 
     /// The secrets of a namespace, sorted by name. Whatever is no `NAME.age` is passed by.
@@ -119,6 +161,12 @@ impl SecretStore {
             .collect();
         secrets.sort_by(|one, two| one.name.cmp(&two.name));
         Ok(secrets)
+    }
+
+    /// Whether there is a secret of that name, readable or not.
+    pub fn holds(&self, namespace: &Label, name: &SecretName) -> bool {
+        let folder = self.folder.join(namespace.as_str());
+        folder.join(file_name(name)).exists()
     }
 
     fn holds_any(&self) -> Result<bool, StoreError> {

@@ -2,6 +2,7 @@ mod call;
 mod function;
 mod lock;
 mod meta;
+mod namespace;
 mod schema;
 
 use std::{
@@ -96,6 +97,7 @@ mod tests {
             name: "hello".parse().expect("valid"),
             revision: Revision {
                 digest: "d".repeat(padding),
+                bundle: "d".into(),
                 language: "static".into(),
                 run: Run::Static { root: ".".into() },
                 settings: Settings::default(),

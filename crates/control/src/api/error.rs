@@ -1,14 +1,14 @@
 use axum::response::{IntoResponse, Response};
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    FunctionName,
+    FunctionName, Label,
     port::{BuildError, EngineError, SecretError},
 };
 use hob_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
 use thiserror::Error;
 
-use crate::{RegistriesError, gate::GateError};
+use crate::{RegistriesError, gate::GateError, translate::AskedError};
 
 /// Why a request was not done. The texts are for the owner of the machine: nobody else gets
 /// this far.
@@ -18,7 +18,7 @@ pub(super) enum ApiError {
     #[error("{0}")]
     Bad(String),
     /// No password, or not the right one.
-    #[error("the admin password is missing or wrong: log in as `admin`, or set HOB_PASSWORD")]
+    #[error("invalid credentials: log in as `admin`, or set HOB_PASSWORD")]
     Unauthorized,
     /// A web page sent it, with a password that the browser remembered.
     #[error("requests from web pages are refused: use `hob`, or a program of your own")]
@@ -32,6 +32,18 @@ pub(super) enum ApiError {
     /// A deploy failed by no fault of who asked for it.
     #[error("{0}")]
     Deploy(String),
+    /// There is a secret of that name.
+    #[error("secret `{0}` already exists")]
+    SecretExists(String),
+    /// No such namespace.
+    #[error("namespace `{0}` does not exist")]
+    NoNamespace(Label),
+    /// There is one of that name.
+    #[error("namespace `{0}` already exists")]
+    NamespaceExists(Label),
+    /// Clients of Kubernetes are told so there.
+    #[error("unable to manage the kube-system namespace")]
+    KubeSystem,
     /// No such secret.
     #[error("secret `{0}` does not exist")]
     NoSecret(String),
@@ -115,16 +127,20 @@ impl ApiError {
         match self {
             Self::Bad(_) => StatusCode::BAD_REQUEST,
             Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
-            Self::Unauthorized | Self::Unsigned => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::Unsigned | Self::KubeSystem => StatusCode::UNAUTHORIZED,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Image(ImageError::NotHere(_))
             | Self::NoRegistry(_)
             | Self::BuilderOff(_)
             | Self::NoFunction(_)
             | Self::NoSecret(_)
+            | Self::NoNamespace(_)
             | Self::NothingHere
             | Self::Engine(EngineError::NotFound(_)) => StatusCode::NOT_FOUND,
-            Self::Image(ImageError::Busy) | Self::Exists(_) => StatusCode::CONFLICT,
+            Self::Image(ImageError::Busy)
+            | Self::Exists(_)
+            | Self::SecretExists(_)
+            | Self::NamespaceExists(_) => StatusCode::CONFLICT,
             Self::Image(error) if error.fault() == ImageFault::Caller => StatusCode::CONFLICT,
             Self::Registries(RegistriesError::File { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Registries(RegistriesError::Store(error)) if !error.is_callers_fault() => {
@@ -172,10 +188,19 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let message = self.to_string();
         let line = message.lines().next().unwrap_or_default();
-        let kind = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
-        let mut response = (self.status(), [kind], format!("{line}\n")).into_response();
+        let fields = [
+            (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ];
+        let mut response = (self.status(), fields, format!("{line}\n")).into_response();
         response.headers_mut().extend(self.header());
         response
+    }
+}
+
+impl From<AskedError> for ApiError {
+    fn from(error: AskedError) -> Self {
+        Self::Bad(error.to_string())
     }
 }
 

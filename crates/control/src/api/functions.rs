@@ -99,47 +99,50 @@ pub(super) async fn scale(
     body: Body,
 ) -> Result<Json<FunctionSummary>, ApiError> {
     let body = read_body(body, SCALE_BODY, "the scale request").await?;
-    let replicas = wanted(&body)?;
-    let _change = control.changes.take(&name).await;
-    let function = control.function(&name)?;
-    if matches!(function.revision.run, Run::Static { .. }) {
-        let text = format!("function `{name}` is a folder of files and has no replicas");
-        return Err(ApiError::Bad(text));
-    }
-    control.wakes.forgive(&name);
-    control.engine.scale(&name, replicas).await?;
-    let row = name.clone();
-    let stored = control
-        .stored(move |store| store.set_replicas(&row, replicas))
-        .await;
-    if let Err(error) = stored {
-        if let Err(undo) = control.engine.scale(&name, function.replicas).await {
-            tracing::error!("function `{name}` could not be scaled back: {undo}");
-        }
-        return Err(error.into());
-    }
-    let function = Arc::new(Function {
-        replicas,
-        ..Function::clone(&function)
-    });
-    control.deployed.put(Arc::clone(&function));
+    let request: ScaleRequest = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::Bad(format!("write {{\"replicas\": 2}}: {error}")))?;
+    let function = control.scale_to(&name, request.replicas.into()).await?;
     let observed = control.observed().await?;
     Ok(Json(control.summary(&function, observed.get(&name))))
 }
 
-fn wanted(body: &[u8]) -> Result<u32, ApiError> {
-    let request: ScaleRequest = serde_json::from_slice(body)
-        .map_err(|error| ApiError::Bad(format!("write {{\"replicas\": 2}}: {error}")))?;
-    if request.replicas > MOST_REPLICAS {
-        return Err(ApiError::Bad(format!(
-            "replicas must be 0 to {MOST_REPLICAS}, not {}",
-            request.replicas
-        )));
-    }
-    Ok(request.replicas)
-}
-
 impl Control {
+    /// Gives a function so many replicas, here and on the disk.
+    pub(super) async fn scale_to(
+        &self,
+        name: &FunctionName,
+        replicas: u64,
+    ) -> Result<Arc<Function>, ApiError> {
+        let allowed = u32::try_from(replicas).ok();
+        let Some(replicas) = allowed.filter(|replicas| *replicas <= MOST_REPLICAS) else {
+            return Err(ApiError::Bad(format!(
+                "replicas must be 0 to {MOST_REPLICAS}, not {replicas}"
+            )));
+        };
+        let _change = self.changes.take(name).await;
+        let function = self.function(name)?;
+        if matches!(function.revision.run, Run::Static { .. }) {
+            let text = format!("function `{name}` is a folder of files and has no replicas");
+            return Err(ApiError::Bad(text));
+        }
+        self.wakes.forgive(name);
+        self.engine.scale(name, replicas).await?;
+        let row = name.clone();
+        let stored = self.stored(move |store| store.set_replicas(&row, replicas));
+        if let Err(error) = stored.await {
+            if let Err(undo) = self.engine.scale(name, function.replicas).await {
+                tracing::error!("function `{name}` could not be scaled back: {undo}");
+            }
+            return Err(error.into());
+        }
+        let function = Arc::new(Function {
+            replicas,
+            ..Function::clone(&function)
+        });
+        self.deployed.put(Arc::clone(&function));
+        Ok(function)
+    }
+
     /// The function called `name`, or the 404 that says so.
     pub(super) fn function(&self, name: &FunctionName) -> Result<Arc<Function>, ApiError> {
         let function = self.deployed.get(name);

@@ -14,7 +14,7 @@ use super::{
     request::{Asked, NamedFunction, read_body},
     stream,
 };
-use crate::{Control, control::blocking, deploy, events, images::PruneError};
+use crate::{Control, control::blocking, events, images::PruneError, origin::Origin as Made};
 
 /// Largest body that asks for an image, in bytes.
 const DEPLOY_BODY: usize = 1 << 20;
@@ -44,7 +44,7 @@ pub(super) async fn deploy(
     let manifest = asked.manifest.completed();
     asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.deploy(name, deploy::Origin::Image(Box::new(asked)), events));
+    tokio::spawn(control.deploy(name, Made::Image(Box::new(asked)), events));
     Ok(stream::events(reader))
 }
 

@@ -36,15 +36,7 @@ pub(super) async fn set(
     let written = control
         .secret(move |secrets| secrets.set(&namespace, &name, &value))
         .await?;
-    for function in control.readers_of(&secret) {
-        control.wakes.forgive(&function);
-    }
-    let namespace = secret.namespace.as_str();
-    let refreshed = control.engine.refresh_secret(namespace, &secret.name).await;
-    refreshed.map_err(|source| ApiError::Refresh {
-        name: secret.name.to_string(),
-        source,
-    })?;
+    control.spread_secret(&secret).await?;
     Ok(match written {
         Written::New => StatusCode::CREATED,
         Written::Updated => StatusCode::NO_CONTENT,
@@ -78,6 +70,19 @@ pub(super) async fn remove(
 }
 
 impl Control {
+    /// Shows a new value to those that may read it.
+    pub(super) async fn spread_secret(&self, secret: &NamedSecret) -> Result<(), ApiError> {
+        for function in self.readers_of(secret) {
+            self.wakes.forgive(&function);
+        }
+        let namespace = secret.namespace.as_str();
+        let refreshed = self.engine.refresh_secret(namespace, &secret.name).await;
+        refreshed.map_err(|source| ApiError::Refresh {
+            name: secret.name.to_string(),
+            source,
+        })
+    }
+
     /// The functions whose settings name the secret.
     fn readers_of(&self, secret: &NamedSecret) -> Vec<FunctionName> {
         let functions = self.deployed.all();

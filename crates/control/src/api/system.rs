@@ -1,252 +1,132 @@
-//! `/system`: what the clients of OpenFaaS call, status code for status code.
+//! `/system`: what the clients of OpenFaaS call, status code for status code. Each file below
+//! holds one noun.
 
-use std::{sync::Arc, time::Duration};
+mod alert;
+mod functions;
+mod info;
+mod namespaces;
+mod scale;
+mod secrets;
+mod status;
 
-use axum::{Json, body::Body, extract::State};
-use hob_model::{
-    DEFAULT_NAMESPACE, Function, FunctionName, Manifest, Memory, Network, Run, SecretName,
-    Timespan,
-    openfaas::{DeleteFunction, FunctionDeployment, FunctionStatus},
-    port::Observed,
-    wire::{DeployEvent, Fault, ImageDeploy},
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{get, post},
 };
-use http::StatusCode;
-use serde::Deserialize;
-use tokio::time::timeout;
+use hob_model::{DEFAULT_NAMESPACE, FunctionName, Label, openfaas::FunctionNamespace};
+use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{
-    error::ApiError,
-    request::{Asked, NamedFunction, Namespace, read_body},
-};
-use crate::{Control, deploy, events};
+use super::{error::ApiError, request::read_body};
+use crate::{Control, namespaces::is_reserved};
 
 /// Largest request, in bytes; annotations can be long.
 const BODY: usize = 1 << 20;
-/// How long a client waits for its deploy; the usual ones give up after 60 s. It goes on after.
-const PATIENCE: Duration = Duration::from_secs(50);
-/// Least memory of a function: what a watchdog written in Go needs.
-const LEAST_MEMORY: Memory = Memory(8 << 20);
-/// What the old field `network` says for none.
-const NO_NETWORK: &str = "none";
-/// Variables of the watchdog from which the function's one timeout comes.
-const TIMEOUTS: [&str; 3] = ["exec_timeout", "write_timeout", "read_timeout"];
+/// The namespace that clients of Kubernetes must not touch.
+const KUBE_SYSTEM: &str = "kube-system";
 
-/// Where some clients say which namespace they mean.
+/// What a query may say; other keys are passed by.
 #[derive(Deserialize)]
-pub(super) struct InQuery {
+struct InQuery {
     namespace: Option<String>,
+    /// `1` asks for what a function uses.
+    usage: Option<String>,
 }
 
-pub(super) async fn list(
-    State(control): State<Arc<Control>>,
-    Namespace(namespace): Namespace,
-) -> Result<Json<Vec<FunctionStatus>>, ApiError> {
-    let observed = control.observed().await?;
-    let functions = control.deployed.all();
-    let asked = functions
-        .iter()
-        .filter(|function| function.name.namespace() == namespace.as_str());
-    let statuses = asked.map(|function| control.status(function, observed.get(&function.name)));
-    Ok(Json(statuses.collect()))
+pub(super) fn router() -> Router<Arc<Control>> {
+    let functions = get(functions::list)
+        .post(functions::create)
+        .put(functions::update)
+        .delete(functions::remove);
+    let secrets = get(secrets::list)
+        .post(secrets::create)
+        .put(secrets::update)
+        .delete(secrets::remove);
+    let namespace = get(namespaces::show)
+        .put(namespaces::update)
+        .delete(namespaces::remove);
+    let namespaces = get(namespaces::list).post(namespaces::create);
+    Router::new()
+        .route("/system/functions", functions)
+        .route("/system/function/{name}", get(functions::show))
+        .route("/system/scale-function/{name}", post(scale::scale))
+        .route("/system/secrets", secrets)
+        .route("/system/namespace", post(namespaces::create))
+        .route("/system/namespace/", post(namespaces::create))
+        .route("/system/namespace/{name}", namespace.clone())
+        // The documents name this one, the programs the other.
+        .route("/system/namespaces", namespaces.clone())
+        .route("/system/namespaces/", namespaces)
+        .route("/system/namespaces/{name}", namespace)
+        .route("/system/info", get(info::show))
+        .route("/system/telemetry", get(info::telemetry))
+        .route("/system/alert", post(alert::alert))
 }
 
-pub(super) async fn show(
-    State(control): State<Arc<Control>>,
-    NamedFunction(name): NamedFunction,
-    Namespace(namespace): Namespace,
-) -> Result<Json<FunctionStatus>, ApiError> {
-    let name = placed(&name, &namespace);
-    let function = control.function(&name)?;
-    let observed = control.observed().await?;
-    Ok(Json(control.status(&function, observed.get(&name))))
-}
-
-pub(super) async fn create(
-    State(control): State<Arc<Control>>,
-    body: Body,
-) -> Result<StatusCode, ApiError> {
-    let (name, asked) = read(body).await?;
-    if control.deployed.get(&name).is_some() {
-        return Err(ApiError::Exists(name));
-    }
-    bring_up(control, name, asked).await
-}
-
-pub(super) async fn update(
-    State(control): State<Arc<Control>>,
-    body: Body,
-) -> Result<StatusCode, ApiError> {
-    let (name, asked) = read(body).await?;
-    control.function(&name)?;
-    bring_up(control, name, asked).await
-}
-
-pub(super) async fn remove(
-    State(control): State<Arc<Control>>,
-    Asked(query): Asked<InQuery>,
-    body: Body,
-) -> Result<StatusCode, ApiError> {
+/// The JSON of a body.
+async fn read<T: DeserializeOwned>(body: axum::body::Body) -> Result<T, ApiError> {
     let body = read_body(body, BODY, "the request").await?;
-    let asked: DeleteFunction = serde_json::from_slice(&body).map_err(unreadable)?;
-    let namespace = asked.namespace.filter(|name| !name.is_empty());
-    let name = name(
-        &asked.function_name,
-        namespace.or(query.namespace).as_deref(),
-    )?;
-    control.remove(name).await?;
-    Ok(StatusCode::ACCEPTED)
+    serde_json::from_slice(&body)
+        .map_err(|error| ApiError::Bad(format!("failed to unmarshal request: {error}")))
 }
 
-/// Waits for the deploy, so that whoever asked learns how it went, but not for ever.
-async fn bring_up(
-    control: Arc<Control>,
-    name: FunctionName,
-    asked: FunctionDeployment,
-) -> Result<StatusCode, ApiError> {
-    let origin = deploy::Origin::Image(Box::new(translate(asked)?));
-    let (events, mut reader) = events::channel();
-    tokio::spawn(control.deploy(name, origin, events));
-    let last = async {
-        let mut last = None;
-        let mut said = Vec::new();
-        while let Some(event) = reader.next().await {
-            match event {
-                DeployEvent::Output { text } => said.push(text),
-                other => last = Some(other),
-            }
-        }
-        (last, said)
-    };
-    match timeout(PATIENCE, last).await {
-        Ok((Some(DeployEvent::Failed { message, fault }), said)) => {
-            let said = said.last().map(|line| format!(" (its last words: {line})"));
-            let message = format!("{message}{}", said.unwrap_or_default());
-            Err(match fault {
-                Fault::Caller => ApiError::Bad(message),
-                Fault::Host => ApiError::Deploy(message),
-            })
-        }
-        // Done, or still on its way.
-        Ok(_) | Err(_) => Ok(StatusCode::ACCEPTED),
-    }
-}
-
-async fn read(body: Body) -> Result<(FunctionName, FunctionDeployment), ApiError> {
-    let body = read_body(body, BODY, "the request").await?;
-    let asked: FunctionDeployment = serde_json::from_slice(&body).map_err(unreadable)?;
-    if asked.service.is_empty() {
-        return Err(ApiError::Bad(
-            "validation failed: service: is required".into(),
-        ));
-    }
-    if asked.image.is_empty() {
-        return Err(ApiError::Bad(
-            "validation failed: image: is required".into(),
-        ));
-    }
-    let namespace = asked.namespace.as_deref().filter(|name| !name.is_empty());
-    Ok((name(&asked.service, namespace)?, asked))
-}
-
-fn name(service: &str, namespace: Option<&str>) -> Result<FunctionName, ApiError> {
+/// The namespace that a client means: as its body says, else its query, else the default one.
+fn meant(body: Option<&str>, query: Option<&str>) -> Result<Label, ApiError> {
+    let mut said = [body, query].into_iter().flatten();
+    let namespace = said.find(|text| !text.is_empty());
     let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
-    let namespace = namespace
+    if namespace == KUBE_SYSTEM {
+        return Err(ApiError::KubeSystem);
+    }
+    namespace
         .parse()
-        .map_err(|_| ApiError::Bad(format!("namespace not valid: `{namespace}`")))?;
-    let service = service.parse().map_err(|_| {
+        .map_err(|_| ApiError::Bad(format!("namespace not valid: `{namespace}`")))
+}
+
+/// The same, which has to be there and not hob's own.
+async fn existing(
+    control: &Control,
+    body: Option<&str>,
+    query: Option<&str>,
+) -> Result<Label, ApiError> {
+    let namespace = meant(body, query)?;
+    if is_reserved(namespace.as_str()) {
+        let text = format!("namespace not valid: `{namespace}` holds secrets of hob's own");
+        return Err(ApiError::Bad(text));
+    }
+    if control.namespace(namespace.as_str()).await?.is_none() {
+        return Err(ApiError::Bad(format!(
+            "namespace not valid: `{namespace}` does not exist: create it with `hob namespace create {namespace}`, or POST /system/namespace/"
+        )));
+    }
+    Ok(namespace)
+}
+
+/// A function's name from a body or a path, perhaps with its namespace after the last dot.
+fn named(text: &str, namespace: Label) -> Result<FunctionName, ApiError> {
+    let invalid = || {
         ApiError::Bad(format!(
-            "validation failed: service: ({service}) is invalid, must be a valid DNS entry"
+            "validation failed: service: ({text}) is invalid, must be a valid DNS entry"
         ))
-    })?;
-    Ok(FunctionName::new(service, namespace))
-}
-
-/// A namespace in the query counts where the name has none.
-fn placed(name: &FunctionName, namespace: &hob_model::Label) -> FunctionName {
-    if name.namespace() != DEFAULT_NAMESPACE {
-        return name.clone();
-    }
-    let own = name.name().parse();
-    own.map_or_else(
-        |_| name.clone(),
-        |own| FunctionName::new(own, namespace.clone()),
-    )
-}
-
-/// From what OpenFaaS's clients say to what hob's settings are.
-fn translate(asked: FunctionDeployment) -> Result<ImageDeploy, ApiError> {
-    let bad = |error: &dyn std::fmt::Display| ApiError::Bad(format!("validation failed: {error}"));
-    let mut manifest = Manifest {
-        env: asked.env_vars.clone().unwrap_or_default(),
-        labels: asked.labels.clone().unwrap_or_default(),
-        annotations: asked.annotations.clone().unwrap_or_default(),
-        ..Manifest::default()
     };
-    for secret in asked.secrets.iter().flatten() {
-        let secret: SecretName = secret.parse().map_err(|error| bad(&error))?;
-        manifest.secrets.push(secret);
+    match text.contains('.') {
+        true => text.parse().map_err(|_| invalid()),
+        false => Ok(FunctionName::new(
+            text.parse().map_err(|_| invalid())?,
+            namespace,
+        )),
     }
-    if let Some(limits) = &asked.limits {
-        if !limits.memory.is_empty() {
-            let memory: Memory = limits.memory.parse().map_err(|error| bad(&error))?;
-            manifest.limits.memory = memory.max(LEAST_MEMORY);
-        }
-        if !limits.cpu.is_empty() {
-            manifest.limits.cpu = limits.cpu.parse().map_err(|error| bad(&error))?;
-        }
-    }
-    if asked.network.as_deref() == Some(NO_NETWORK) {
-        manifest.network = Network::None;
-    }
-    let timeouts = TIMEOUTS.iter().filter_map(|name| manifest.env.get(*name));
-    manifest.timeout = timeouts
-        .filter_map(|text| text.parse::<Timespan>().ok())
-        .max();
-    let manifest = manifest.completed().map_err(|error| bad(&error))?;
-    Ok(ImageDeploy {
-        image: asked.image.clone(),
-        manifest,
-        openfaas: Some(Box::new(asked)),
-    })
 }
 
-fn unreadable(error: serde_json::Error) -> ApiError {
-    ApiError::Bad(format!("failed to unmarshal request: {error}"))
-}
-
-impl Control {
-    fn status(&self, function: &Function, observed: Option<&Observed>) -> FunctionStatus {
-        let summary = self.summary(function, observed);
-        let settings = &function.revision.settings;
-        let asked = settings.openfaas.as_deref().cloned().unwrap_or_default();
-        let env = settings.env.clone();
-        let secrets = settings.secrets.iter().map(ToString::to_string);
-        let secrets: Vec<String> = secrets.collect();
-        FunctionStatus {
-            name: function.name.name().to_owned(),
-            image: match &function.revision.run {
-                Run::Image(run) => run.image.clone(),
-                _ => format!(
-                    "hob.local/{}:{}",
-                    function.name.name(),
-                    function.revision.short()
-                ),
-            },
-            namespace: function.name.namespace().to_owned(),
-            env_process: asked.env_process,
-            env_vars: asked.env_vars.or((!env.is_empty()).then_some(env)),
-            constraints: asked.constraints,
-            secrets: asked.secrets.or((!secrets.is_empty()).then_some(secrets)),
-            labels: settings.labels.clone(),
-            annotations: settings.annotations.clone(),
-            limits: asked.limits,
-            requests: asked.requests,
-            read_only_root_filesystem: asked.read_only_root_filesystem,
-            #[expect(clippy::cast_precision_loss, reason = "the API has a float here")]
-            invocation_count: summary.calls as f64,
-            replicas: summary.replicas,
-            available_replicas: summary.ready,
-            created_at: function.created_at,
-        }
+/// A namespace must say that it is one of functions, as it must with OpenFaaS.
+fn marked(namespace: &FunctionNamespace) -> Result<(), ApiError> {
+    if namespace.is_marked() {
+        return Ok(());
     }
+    Err(ApiError::Bad(format!(
+        "namespace `{}` is not marked as one of functions: give it the annotation {}=1",
+        namespace.name,
+        FunctionNamespace::MARKER
+    )))
 }

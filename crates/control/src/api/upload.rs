@@ -2,17 +2,22 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
-use futures_util::StreamExt;
-use hob_model::FunctionName;
+use futures_util::{StreamExt, stream as streams};
+use hob_model::{
+    FunctionName, Settings,
+    openfaas::{DEPLOYMENT_HEADER, FunctionDeployment},
+};
 use http::{HeaderMap, header};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::{fs::File, io::AsyncWriteExt, time::timeout};
 
 use super::{error::ApiError, request::NamedFunction, stream};
-use crate::{Control, control::blocking, deploy::Origin, events};
+use crate::{Control, control::blocking, events, origin::Origin, translate::translate};
 
 /// Largest packed folder, in bytes.
 const LARGEST: u64 = 256 << 20;
+/// Largest deployment of a client of OpenFaaS beside a folder, in bytes; annotations can be long.
+const LARGEST_DEPLOYMENT: usize = 1 << 20;
 /// Longest wait for the next part of an upload.
 const STALL: Duration = Duration::from_secs(60);
 /// How a gzip file begins (RFC 1952).
@@ -20,16 +25,52 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Takes a folder and answers with the events of its deploy. Mistakes of the request itself are
 /// plain errors; once the folder is here, the last event says how it went.
+///
+/// With the header [`DEPLOYMENT_HEADER`], whose value is a number of bytes, the body begins with so
+/// many bytes of JSON: a [`FunctionDeployment`], which is laid over the folder's `hob.toml`. The
+/// folder follows at once. (A header could not hold it: the head of a request has a bound.)
 pub(super) async fn deploy(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    let (over, body) = deployment(&headers, body).await?;
     let archive = receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.deploy(name, Origin::Folder(archive), events));
+    tokio::spawn(control.deploy(name, Origin::Folder { archive, over }, events));
     Ok(stream::events(reader))
+}
+
+/// The deployment at the beginning of a body, and the rest of it.
+async fn deployment(
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Option<Box<FunctionDeployment>>, Body), ApiError> {
+    let Some(length) = headers.get(DEPLOYMENT_HEADER) else {
+        return Ok((None, body));
+    };
+    let length = length.to_str().ok().and_then(|text| text.parse().ok());
+    let Some(length) = length.filter(|length| *length <= LARGEST_DEPLOYMENT) else {
+        return Err(ApiError::Bad(format!(
+            "{DEPLOYMENT_HEADER} must be the length of a deployment in bytes, at most {LARGEST_DEPLOYMENT}"
+        )));
+    };
+    let mut parts = body.into_data_stream();
+    let mut start = Vec::with_capacity(length);
+    while start.len() < length {
+        match timeout(STALL, parts.next()).await.map_err(|_| stalled())? {
+            Some(part) => start.extend(part.map_err(broken)?),
+            None => break,
+        }
+    }
+    let rest = start.split_off(start.len().min(length));
+    let asked: FunctionDeployment = serde_json::from_slice(&start)
+        .map_err(|error| ApiError::Bad(format!("{DEPLOYMENT_HEADER}: {error}")))?;
+    // Its mistakes are told before anything is built.
+    translate(asked.clone(), &Settings::default())?;
+    let rest = streams::iter([Ok(Bytes::from(rest))]).chain(parts);
+    Ok((Some(Box::new(asked)), Body::from_stream(rest)))
 }
 
 /// Brings the body to a file, which is gone again as soon as anything goes wrong.
@@ -78,8 +119,7 @@ async fn write(
     loop {
         let part = timeout(STALL, parts.next()).await.map_err(|_| stalled())?;
         let Some(part) = part else { break };
-        let part: Bytes = part
-            .map_err(|error| ApiError::Bad(format!("the upload did not arrive whole: {error}")))?;
+        let part: Bytes = part.map_err(broken)?;
         length += part.len() as u64;
         if length > LARGEST {
             return Err(too_large());
@@ -110,6 +150,10 @@ fn too_large() -> ApiError {
         "the packed folder is over {} MiB: leave out what is not needed with a .hobignore",
         LARGEST >> 20
     ))
+}
+
+fn broken(error: axum::Error) -> ApiError {
+    ApiError::Bad(format!("the upload did not arrive whole: {error}"))
 }
 
 fn stalled() -> ApiError {

@@ -191,7 +191,8 @@ fn instance(function: &Function, number: u32) -> Instance {
         revision: function.revision.digest.clone(),
         state: InstanceState::Ready,
         pid: 1,
-        memory: None,
+        memory: Some(1 << 20),
+        cpu_seconds: Some(1.5),
         in_flight: 0,
         started_at: SystemTime::UNIX_EPOCH,
     }
@@ -199,6 +200,8 @@ fn instance(function: &Function, number: u32) -> Instance {
 
 /// The archive is a script: its words say how the build goes, and all of it is the digest.
 pub(crate) struct FakeBuilder {
+    /// Those that were built.
+    built: Mutex<Vec<Revision>>,
     /// Builds wait here while a test has taken the permit.
     pub(crate) builds: Arc<Semaphore>,
 }
@@ -206,6 +209,7 @@ pub(crate) struct FakeBuilder {
 impl Default for FakeBuilder {
     fn default() -> Self {
         Self {
+            built: Mutex::default(),
             builds: Arc::new(Semaphore::new(1)),
         }
     }
@@ -234,7 +238,15 @@ impl Builder for FakeBuilder {
             ));
         }
         assert!(!script.contains("panic"), "told to");
-        Ok(revision(&script))
+        let revision = revision(&script);
+        self.built.lock().expect("lock").push(revision.clone());
+        Ok(revision)
+    }
+
+    async fn bundle(&self, start: &str) -> Result<Option<Revision>, BuildError> {
+        let built = self.built.lock().expect("lock");
+        let mut built = built.iter();
+        Ok(built.find(|one| one.bundle.starts_with(start)).cloned())
     }
 
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {
@@ -265,6 +277,7 @@ fn revision(script: &str) -> Revision {
     };
     Revision {
         digest: script.to_owned(),
+        bundle: script.to_owned(),
         language: "python".into(),
         run,
         settings,

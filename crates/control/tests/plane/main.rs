@@ -7,6 +7,7 @@ mod deploy;
 mod fake;
 mod idle;
 mod mistakes;
+mod openfaas;
 mod rest;
 mod restore;
 mod secrets;

@@ -164,13 +164,15 @@ impl Builder for FolderBuilder {
             .unwrap_or_else(|error| Err(BuildError::Host(format!("the build broke down: {error}"))))
     }
 
+    async fn bundle(&self, start: &str) -> Result<Option<Revision>, BuildError> {
+        let (shared, start) = (Arc::clone(&self.shared), start.to_owned());
+        let found = tokio::task::spawn_blocking(move || shared.bundle(&start)).await;
+        let found = found.map_err(io::Error::other).flatten();
+        found.map_err(|error| BuildError::Host(format!("cannot look for a bundle: {error}")))
+    }
+
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {
-        let bundle = self
-            .shared
-            .config
-            .data
-            .join("bundles")
-            .join(&function.revision.digest);
+        let bundle = self.shared.bundles().join(&function.revision.bundle);
         let (function, target) = (function.clone(), target.to_path_buf());
         let task = tokio::task::spawn_blocking(move || export::export(&function, &bundle, &target));
         task.await.unwrap_or_else(|error| {
@@ -200,7 +202,7 @@ impl Shared {
             settings: Settings::from(&opened.manifest),
             installed,
         };
-        let revision = built.store(&self.config.data.join("bundles"))?;
+        let revision = built.store(&self.bundles())?;
         remember(&record, &revision).map_err(|error| host(&error))?;
         Ok(revision)
     }

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{
     dependencies::Installed,
     detect::{Found, Shape},
+    record::{beside, remember},
     tree::{FileTimes, NodeKind, Tree, add_field, hex, sync_folder},
     unpack::stays_inside,
 };
@@ -60,15 +61,21 @@ impl Built<'_> {
             }
             .map_err(host)?;
         }
-        // Also when it was there: who renamed it may not have come this far.
-        sync_folder(bundles).map_err(host)?;
-        Ok(Revision {
+        let revision = Revision {
+            bundle: digest.clone(),
             digest,
             language: self.found.language().to_owned(),
             run,
             settings: self.settings,
             built_at: SystemTime::now(),
-        })
+        };
+        // Also when it was there: who renamed it may not have come this far.
+        let record = beside(&home);
+        if !record.exists() {
+            remember(&record, &revision).map_err(host)?;
+        }
+        sync_folder(bundles).map_err(host)?;
+        Ok(revision)
     }
 
     /// How the function is started.

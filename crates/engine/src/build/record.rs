@@ -1,4 +1,5 @@
-//! What came of a build, so that the same folder is not built twice.
+//! What came of a build: so that the same folder is not built twice, and so that a bundle can be
+//! deployed again when no function runs it any more.
 
 use std::{
     fs, io,
@@ -21,6 +22,11 @@ const FORMAT: &str = "1";
 // === impl Shared ===
 
 impl Shared {
+    /// Where built folders are.
+    pub(super) fn bundles(&self) -> PathBuf {
+        self.config.data.join("bundles")
+    }
+
     /// Where the outcome of building exactly this is written down.
     pub(super) fn record(
         &self,
@@ -43,9 +49,33 @@ impl Shared {
 
     pub(super) fn recall(&self, record: &Path) -> Option<Revision> {
         let revision: Revision = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
-        let bundle = self.config.data.join("bundles").join(&revision.digest);
+        let bundle = self.bundles().join(&revision.bundle);
         bundle.is_dir().then_some(revision)
     }
+
+    /// The build whose bundle's name begins with `start`.
+    pub(super) fn bundle(&self, start: &str) -> io::Result<Option<Revision>> {
+        let bundles = self.bundles();
+        let entries = match fs::read_dir(&bundles) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with(start)) {
+                let bundle = bundles.join(name).with_extension("");
+                let record = fs::read(beside(&bundle)).ok();
+                let revision = record.and_then(|json| serde_json::from_slice(&json).ok());
+                return Ok(revision.filter(|_| bundle.is_dir()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Where it is written down how a bundle is run: beside it.
+pub(super) fn beside(bundle: &Path) -> PathBuf {
+    bundle.with_extension("json")
 }
 
 /// Writes the outcome down. It may be lost: then the folder is built again.

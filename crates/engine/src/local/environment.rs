@@ -52,9 +52,8 @@ pub(super) fn variables(
     all.insert("TMPDIR".into(), text(&inside.home));
     all.extend(program.env.clone());
     // What OpenFaaS calls the process of a function; its watchdog starts it.
-    let openfaas = settings.openfaas.as_ref();
-    let process = openfaas.and_then(|asked| asked.env_process.clone());
-    all.extend(process.map(|process| ("fprocess".into(), process)));
+    let process = settings.process();
+    all.extend(process.map(|process| ("fprocess".into(), process.to_owned())));
     all.extend(settings.env.clone());
     // Last, since a program that believed another port or socket would never be ready.
     if program.cage.shares_sockets() {

@@ -351,6 +351,7 @@ impl Entry {
 
     fn instance(&self) -> Instance {
         let program = &self.replica.program;
+        let (memory, cpu_time) = self.replica.usage();
         Instance {
             id: self.replica.id.clone(),
             function: program.function.clone(),
@@ -361,7 +362,8 @@ impl Entry {
                 Phase::Draining(_) => InstanceState::Draining,
             },
             pid: self.replica.pid,
-            memory: self.replica.memory(),
+            memory,
+            cpu_seconds: cpu_time.map(|time| time.as_secs_f64()),
             in_flight: self.calls(),
             started_at: self.replica.started_at,
         }

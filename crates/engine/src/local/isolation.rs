@@ -189,6 +189,7 @@ mod tests {
         let name = "hello".parse().unwrap();
         let revision = Revision {
             digest: "0".into(),
+            bundle: "0".into(),
             language: "server".into(),
             run: Run::Process {
                 argv: vec!["true".into()],

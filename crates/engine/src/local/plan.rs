@@ -69,7 +69,7 @@ impl Plan {
         let revision = Arc::new(wanted.revision.clone());
         check_replicas(&function, wanted.replicas)?;
         let bundle = || {
-            let bundle = host.places.bundle(&revision.digest);
+            let bundle = host.places.bundle(&revision.bundle);
             there(&function, bundle, "bundle")
         };
         let program = |home, argv: &[String], env: &BTreeMap<String, String>| {

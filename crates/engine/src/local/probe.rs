@@ -45,9 +45,8 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn new(program: &Program, namespace: PathBuf, address: SocketAddr) -> Self {
-        let openfaas = program.revision.settings.openfaas.as_ref();
-        let annotations = openfaas.and_then(|asked| asked.annotations.as_ref());
-        let named = PATHS.iter().find_map(|key| annotations?.get(*key));
+        let annotations = &program.revision.settings.annotations;
+        let named = PATHS.iter().find_map(|key| annotations.get(*key));
         Self {
             namespace,
             address,

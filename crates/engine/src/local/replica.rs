@@ -165,9 +165,11 @@ impl Replica {
         self.born.elapsed()
     }
 
-    /// Resident bytes of everything in the cage, where the machine can tell.
-    pub(super) fn memory(&self) -> Option<u64> {
-        self.cage()?.memory()
+    /// Resident bytes and processor time so far of everything in the cage, where the machine can
+    /// tell.
+    pub(super) fn usage(&self) -> (Option<u64>, Option<Duration>) {
+        let cage = self.cage();
+        cage.map_or((None, None), |cage| (cage.memory(), cage.cpu_time()))
     }
 
     /// `None` once the replica has ended.

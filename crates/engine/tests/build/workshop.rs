@@ -69,7 +69,7 @@ impl Workshop {
     }
 
     pub(crate) fn bundle(&self, revision: &Revision) -> PathBuf {
-        self.data().join("bundles").join(&revision.digest)
+        self.data().join("bundles").join(&revision.bundle)
     }
 
     /// A new folder with these files; those that begin with `#!` are executable.

@@ -224,6 +224,7 @@ async fn static_files_need_no_replica_and_may_come_and_go() {
     let program = world.server("site", "one");
     let mut files = program.clone();
     files.revision.digest = "site-files".into();
+    files.revision.bundle = "site-files".into();
     files.revision.run = Run::Static {
         root: "public".into(),
     };

@@ -129,6 +129,7 @@ impl World {
         Function {
             name: name(function),
             revision: Revision {
+                bundle: digest.clone(),
                 digest,
                 language: "server".into(),
                 run: Run::Process {

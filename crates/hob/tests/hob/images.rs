@@ -2,8 +2,7 @@
 //! networks of their own.
 
 mod contract;
-mod desk;
-mod network;
-mod openfaas;
+pub(crate) mod desk;
+pub(crate) mod network;
 mod private;
 mod watchdog;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CPU_PERIOD, Tally, kill_processes, number, processes, write};
+use super::{CONTROLLERS, CPU_PERIOD, Tally, kill_processes, number, processes, write};
 use crate::{Able, CageLimits};
 
 /// How long the freezer may take to stop every process of a group.
@@ -15,6 +15,8 @@ const FREEZE_POLL: Duration = Duration::from_micros(200);
 
 /// Beside the limits' controllers, what a kill without a gap needs.
 const FREEZER: &str = "freezer";
+/// And what counts the processor time that was used.
+const ACCOUNT: &str = "cpuacct";
 
 /// This daemon's folder in each version 1 hierarchy.
 #[derive(Debug)]
@@ -39,12 +41,12 @@ impl Tree {
         let (mut folders, mut others) = (Vec::new(), Vec::new());
         for (point, options) in super::mounts(mountinfo, "cgroup") {
             others.push(point.join(name));
-            let wanted = super::CONTROLLERS.into_iter().chain([FREEZER]);
+            let wanted = CONTROLLERS.into_iter().chain([FREEZER, ACCOUNT]);
             let here =
                 wanted.filter(|controller| options.split(',').any(|option| option == *controller));
             folders.extend(here.map(|controller| (controller, point.join(name))));
         }
-        if !folders.iter().any(|(controller, _)| *controller != FREEZER) {
+        if !folders.iter().any(|(name, _)| CONTROLLERS.contains(name)) {
             return None;
         }
         for (_, folder) in &folders {
@@ -106,7 +108,7 @@ impl Tree {
         let limits = self
             .folders
             .iter()
-            .filter(|(controller, _)| *controller != FREEZER);
+            .filter(|(controller, _)| CONTROLLERS.contains(controller));
         limits
             .map(|(controller, _)| (*controller).to_owned())
             .collect()
@@ -205,6 +207,12 @@ impl super::Group for Group {
     fn memory(&self) -> Option<u64> {
         let stat = self.folder("memory")?.join("memory.stat");
         Some(number(&stat, "total_rss")? + number(&stat, "total_shmem").unwrap_or(0))
+    }
+
+    fn cpu_time(&self) -> Option<Duration> {
+        let usage = self.folder(ACCOUNT)?.join("cpuacct.usage");
+        let nanoseconds = fs::read_to_string(usage).ok()?;
+        nanoseconds.trim().parse().ok().map(Duration::from_nanos)
     }
 
     fn tally(&self) -> Tally {

@@ -217,6 +217,10 @@ impl super::Group for Group {
         Some(number(&stat, "anon")? + number(&stat, "shmem").unwrap_or(0))
     }
 
+    fn cpu_time(&self) -> Option<Duration> {
+        number(&self.folder.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
+    }
+
     fn tally(&self) -> Tally {
         Tally {
             oom_kills: number(&self.folder.join("memory.events"), "oom_kill").unwrap_or(0),
@@ -324,6 +328,7 @@ mod tests {
                 ),
                 ("pids.events", "max 7\n"),
                 ("memory.stat", "anon 4096\nfile 99\nshmem 1024\n"),
+                ("cpu.stat", "usage_usec 1500000\nuser_usec 900000\n"),
             ],
         );
         let group = Group {
@@ -354,5 +359,6 @@ mod tests {
             }
         );
         assert_eq!(group.memory(), Some(5120));
+        assert_eq!(group.cpu_time(), Some(Duration::from_millis(1500)));
     }
 }

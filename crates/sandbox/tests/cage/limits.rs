@@ -92,4 +92,7 @@ fn resident() {
     crate::yard::eventually("ready", || yard.output().contains("ready"));
     let bytes = cage.memory().unwrap();
     assert!((50 << 20..100 << 20).contains(&bytes), "{bytes}");
+    // Not every kernel counts it.
+    let used = cage.cpu_time();
+    assert!(used.is_none_or(|time| !time.is_zero()), "{used:?}");
 }

@@ -11,7 +11,7 @@ use crate::StoreError;
 const LAST_SECOND: u64 = 253_402_300_799;
 
 const SELECT: &str = "SELECT namespace, name, digest, language, replicas, created_at, updated_at,
-    built_at, run, settings FROM functions";
+    built_at, run, settings, bundle FROM functions";
 
 impl Store {
     /// Adds `function`, or puts it in place of the one of its name.
@@ -26,13 +26,14 @@ impl Store {
             connection
                 .prepare(
                     "INSERT INTO functions (namespace, name, digest, language, replicas,
-                         created_at, updated_at, built_at, run, settings)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                         created_at, updated_at, built_at, run, settings, bundle)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                      ON CONFLICT (namespace, name) DO UPDATE SET
                          digest = excluded.digest, language = excluded.language,
                          replicas = excluded.replicas, created_at = excluded.created_at,
                          updated_at = excluded.updated_at, built_at = excluded.built_at,
-                         run = excluded.run, settings = excluded.settings",
+                         run = excluded.run, settings = excluded.settings,
+                         bundle = excluded.bundle",
                 )?
                 .execute(params![
                     function.name.namespace(),
@@ -45,6 +46,7 @@ impl Store {
                     to_text(revision.built_at),
                     run,
                     settings,
+                    revision.bundle,
                 ])
         })
         .map(drop)
@@ -125,6 +127,7 @@ struct Stored {
     built_at: String,
     run: String,
     settings: String,
+    bundle: String,
 }
 
 impl Stored {
@@ -140,6 +143,7 @@ impl Stored {
             built_at: row.get(7)?,
             run: row.get(8)?,
             settings: row.get(9)?,
+            bundle: row.get(10)?,
         })
     }
 }
@@ -168,6 +172,7 @@ impl TryFrom<Stored> for Function {
                 settings: json::from_str(&row.settings).map_err(|_| damaged("settings"))?,
                 built_at: time(&row.built_at, "built_at")?,
                 digest: row.digest,
+                bundle: row.bundle,
                 language: row.language,
             },
         })
@@ -187,7 +192,7 @@ fn to_json(
 
 /// Exact to the nanosecond, so that what is read back equals what was put. A clock that is set
 /// to a time without notation gives the nearest one that has some.
-fn to_text(time: SystemTime) -> String {
+pub(super) fn to_text(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = UNIX_EPOCH + since.min(Duration::from_secs(LAST_SECOND));
     humantime::format_rfc3339_nanos(time).to_string()

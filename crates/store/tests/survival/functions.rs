@@ -1,6 +1,6 @@
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-use hob_model::{FunctionName, Run};
+use hob_model::{FunctionName, Run, openfaas::FunctionNamespace};
 use hob_store::{Store, StoreError};
 
 use crate::function;
@@ -175,4 +175,28 @@ fn a_clock_before_1970_does_not_stop_a_deploy() {
         .expect("read")
         .expect("there");
     assert_eq!(back.updated_at, std::time::UNIX_EPOCH);
+}
+
+#[test]
+fn namespaces_are_kept_with_their_words() {
+    let data = tempfile::tempdir().expect("tempdir");
+    let store = open(data.path());
+    let mut namespace = FunctionNamespace {
+        name: "staging".into(),
+        labels: [("openfaas".to_owned(), "1".to_owned())].into(),
+        annotations: [("note".to_owned(), "many\nlines".to_owned())].into(),
+    };
+    store.put_namespace(&namespace).expect("puts");
+    drop(store);
+    let store = open(data.path());
+    let found = store.namespace("staging").expect("reads");
+    assert_eq!(found.as_ref(), Some(&namespace));
+    namespace.labels.clear();
+    store.put_namespace(&namespace).expect("puts");
+    let found = store.namespace("staging").expect("reads");
+    assert_eq!(found, Some(namespace));
+    assert_eq!(store.namespaces().expect("reads"), ["staging"]);
+    assert!(store.remove_namespace("staging").expect("removes"));
+    assert!(!store.remove_namespace("staging").expect("removes"));
+    assert_eq!(store.namespace("staging").expect("reads"), None);
 }

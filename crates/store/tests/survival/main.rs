@@ -19,6 +19,7 @@ fn function(name: &str) -> Function {
         name: name.parse().expect("valid"),
         revision: Revision {
             digest: "d".repeat(64),
+            bundle: "b".repeat(64),
             language: "python".into(),
             run: Run::Process {
                 argv: vec!["python3".into(), "-c".into(), "print(\"'\")".into()],

@@ -56,6 +56,20 @@ fn exactly_the_bytes_that_were_set_come_back() {
 }
 
 #[test]
+fn a_secret_that_is_to_be_new_or_not_is_not_the_other() {
+    let data = tempfile::tempdir().expect("tempdir");
+    let store = open(data.path());
+    let set = |only, value: &[u8]| store.set_only(only, &ns(), &name("key"), value);
+    assert!(!set(Written::Updated, b"none").expect("no error"));
+    assert!(names(&store).is_empty());
+    assert!(set(Written::New, b"one").expect("sets"));
+    assert!(!set(Written::New, b"two").expect("no error"));
+    assert_eq!(reveal(&store, "key"), b"one");
+    assert!(set(Written::Updated, b"two").expect("sets"));
+    assert_eq!(reveal(&store, "key"), b"two");
+}
+
+#[test]
 fn setting_says_whether_the_secret_is_new_and_removing_whether_it_was_there() {
     let data = tempfile::tempdir().expect("tempdir");
     let store = open(data.path());

@@ -13,9 +13,12 @@ impl Shared {
     /// installed for this machine, which a build brings anew.
     pub(super) fn pack_bundle(&self, revision: &Revision) -> Result<NamedTempFile, BuildError> {
         let host = |error: io::Error| BuildError::Host(format!("cannot pack the bundle: {error}"));
-        let bundle = self.config.data.join("bundles").join(&revision.digest);
+        let bundle = self.bundles().join(&revision.bundle);
         if !bundle.is_dir() {
-            let text = format!("bundle {} is gone: deploy it again", revision.short());
+            let text = format!(
+                "bundle {} is gone: deploy it again",
+                revision.short_bundle()
+            );
             return Err(BuildError::Host(text));
         }
         let built_in = Templates::built_in().find(&revision.language).cloned();

@@ -24,15 +24,15 @@ const APPLETS: [&str; 15] = [
 const BUSYBOX: &str = "/bin/busybox";
 
 /// How an image of the test runs.
-pub(super) struct Recipe<'a> {
-    pub(super) name: &'a str,
-    pub(super) entrypoint: &'a [&'a str],
-    pub(super) env: &'a [(&'a str, &'a str)],
-    pub(super) user: &'a str,
+pub(crate) struct Recipe<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) entrypoint: &'a [&'a str],
+    pub(crate) env: &'a [(&'a str, &'a str)],
+    pub(crate) user: &'a str,
     /// Files by path, with their text.
-    pub(super) files: &'a [(&'a str, &'a str)],
+    pub(crate) files: &'a [(&'a str, &'a str)],
     /// Programs by path, and where this machine has them.
-    pub(super) programs: &'a [(&'a str, &'a Path)],
+    pub(crate) programs: &'a [(&'a str, &'a Path)],
 }
 
 impl Default for Recipe<'_> {
@@ -49,7 +49,7 @@ impl Default for Recipe<'_> {
 }
 
 /// A data directory with these images in its store.
-pub(super) fn data(recipes: &[Recipe<'_>]) -> TempDir {
+pub(crate) fn data(recipes: &[Recipe<'_>]) -> TempDir {
     let data = tempfile::Builder::new()
         .prefix("hob-test-")
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -62,7 +62,7 @@ pub(super) fn data(recipes: &[Recipe<'_>]) -> TempDir {
     data
 }
 
-pub(super) fn hob(recipes: &[Recipe<'_>]) -> HobBuilder {
+pub(crate) fn hob(recipes: &[Recipe<'_>]) -> HobBuilder {
     Hob::builder(HOB).data(data(recipes))
 }
 
@@ -148,7 +148,7 @@ impl Recipe<'_> {
 }
 
 /// A folder whose hob.toml says this.
-pub(super) fn settings(hob: &Hob, name: &str, text: &str) -> PathBuf {
+pub(crate) fn settings(hob: &Hob, name: &str, text: &str) -> PathBuf {
     let folder = hob.data().with_extension("settings").join(name);
     write(&folder.join("hob.toml"), text);
     folder
@@ -156,7 +156,7 @@ pub(super) fn settings(hob: &Hob, name: &str, text: &str) -> PathBuf {
 
 /// Deploys an image with no way out, so that nothing of this machine's network is touched.
 #[track_caller]
-pub(super) fn deploy(hob: &Hob, name: &str, image: &str, more: &str) -> String {
+pub(crate) fn deploy(hob: &Hob, name: &str, image: &str, more: &str) -> String {
     let folder = settings(
         hob,
         name,
@@ -168,6 +168,6 @@ pub(super) fn deploy(hob: &Hob, name: &str, image: &str, more: &str) -> String {
     said
 }
 
-pub(super) fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }

@@ -6,7 +6,7 @@ use hob_testkit::{Net, has_programs};
 
 use super::desk::{Recipe, hob};
 
-pub(super) const NEEDED: [&str; 5] = ["busybox", "ip", "nft", "unshare", "nsenter"];
+pub(crate) const NEEDED: [&str; 5] = ["busybox", "ip", "nft", "unshare", "nsenter"];
 
 /// Asks somebody else, by CGI: the query is the address.
 const ASK: &str = "#!/bin/sh\necho 'Content-Type: text/plain'\necho\n\

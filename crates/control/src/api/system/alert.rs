@@ -1,0 +1,78 @@
+//! The webhook of Prometheus's Alertmanager: many calls make more replicas.
+
+use std::sync::Arc;
+
+use axum::{body::Body, extract::State};
+use hob_model::{FunctionName, openfaas::ScaleLabels};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{super::error::ApiError, meant, named, read};
+use crate::Control;
+
+/// What the alert says while there are too many calls.
+const FIRING: &str = "firing";
+/// What it says when they are over.
+const RESOLVED: &str = "resolved";
+
+#[derive(Deserialize)]
+pub(super) struct Alerts {
+    #[serde(default)]
+    status: String,
+    alerts: Option<Vec<Alert>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Alert {
+    status: String,
+    labels: Labels,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Labels {
+    /// `name.namespace`, as in the metrics.
+    function_name: String,
+}
+
+/// All are tried, whatever the first ones say.
+pub(super) async fn alert(
+    State(control): State<Arc<Control>>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let alerts: Alerts = read(body).await?;
+    let mut problems = Vec::new();
+    for alert in alerts.alerts.unwrap_or_default() {
+        let own = Some(alert.status.as_str()).filter(|text| !text.is_empty());
+        let status = own.unwrap_or(&alerts.status);
+        if let Err(error) = control.heed(&alert.labels.function_name, status).await {
+            problems.push(error.to_string());
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(StatusCode::OK),
+        false => Err(ApiError::Deploy(problems.join("; "))),
+    }
+}
+
+impl Control {
+    async fn heed(&self, function: &str, status: &str) -> Result<(), ApiError> {
+        let name: FunctionName = named(function, meant(None, None)?)?;
+        let function = self.function(&name)?;
+        let labels = &function.revision.settings.labels;
+        let labels = ScaleLabels::read(labels).unwrap_or_default();
+        let replicas = match status {
+            FIRING => labels.raised(function.replicas),
+            RESOLVED => labels.min,
+            other => {
+                let text = format!("status is `{other}` and must be {FIRING} or {RESOLVED}");
+                return Err(ApiError::Bad(text));
+            }
+        };
+        if replicas != function.replicas {
+            self.scale_to(&name, replicas.into()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, State},
+};
+use hob_model::{
+    FunctionName,
+    openfaas::{DeleteFunction, FunctionDeployment, FunctionStatus},
+    port::EngineError,
+    wire::Fault,
+};
+use http::{HeaderMap, StatusCode, header};
+use tokio::time::timeout;
+
+use super::{
+    super::{error::ApiError, request::Asked},
+    InQuery, existing, meant, named, read,
+    status::{Decoration, coming, decorate},
+};
+use crate::{
+    Control,
+    deploy::{DeployError, Precondition},
+    events,
+    origin::Origin,
+};
+
+/// How long a client waits for its deploy; the most impatient give up after 30 s. It goes on after
+/// that, and the function is shown meanwhile.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How OpenFaaS's command line calls itself.
+const FAAS_CLI: &str = "faas-cli/";
+
+pub(super) async fn list(
+    State(control): State<Arc<Control>>,
+    Asked(query): Asked<InQuery>,
+    headers: HeaderMap,
+) -> Result<Json<Vec<FunctionStatus>>, ApiError> {
+    let namespace = existing(&control, None, query.namespace.as_deref()).await?;
+    let observed = control.observed().await?;
+    let deployed = control.deployed.all();
+    let here = deployed
+        .iter()
+        .filter(|function| function.name.namespace() == namespace.as_str());
+    let mut statuses: Vec<_> = here
+        .map(|function| control.openfaas_status(function, observed.get(&function.name)))
+        .collect();
+    let new = control.coming.in_namespace(namespace.as_str());
+    let new = new
+        .into_iter()
+        .filter(|(name, _)| control.deployed.get(name).is_none());
+    statuses.extend(new.map(|(name, one)| coming(&name, &one)));
+    // It compares what it gets with what it has, word for word.
+    let agent = headers.get(header::USER_AGENT);
+    if !agent.is_some_and(|agent| agent.as_bytes().starts_with(FAAS_CLI.as_bytes())) {
+        for status in &mut statuses {
+            decorate(status, Decoration::One);
+        }
+    }
+    Ok(Json(statuses))
+}
+
+pub(super) async fn show(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+    Asked(query): Asked<InQuery>,
+) -> Result<Json<FunctionStatus>, ApiError> {
+    let name = named(&name, meant(None, query.namespace.as_deref())?)?;
+    let mut status = match control.deployed.get(&name) {
+        Some(function) => {
+            let observed = control.observed().await?;
+            let observed = observed.get(&name);
+            let mut status = control.openfaas_status(&function, observed);
+            let wanted = query.usage.as_deref();
+            if wanted.is_some_and(|text| ["1", "true"].contains(&text)) {
+                status.usage = Some(control.usage.look(observed));
+            }
+            status
+        }
+        None => match control.coming.get(&name) {
+            Some(one) => coming(&name, &one),
+            None => return Err(ApiError::NoFunction(name)),
+        },
+    };
+    let decoration = match query.namespace {
+        Some(_) => Decoration::One,
+        None => Decoration::Three,
+    };
+    decorate(&mut status, decoration);
+    Ok(Json(status))
+}
+
+pub(super) async fn create(
+    State(control): State<Arc<Control>>,
+    Asked(query): Asked<InQuery>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let (name, asked) = wanted(&control, &query, body).await?;
+    if control.deployed.get(&name).is_some() {
+        return Err(ApiError::Exists(name));
+    }
+    bring_up(control, name, asked, Precondition::New).await
+}
+
+pub(super) async fn update(
+    State(control): State<Arc<Control>>,
+    Asked(query): Asked<InQuery>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let (name, asked) = wanted(&control, &query, body).await?;
+    if control.coming.get(&name).is_none() {
+        control.function(&name)?;
+    }
+    bring_up(control, name, asked, Precondition::Exists).await
+}
+
+pub(super) async fn remove(
+    State(control): State<Arc<Control>>,
+    Asked(query): Asked<InQuery>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let asked: DeleteFunction = read(body).await?;
+    let namespace = meant(asked.namespace.as_deref(), query.namespace.as_deref())?;
+    let name = named(&asked.function_name, namespace)?;
+    if control.coming.get(&name).is_some() {
+        // It is removed as soon as it is there.
+        drop(control.deploys.take(&name).await);
+    }
+    control.remove(name).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Waits for the deploy, so that whoever asked learns how it went, but not for ever.
+async fn bring_up(
+    control: Arc<Control>,
+    name: FunctionName,
+    asked: FunctionDeployment,
+    precondition: Precondition,
+) -> Result<StatusCode, ApiError> {
+    let (events, _) = events::channel();
+    let deploy = tokio::spawn(async move {
+        let _coming = control.coming.add(&name, &asked);
+        let origin = Origin::Asked(Box::new(asked));
+        let deployed = control.try_deploy(name.clone(), origin, precondition, &events);
+        deployed.await.map(drop).inspect_err(|error| {
+            tracing::warn!("function `{name}` was not deployed: {error}");
+        })
+    });
+    match timeout(PATIENCE, deploy).await {
+        Ok(Ok(deployed)) => deployed?,
+        Ok(Err(_)) => return Err(ApiError::Panic),
+        // On its way.
+        Err(_) => {}
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn wanted(
+    control: &Control,
+    query: &InQuery,
+    body: Body,
+) -> Result<(FunctionName, FunctionDeployment), ApiError> {
+    let asked: FunctionDeployment = read(body).await?;
+    for (value, key) in [(&asked.service, "service"), (&asked.image, "image")] {
+        if value.is_empty() {
+            let text = format!("validation failed: {key}: is required");
+            return Err(ApiError::Bad(text));
+        }
+    }
+    let service = asked.service.parse().map_err(|_| {
+        ApiError::Bad(format!(
+            "validation failed: service: ({}) is invalid, must be a valid DNS entry",
+            asked.service
+        ))
+    })?;
+    let said = (asked.namespace.as_deref(), query.namespace.as_deref());
+    let namespace = existing(control, said.0, said.1).await?;
+    Ok((FunctionName::new(service, namespace), asked))
+}
+
+impl From<DeployError> for ApiError {
+    fn from(error: DeployError) -> Self {
+        let fault = error.fault();
+        match error {
+            DeployError::Exists(name) => Self::Exists(name),
+            DeployError::Missing(name) => Self::NoFunction(name),
+            error => {
+                let mut message = error.to_string();
+                if let DeployError::Engine(EngineError::Start { log_tail, .. }) = &error
+                    && let Some(line) = log_tail.last()
+                {
+                    message = format!("{message} (its last words: {line})");
+                }
+                match fault {
+                    Fault::Caller => Self::Bad(message),
+                    Fault::Host => Self::Deploy(message),
+                }
+            }
+        }
+    }
+}

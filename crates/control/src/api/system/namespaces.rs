@@ -1,0 +1,128 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use axum::{
+    Json,
+    body::{Body, to_bytes},
+    extract::{Path, State},
+};
+use hob_model::{DEFAULT_NAMESPACE, Label, openfaas::FunctionNamespace};
+use http::StatusCode;
+
+use super::{super::error::ApiError, BODY, marked, meant, read};
+use crate::{Control, namespaces::is_reserved};
+
+pub(super) async fn list(
+    State(control): State<Arc<Control>>,
+) -> Result<Json<BTreeSet<String>>, ApiError> {
+    Ok(Json(control.namespaces().await?))
+}
+
+pub(super) async fn show(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+) -> Result<Json<FunctionNamespace>, ApiError> {
+    let name = meant(None, Some(&name))?;
+    found(&control, &name).await.map(Json)
+}
+
+pub(super) async fn create(
+    State(control): State<Arc<Control>>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let asked: FunctionNamespace = read(body).await?;
+    if asked.name.is_empty() {
+        let text = "validation failed: name: is required";
+        return Err(ApiError::Bad(text.into()));
+    }
+    let name = meant(Some(&asked.name), None)?;
+    if is_reserved(name.as_str()) {
+        let text = format!("namespace not valid: `{name}` holds secrets of hob's own");
+        return Err(ApiError::Bad(text));
+    }
+    marked(&asked)?;
+    if control.namespace(name.as_str()).await?.is_some() {
+        return Err(ApiError::NamespaceExists(name));
+    }
+    control
+        .stored(move |store| store.put_namespace(&asked))
+        .await?;
+    Ok(StatusCode::CREATED)
+}
+
+pub(super) async fn update(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let name = meant(None, Some(&name))?;
+    let asked: FunctionNamespace = read(body).await?;
+    same(&name, &asked)?;
+    found(&control, &name).await?;
+    marked(&asked)?;
+    control
+        .stored(move |store| store.put_namespace(&asked))
+        .await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// Takes the functions in it along, and then the secrets, as OpenFaaS on Kubernetes does. One that
+/// fails in the middle is still there, to be removed again.
+pub(super) async fn remove(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let name = meant(None, Some(&name))?;
+    // Not every client sends one here.
+    let body = to_bytes(body, BODY).await.unwrap_or_default();
+    if !body.is_empty() {
+        same(&name, &read(body.into()).await?)?;
+    }
+    if name.as_str() == DEFAULT_NAMESPACE {
+        let text = format!("namespace `{name}` is the default one and cannot be removed");
+        return Err(ApiError::Bad(text));
+    }
+    found(&control, &name).await?;
+    control.remove_namespace(&name).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn found(control: &Control, name: &Label) -> Result<FunctionNamespace, ApiError> {
+    let found = match is_reserved(name.as_str()) {
+        true => None,
+        false => control.namespace(name.as_str()).await?,
+    };
+    found.ok_or_else(|| ApiError::NoNamespace(name.clone()))
+}
+
+fn same(name: &Label, asked: &FunctionNamespace) -> Result<(), ApiError> {
+    if asked.name == name.as_str() {
+        return Ok(());
+    }
+    Err(ApiError::Bad(format!(
+        "the body names namespace `{}`, the path `{name}`",
+        asked.name
+    )))
+}
+
+impl Control {
+    async fn remove_namespace(&self, name: &Label) -> Result<(), ApiError> {
+        for function in self.deployed.all() {
+            if function.name.namespace() != name.as_str() {
+                continue;
+            }
+            match self.remove(function.name.clone()).await {
+                // Somebody was quicker.
+                Ok(()) | Err(ApiError::NoFunction(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let namespace = name.clone();
+        self.secret(move |secrets| secrets.remove_all(&namespace))
+            .await?;
+        let gone = name.clone();
+        self.stored(move |store| store.remove_namespace(gone.as_str()))
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+};
+use hob_model::openfaas::ScaleService;
+use http::StatusCode;
+
+use super::{
+    super::{error::ApiError, request::Asked},
+    InQuery, meant, named, read,
+};
+use crate::Control;
+
+/// The path names the function: clients call the same in the body by several names.
+pub(super) async fn scale(
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+    Asked(query): Asked<InQuery>,
+    body: Body,
+) -> Result<StatusCode, ApiError> {
+    let asked: ScaleService = read(body).await?;
+    let namespace = meant(asked.namespace.as_deref(), query.namespace.as_deref())?;
+    let name = named(&name, namespace)?;
+    let Some(replicas) = asked.replicas else {
+        let text = "replicas: is required, as in {\"serviceName\": \"hello\", \"replicas\": 2}";
+        return Err(ApiError::Bad(text.into()));
+    };
+    control.scale_to(&name, replicas).await?;
+    Ok(StatusCode::ACCEPTED)
+}

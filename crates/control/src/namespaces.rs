@@ -1,0 +1,44 @@
+//! Which namespaces there are.
+
+use std::collections::BTreeSet;
+
+use hob_model::{DEFAULT_NAMESPACE, openfaas::FunctionNamespace};
+use hob_store::{Store, StoreError};
+
+use crate::{Control, registries, remote_builds};
+
+/// Whether a namespace holds hob's own secrets, and nothing of anybody else.
+pub(crate) fn is_reserved(namespace: &str) -> bool {
+    [registries::NAMESPACE, remote_builds::NAMESPACE].contains(&namespace)
+}
+
+impl Control {
+    /// The default one, those that somebody made, and those in which functions are; sorted.
+    pub(crate) async fn namespaces(&self) -> Result<BTreeSet<String>, StoreError> {
+        let made = self.stored(Store::namespaces).await?;
+        let mut all: BTreeSet<String> = made.into_iter().collect();
+        all.insert(DEFAULT_NAMESPACE.to_owned());
+        let functions = self.deployed.all();
+        all.extend(functions.iter().map(|one| one.name.namespace().to_owned()));
+        Ok(all)
+    }
+
+    /// The namespace of this name. One that nobody made has the mark of all and no other words.
+    pub(crate) async fn namespace(
+        &self,
+        name: &str,
+    ) -> Result<Option<FunctionNamespace>, StoreError> {
+        let asked = name.to_owned();
+        if let Some(made) = self.stored(move |store| store.namespace(&asked)).await? {
+            return Ok(Some(made));
+        }
+        let functions = self.deployed.all();
+        let lives =
+            name == DEFAULT_NAMESPACE || functions.iter().any(|one| one.name.namespace() == name);
+        Ok(lives.then(|| FunctionNamespace {
+            name: name.to_owned(),
+            annotations: [(FunctionNamespace::MARKER.to_owned(), "1".to_owned())].into(),
+            ..FunctionNamespace::default()
+        }))
+    }
+}

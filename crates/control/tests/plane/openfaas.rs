@@ -1,0 +1,121 @@
+//! `/system` where deploys take long, fail, or hit a broken disk.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{Plane, eventually};
+
+const POST: &str = "POST /system/functions";
+const PUT: &str = "PUT /system/functions";
+const SHOW: &str = "GET /system/function/hello?namespace=openfaas-fn";
+/// The fake builder names a bundle by what was sent.
+const BUNDLE: &str = "0123456789abcdef";
+
+fn hello(more: Value) -> String {
+    let mut asked = json!({"service": "hello", "image": format!("hob.local/hello:{BUNDLE}")});
+    asked
+        .as_object_mut()
+        .expect("an object")
+        .extend(more.as_object().expect("an object").clone());
+    asked.to_string()
+}
+
+async fn shown(plane: &Plane) -> Value {
+    let (status, text) = plane.call(SHOW, "").await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// With a bundle that no function runs.
+async fn plane() -> Arc<Plane> {
+    let plane = Plane::new();
+    plane.deployed("first", BUNDLE).await;
+    let (status, _) = plane.call("DELETE /hob/v1/functions/first", "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    Arc::new(plane)
+}
+
+#[tokio::test]
+async fn a_function_is_shown_while_its_first_deploy_goes_on() {
+    let plane = plane().await;
+    let starts = Arc::clone(&plane.engine.starts);
+    let held = starts.acquire().await.expect("open");
+    let labels = json!({"labels": {"com.openfaas.scale.min": "2", "team": "a"}});
+    let deploying = Arc::clone(&plane);
+    let deploy = tokio::spawn(async move { deploying.call(POST, hello(labels)).await });
+    while plane.call(SHOW, "").await.0 != StatusCode::OK {
+        tokio::task::yield_now().await;
+    }
+    let seen = shown(&plane).await;
+    assert_eq!(
+        (&seen["replicas"], &seen["availableReplicas"]),
+        (&json!(2), &json!(0))
+    );
+    assert_eq!(seen["labels"]["team"], "a");
+    let (_, listed) = plane.call("GET /system/functions", "").await;
+    let listed: Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(listed.as_array().map(Vec::len), Some(1));
+    // One that is removed meanwhile is gone when it is there.
+    let removing = Arc::clone(&plane);
+    let body = json!({"functionName": "hello"}).to_string();
+    let remove = tokio::spawn(async move { removing.call("DELETE /system/functions", body).await });
+    drop(held);
+    assert_eq!(deploy.await.expect("ends").0, StatusCode::ACCEPTED);
+    assert_eq!(remove.await.expect("ends").0, StatusCode::ACCEPTED);
+    assert_eq!(plane.call(SHOW, "").await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_deploy_that_fails_leaves_what_was_there() {
+    let plane = plane().await;
+    assert_eq!(
+        plane.call(POST, hello(json!({}))).await.0,
+        StatusCode::ACCEPTED
+    );
+    let before = shown(&plane).await;
+    plane.engine.broken.store(true, Ordering::SeqCst);
+    let (status, text) = plane.call(PUT, hello(json!({"envVars": {"A": "b"}}))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.contains("its last words: NameError: x"), "{text}");
+    assert_eq!(shown(&plane).await, before);
+    plane.engine.broken.store(false, Ordering::SeqCst);
+    plane.break_store("UPDATE");
+    let (status, _) = plane.call(PUT, hello(json!({"envVars": {"A": "b"}}))).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    let (status, _) = plane.call(PUT, hello(json!({"labels": {"a": "b"}}))).await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR);
+    assert_eq!(shown(&plane).await, before);
+}
+
+#[tokio::test]
+async fn what_only_people_read_starts_nothing() {
+    let plane = plane().await;
+    plane.call(POST, hello(json!({}))).await;
+    let name = "hello".parse().expect("valid");
+    let serving = plane.engine.serving(&name);
+    for more in [
+        json!({}),
+        json!({"labels": {"a": "b"}}),
+        json!({"requests": {"cpu": "1"}}),
+    ] {
+        assert_eq!(plane.call(PUT, hello(more)).await.0, StatusCode::ACCEPTED);
+        assert_eq!(plane.engine.serving(&name), serving);
+    }
+    let stored = plane.store.function(&name).expect("reads").expect("there");
+    assert!(stored.revision.settings.labels.is_empty());
+    assert_eq!(stored.revision.bundle, BUNDLE);
+    let asked = stored.revision.settings.openfaas.expect("kept");
+    assert_eq!(asked.requests.expect("kept").cpu, "1");
+    for more in [
+        json!({"annotations": {"a": "b"}}),
+        json!({"envVars": {"a": "b"}}),
+        json!({"envProcess": "cat"}),
+    ] {
+        let before = plane.engine.serving(&name);
+        assert_eq!(plane.call(PUT, hello(more)).await.0, StatusCode::ACCEPTED);
+        assert_ne!(plane.engine.serving(&name), before);
+    }
+    eventually("no scratch is left", || plane.scratch().is_empty()).await;
+}

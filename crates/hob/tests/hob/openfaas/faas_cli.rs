@@ -1,0 +1,294 @@
+//! The real faas-cli, where this machine has it.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use hob_testkit::{Cli, Hob, Net, Outcome, has_programs, rare_program};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    bench::{handler, write},
+    images::{
+        desk::{Recipe, hob},
+        network::NEEDED,
+    },
+};
+
+/// It answers every path with what comes, where a folder has no page.
+const ECHO: &str = "#!/bin/sh\necho\ncat\nenv\nls /var/openfaas/secrets\n";
+const IMAGE: &str = "local.test/hello:1";
+
+/// The program, at home in a folder of the test's.
+struct FaasCli {
+    hob: Hob,
+    // faas-cli cannot ask for no network, so functions get one on a machine that the test makes up.
+    net: Arc<Net>,
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl FaasCli {
+    /// A server with an image, and nobody logged in.
+    fn find() -> Option<Self> {
+        if !has_programs(&NEEDED) {
+            return None;
+        }
+        let program = rare_program("faas-cli")?;
+        let echo = Recipe {
+            entrypoint: &["/bin/httpd", "-f", "-p", "8080", "-h", "/echo"],
+            files: &[("echo/cgi-bin/index.cgi", ECHO)],
+            ..Recipe::default()
+        };
+        let net = Arc::new(Net::new());
+        Some(Self {
+            hob: hob(&[echo]).inside(&net).start(),
+            net,
+            program,
+            home: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    /// The same, with the owner logged in.
+    fn logged_in() -> Option<Self> {
+        let faas = Self::find()?;
+        let login = ["login", "--username", "admin", "--password-stdin"];
+        assert_eq!(faas.run(&login, faas.hob.password()).code, 0);
+        Some(faas)
+    }
+
+    #[track_caller]
+    fn says(&self, args: &[&str], expected: &str) -> String {
+        let outcome = self.run(args, "");
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        let well = outcome.code == 0 && said.contains(expected);
+        assert!(well, "{args:?}: {outcome:?}\n{}", self.hob.log());
+        said
+    }
+
+    #[track_caller]
+    fn fails(&self, args: &[&str], expected: &str) {
+        let outcome = self.run(args, "");
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        let well = outcome.code != 0 && said.contains(expected);
+        assert!(well, "{args:?}: {outcome:?}");
+    }
+
+    fn run(&self, args: &[&str], stdin: &str) -> Outcome {
+        let gateway = ["--gateway", &self.hob.url()];
+        let cli = Cli::inside(&self.net, &self.program)
+            .args(args)
+            .args(gateway);
+        let cli = cli.dir(self.home.path()).env("HOME", self.home.path());
+        cli.env("OPENFAAS_CONFIG", self.home.path())
+            .stdin(stdin)
+            .run()
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        write(&self.home.path().join(file), text);
+    }
+
+    /// Deploys a folder, and returns the image that it is shown as.
+    fn folder(&self) -> String {
+        let folder = self.home.path().join("python");
+        let body = "import os\nreturn os.environ.get('WHO', 'nobody')";
+        write(&folder.join("handler.py"), &handler(body));
+        write(&folder.join("hob.toml"), "timeout = \"7s\"\n");
+        let folder = folder.to_str().unwrap();
+        self.hob.cli(["deploy", folder, "--name", "folder"]).ok();
+        let listed: Value =
+            serde_json::from_str(&self.run(&["list", "--json"], "").stdout).unwrap();
+        listed[0]["image"].as_str().unwrap().to_owned()
+    }
+
+    fn revision(&self, name: &str) -> Value {
+        let seen = self.hob.cli(["describe", name, "-o", "json"]).json();
+        seen["revision"].clone()
+    }
+}
+
+#[test]
+fn an_image_is_deployed_called_and_removed() {
+    let Some(faas) = FaasCli::find() else { return };
+    let login = ["login", "--username", "admin", "--password-stdin"];
+    let wrong = faas.run(&login, "wrong");
+    assert!(wrong.code != 0, "{wrong:?}");
+    faas.fails(&["list"], "Unauthorized");
+    let outcome = faas.run(&login, faas.hob.password());
+    assert!(outcome.code == 0, "{outcome:?}");
+    faas.says(&["version", "--warn-update=false"], "hob");
+    faas.says(&["ready"], "");
+
+    let image = ["--image", IMAGE];
+    let more = ["--env", "A=b", "--fprocess", "cat", "--label", "team=a"];
+    let deploy = [&["deploy", "--name", "hello"][..], &image, &more].concat();
+    faas.says(&deploy, "202 Accepted");
+    let first = faas.revision("hello");
+    // Again, which changes nothing.
+    faas.says(&deploy, "202 Accepted");
+    assert_eq!(faas.revision("hello"), first);
+    faas.says(&["ready", "hello"], "hello");
+    faas.says(&["list"], "hello");
+    faas.says(&["describe", "hello"], IMAGE);
+    faas.says(&["describe", "hello"], "team: a");
+    faas.says(&["describe", "hello"], "Ready");
+    let outcome = faas.run(&["invoke", "hello"], "Dracula");
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+    for expected in ["Dracula", "A=b\n", "fprocess=cat\n"] {
+        assert!(outcome.stdout.contains(expected), "{outcome:?}");
+    }
+    faas.says(&["remove", "hello"], "Removing");
+    faas.hob.get("/function/hello").expect(404);
+    let outcome = faas.run(&["describe", "hello"], "");
+    assert!(outcome.code != 0, "{outcome:?}");
+    let outcome = faas.run(&["remove", "hello"], "");
+    let said = format!("{}{}", outcome.stdout, outcome.stderr);
+    assert!(
+        said.contains("No existing function to remove"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn secrets_are_made_changed_and_removed() {
+    let Some(faas) = FaasCli::logged_in() else {
+        return;
+    };
+    faas.says(&["secret", "create", "key", "--from-literal", "one"], "202");
+    faas.says(
+        &["secret", "create", "key", "--from-literal", "two"],
+        "already exists",
+    );
+    faas.write("value", "three\n");
+    let replace = [
+        "secret",
+        "create",
+        "key",
+        "--from-file",
+        "value",
+        "--replace",
+    ];
+    faas.says(&replace, "202");
+    faas.says(&["secret", "list"], "key");
+    let image = ["--image", IMAGE, "--secret", "key"];
+    faas.says(
+        &[&["deploy", "--name", "hello"][..], &image].concat(),
+        "202",
+    );
+    let outcome = faas.run(&["invoke", "hello"], "");
+    assert!(outcome.stdout.ends_with("key\n"), "{outcome:?}");
+    faas.says(
+        &["secret", "update", "key", "--from-literal", "four"],
+        "202",
+    );
+    faas.says(&["remove", "hello"], "Removing");
+    faas.says(&["secret", "remove", "key"], "");
+    faas.says(&["secret", "list"], "No secrets found");
+    faas.fails(&["secret", "remove", "key"], "");
+    let missing = [
+        "deploy", "--name", "hello", "--image", IMAGE, "--secret", "key",
+    ];
+    faas.fails(&missing, "secret `key` does not exist");
+}
+
+#[test]
+fn namespaces_are_made_changed_and_removed() {
+    let Some(faas) = FaasCli::logged_in() else {
+        return;
+    };
+    let deploy = [
+        "deploy", "--name", "hello", "--image", IMAGE, "-n", "staging",
+    ];
+    faas.fails(&deploy, "namespace not valid");
+    faas.says(
+        &["namespace", "create", "staging", "--label", "a=b"],
+        "Created",
+    );
+    faas.fails(&["namespace", "create", "staging"], "409");
+    faas.says(&["namespace", "list"], "staging");
+    faas.says(&["namespace", "get", "staging"], "staging");
+    faas.says(
+        &["namespace", "update", "staging", "--label", "a=c"],
+        "Updated",
+    );
+    faas.says(&deploy, "202 Accepted");
+    faas.says(&["list", "-n", "staging"], "hello");
+    let outcome = faas.run(&["invoke", "hello", "-n", "staging"], "Mina");
+    assert!(outcome.stdout.starts_with("Mina"), "{outcome:?}");
+    faas.says(
+        &[
+            "secret",
+            "create",
+            "key",
+            "--from-literal",
+            "1",
+            "-n",
+            "staging",
+        ],
+        "202",
+    );
+    faas.says(&["namespace", "remove", "staging"], "");
+    faas.hob.get("/function/hello.staging").expect(404);
+    let listed = faas.says(&["namespace", "list"], "openfaas-fn");
+    assert!(!listed.contains("staging"), "{listed}");
+}
+
+#[test]
+fn one_stack_holds_folders_and_images() {
+    let Some(faas) = FaasCli::logged_in() else {
+        return;
+    };
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let folder = faas.folder();
+    let stack = |who: &str| {
+        format!(
+            "version: 1.0\nprovider:\n  name: openfaas\n  gateway: {}\nfunctions:\n  \
+             folder:\n    lang: dockerfile\n    handler: ./folder\n    image: {folder}\n    \
+             environment:\n      WHO: {who}\n    labels:\n      team: a\n    limits:\n      \
+             memory: 40Mi\n  hello:\n    lang: dockerfile\n    handler: ./hello\n    \
+             image: {IMAGE}\n    fprocess: cat\n    secrets:\n      - key\n    annotations:\n      \
+             note: |\n        two\n        lines\n    requests:\n      cpu: 100m\n",
+            faas.hob.url()
+        )
+    };
+    faas.says(&["secret", "create", "key", "--from-literal", "one"], "202");
+    faas.write("stack.yml", &stack("Mina"));
+    let deploy = ["deploy", "--read-template=false"];
+    faas.fails(&["diff"], "Differences found");
+    faas.says(&deploy, "202 Accepted");
+    assert_eq!(faas.hob.get("/function/folder").expect(200).text(), "Mina");
+    faas.says(&["diff"], "no differences found");
+    let revisions = || [faas.revision("folder"), faas.revision("hello")];
+    let first = revisions();
+    faas.says(&deploy, "202 Accepted");
+    assert_eq!(revisions(), first);
+
+    faas.write("stack.yml", &stack("Lucy"));
+    faas.fails(&["diff"], "env.WHO");
+    faas.says(&deploy, "202 Accepted");
+    assert_eq!(faas.hob.get("/function/folder").expect(200).text(), "Lucy");
+    faas.says(&["diff"], "no differences found");
+    // What faas-cli cannot say is as the folder had it.
+    let seen = faas.hob.cli(["describe", "folder", "-o", "json"]).json();
+    assert_eq!(seen["settings"]["timeout"], "7s");
+
+    let replace = [
+        "deploy",
+        "--read-template=false",
+        "--replace",
+        "--update=false",
+    ];
+    faas.says(&replace, "202 Accepted");
+    assert_eq!(faas.hob.get("/function/folder").expect(200).text(), "Lucy");
+    faas.says(&["diff"], "no differences found");
+    faas.says(&["remove"], "Removing");
+    faas.says(&["list"], "");
+    assert!(
+        fs::read_dir(faas.hob.data().join("bundles"))
+            .unwrap()
+            .count()
+            > 0
+    );
+}
