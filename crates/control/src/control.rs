@@ -17,6 +17,7 @@ use crate::{
     images::Images,
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
+    schedule::Timetable,
     turns::Turns,
     wake::Wakes,
 };
@@ -74,6 +75,8 @@ pub struct Control {
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     pub(crate) wakes: Arc<Wakes>,
+    /// When the clock calls which function.
+    pub(crate) timetable: Timetable,
     /// Deploys of one name come one after the other, from build to answer.
     pub(crate) deploys: Turns,
     /// Engine and store change together, one change per name at a time. Always taken after
@@ -107,6 +110,7 @@ impl Control {
             registry: parts.registry,
             deployed: Deployed::default(),
             wakes: Arc::default(),
+            timetable: Timetable::default(),
             deploys: Turns::default(),
             remote_builds: RemoteBuilds::default(),
             changes: Turns::default(),

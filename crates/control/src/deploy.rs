@@ -13,7 +13,13 @@ use hob_store::StoreError;
 use tempfile::TempPath;
 use thiserror::Error;
 
-use crate::{Control, events::Events, registries, remote_builds, turns::Turn};
+use crate::{
+    Control,
+    events::Events,
+    registries, remote_builds,
+    schedule::{self, ScheduleError},
+    turns::Turn,
+};
 
 /// Why a deploy came to nothing. What ran before still runs.
 #[derive(Debug, Error)]
@@ -26,6 +32,8 @@ enum DeployError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     #[error("namespace `{0}` holds secrets of hob's own and can have no functions")]
     Reserved(String),
 }
@@ -100,6 +108,7 @@ impl Control {
             }
             Origin::Image(asked) => self.images.revision(&asked, events).await?,
         };
+        schedule::check(&revision.run, &revision.settings.schedule)?;
 
         let _change = self.changes.take(&name).await;
         let former = self.deployed.get(&name);
@@ -165,7 +174,9 @@ impl Control {
             return Err(error.into());
         }
         self.wakes.forgive(&next.name);
-        self.deployed.put(next);
+        self.deployed.put(Arc::clone(&next));
+        self.reschedule(&next.name, &next.revision.settings.schedule)
+            .await;
         Ok(())
     }
 }
@@ -179,6 +190,7 @@ impl DeployError {
             Self::Engine(EngineError::NotFound(_) | EngineError::Host(_)) => Fault::Host,
             Self::Image(error) if error.fault() == ImageFault::Caller => Fault::Caller,
             Self::Image(_) => Fault::Host,
+            Self::Schedule(error) => error.fault(),
             Self::Reserved(_) => Fault::Caller,
             Self::Store(_) => Fault::Host,
         }

@@ -21,6 +21,7 @@ mod progress;
 mod registry;
 mod remove;
 mod scale;
+mod schedule;
 mod secret;
 mod session;
 mod status;
@@ -56,6 +57,8 @@ enum Verb {
     Logs(logs::Logs),
     Scale(scale::Scale),
     Remove(remove::Remove),
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
     #[command(subcommand)]
     Secret(secret::Secret),
     Export(export::Export),
@@ -120,6 +123,7 @@ impl Cli {
             Verb::Logs(verb) => verb.run(context),
             Verb::Scale(verb) => verb.run(context),
             Verb::Remove(verb) => verb.run(context),
+            Verb::Schedule(verb) => verb.run(context),
             Verb::Secret(verb) => verb.run(context),
             Verb::Export(verb) => verb.run(context),
             Verb::Image(verb) => verb.run(context),

@@ -2,6 +2,7 @@ mod call;
 mod function;
 mod lock;
 mod meta;
+mod schedule;
 mod schema;
 
 use std::{
@@ -16,6 +17,7 @@ use rusqlite::Connection;
 use crate::{StoreError, durable};
 pub use call::NewCall;
 use lock::DataLock;
+pub use schedule::ScheduleRow;
 
 /// File name of the database in the data directory.
 const DATABASE: &str = "hob.db";

@@ -9,6 +9,7 @@ mod idle;
 mod mistakes;
 mod rest;
 mod restore;
+mod schedule;
 mod secrets;
 mod wake;
 

@@ -17,6 +17,7 @@ mod mistakes;
 mod pushed;
 mod registry;
 mod remote;
+mod schedules;
 mod secrets;
 mod start;
 mod survive;
