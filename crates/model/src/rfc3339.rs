@@ -21,26 +21,25 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTi
     })
 }
 
-/// The same for a time that may be missing.
+/// For times that may not have come yet.
 pub(crate) mod option {
-    use std::time::SystemTime;
+    use super::{Deserialize, Deserializer, Serializer, SystemTime};
 
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Time(#[serde(with = "super")] SystemTime);
-
-    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub(crate) fn serialize<S: Serializer>(
         time: &Option<SystemTime>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
-        time.map(Time).serialize(to)
+        match time {
+            Some(time) => super::serialize(time, to),
+            None => to.serialize_none(),
+        }
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<SystemTime>, D::Error> {
+        #[derive(Deserialize)]
+        struct Time(#[serde(with = "super")] SystemTime);
         let time = Option::<Time>::deserialize(from)?;
         Ok(time.map(|Time(time)| time))
     }

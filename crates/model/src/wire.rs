@@ -304,7 +304,7 @@ pub struct ImageDeploy {
     /// What the function may do and use.
     #[serde(default)]
     pub manifest: crate::Manifest,
-    /// What a client of OpenFaaS asked for.
+    /// What a client of OpenFaaS would ask for; it counts in place of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openfaas: Option<Box<crate::openfaas::FunctionDeployment>>,
 }

@@ -13,6 +13,7 @@ use super::{
     error::ApiError,
     request::{Asked, NamedFunction, read_body},
     stream,
+    system::translate,
 };
 use crate::{Control, control::blocking, deploy, events, images::PruneError};
 
@@ -41,8 +42,15 @@ pub(super) async fn deploy(
     let body = read_body(body, DEPLOY_BODY, "the deploy").await?;
     let mut asked: ImageDeploy =
         serde_json::from_slice(&body).map_err(|error| ApiError::Bad(error.to_string()))?;
-    let manifest = asked.manifest.completed();
-    asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
+    asked = match asked.openfaas {
+        // What a client of OpenFaaS would send says it all.
+        Some(deployment) => translate(*deployment)?,
+        None => {
+            let manifest = asked.manifest.completed();
+            asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
+            asked
+        }
+    };
     let (events, reader) = events::channel();
     tokio::spawn(control.deploy(name, deploy::Origin::Image(Box::new(asked)), events));
     Ok(stream::events(reader))

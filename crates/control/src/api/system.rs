@@ -174,7 +174,7 @@ fn placed(name: &FunctionName, namespace: &hob_model::Label) -> FunctionName {
 }
 
 /// From what OpenFaaS's clients say to what hob's settings are.
-fn translate(asked: FunctionDeployment) -> Result<ImageDeploy, ApiError> {
+pub(super) fn translate(asked: FunctionDeployment) -> Result<ImageDeploy, ApiError> {
     let bad = |error: &dyn std::fmt::Display| ApiError::Bad(format!("validation failed: {error}"));
     let mut manifest = Manifest {
         env: asked.env_vars.clone().unwrap_or_default(),

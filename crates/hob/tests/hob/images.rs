@@ -6,4 +6,5 @@ mod desk;
 mod network;
 mod openfaas;
 mod private;
+mod stack;
 mod watchdog;
