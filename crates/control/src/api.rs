@@ -12,6 +12,7 @@ mod logs;
 mod place;
 mod registries;
 mod request;
+mod schedules;
 mod secrets;
 mod status;
 mod stream;
@@ -76,6 +77,8 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
             put(registries::plain_http),
         )
         .route("/hob/v1/images/build", post(build::start))
+        .route("/hob/v1/schedules", get(schedules::list))
+        .route("/hob/v1/schedules/run", post(schedules::run))
         .route("/hob/v1/secrets", get(secrets::list))
         .route(
             "/hob/v1/secrets/{name}",

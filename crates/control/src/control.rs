@@ -19,6 +19,7 @@ use crate::{
     metrics::Metrics,
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
+    schedule::Timetable,
     turns::Turns,
     usage::Usage,
     wake::Wakes,
@@ -83,6 +84,8 @@ pub struct Control {
     /// What will be deployed as soon as it can run.
     pub(crate) coming: Comings,
     pub(crate) usage: Usage,
+    /// When the clock calls which function.
+    pub(crate) timetable: Timetable,
     /// Deploys of one name come one after the other, from build to answer.
     pub(crate) deploys: Turns,
     /// Engine and store change together, one change per name at a time. Always taken after
@@ -119,6 +122,7 @@ impl Control {
             wakes: Arc::default(),
             coming: Comings::default(),
             usage: Usage::default(),
+            timetable: Timetable::default(),
             deploys: Turns::default(),
             remote_builds: RemoteBuilds::default(),
             metrics: Arc::default(),

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{End, FunctionName, ReplicaId, Settings};
+use crate::{End, FunctionName, Missed, ReplicaId, Settings};
 
 /// One replica that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -97,10 +97,44 @@ pub struct FunctionDetail {
     pub created_at: SystemTime,
     /// What the function may do and use. Secrets by name only.
     pub settings: Settings,
+    /// When the clock calls it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<ScheduleSummary>,
     /// Its replicas.
     pub instances: Vec<Instance>,
     /// How its last replica that did not end well ended.
     pub last_end: Option<End>,
+}
+
+/// A schedule of a function, as `hob schedule list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleSummary {
+    /// Which function it calls.
+    pub function: FunctionName,
+    /// As it was written, without the time zone.
+    pub schedule: String,
+    /// Time zone by its IANA name.
+    pub zone: String,
+    /// What becomes of runs that were due while hob was down.
+    pub missed: Missed,
+    /// The time of the next run.
+    #[serde(with = "crate::rfc3339::option")]
+    pub next: Option<SystemTime>,
+    /// The time that the last run was for.
+    #[serde(with = "crate::rfc3339::option")]
+    pub last: Option<SystemTime>,
+    /// Call id of the last run.
+    pub last_call: Option<String>,
+    /// Why it cannot run, where this machine has changed since the deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The answer to an order to run a schedule at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleRun {
+    /// Id of the call that was put into the queue.
+    pub call: String,
 }
 
 /// The image of a function.
@@ -284,7 +318,7 @@ pub struct ImageDeploy {
     /// What the function may do and use.
     #[serde(default)]
     pub manifest: crate::Manifest,
-    /// What a client of OpenFaaS asked for.
+    /// What a client of OpenFaaS would ask for; it counts in place of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub openfaas: Option<Box<crate::openfaas::FunctionDeployment>>,
 }

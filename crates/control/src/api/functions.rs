@@ -52,6 +52,7 @@ pub(super) async fn show(
         },
         created_at: function.created_at,
         settings: function.revision.settings.clone(),
+        schedules: control.schedules(Some(&name)),
         instances,
         last_end,
     }))
@@ -88,6 +89,7 @@ impl Control {
             return Err(error.into());
         }
         self.deployed.remove(&name);
+        self.reschedule(&name, &[]).await;
         self.wakes.forgive(&name);
         Ok(())
     }

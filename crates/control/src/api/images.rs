@@ -41,10 +41,17 @@ pub(super) async fn deploy(
     let body = read_body(body, DEPLOY_BODY, "the deploy").await?;
     let mut asked: ImageDeploy =
         serde_json::from_slice(&body).map_err(|error| ApiError::Bad(error.to_string()))?;
-    let manifest = asked.manifest.completed();
-    asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
+    let origin = match asked.openfaas.take() {
+        // What a client of OpenFaaS would send says it all.
+        Some(deployment) => Made::Asked(deployment),
+        None => {
+            let manifest = asked.manifest.completed();
+            asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
+            Made::Image(Box::new(asked))
+        }
+    };
     let (events, reader) = events::channel();
-    tokio::spawn(control.deploy(name, Made::Image(Box::new(asked)), events));
+    tokio::spawn(control.deploy(name, origin, events));
     Ok(stream::events(reader))
 }
 

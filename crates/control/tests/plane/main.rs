@@ -10,6 +10,7 @@ mod mistakes;
 mod openfaas;
 mod rest;
 mod restore;
+mod schedule;
 mod secrets;
 mod wake;
 

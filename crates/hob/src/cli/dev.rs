@@ -146,7 +146,7 @@ impl Bench {
 
     async fn deploy(&self, progress: &Progress) -> anyhow::Result<String> {
         let archive = pack::pack(&self.folder)?;
-        let done = deploy::send(&self.client, &self.name, archive, progress).await?;
+        let done = deploy::send(&self.client, &self.name, None, archive, progress).await?;
         let url = format!("{}{}", self.url, done.function.path);
         Ok(deploy::summary(&done, &url))
     }

@@ -19,6 +19,7 @@ mod openfaas;
 mod pushed;
 mod registry;
 mod remote;
+mod schedules;
 mod secrets;
 mod start;
 mod survive;
