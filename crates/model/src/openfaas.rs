@@ -5,6 +5,9 @@ mod annotations;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Label, SecretName};
 
 pub use annotations::CRON_TOPIC;
 
@@ -17,12 +20,14 @@ pub const BUILD_CONTEXT: &str = "context";
 
 /// What a client asks for: the body of `POST` and `PUT /system/functions`. Kept as it came, since
 /// clients compare what they get back. Unknown keys are passed by.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FunctionDeployment {
     /// The function's name.
+    #[schema(required, value_type = Label)]
     pub service: String,
     /// Name of the image.
+    #[schema(required, min_length = 1)]
     pub image: String,
     /// What of the network it reaches: `none` is nothing; all else counts as left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +46,7 @@ pub struct FunctionDeployment {
     pub constraints: Option<Vec<String>>,
     /// Secrets that it may read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<SecretName>>)]
     pub secrets: Option<Vec<String>>,
     /// Words for people and tools.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +66,7 @@ pub struct FunctionDeployment {
 }
 
 /// Memory and processor time, in the notation of Kubernetes or Docker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FunctionResources {
     /// `64Mi`.
@@ -72,7 +78,7 @@ pub struct FunctionResources {
 }
 
 /// A function as clients see it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionStatus {
     /// The function's name.
@@ -114,14 +120,16 @@ pub struct FunctionStatus {
     pub available_replicas: u32,
     /// When it was deployed for the first time, RFC 3339.
     #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: std::time::SystemTime,
 }
 
 /// The body of `DELETE /system/functions`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeleteFunction {
     /// The function's name.
+    #[schema(required, value_type = Label)]
     pub function_name: String,
     /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]

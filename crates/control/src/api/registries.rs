@@ -9,7 +9,11 @@ use hob_image::Credential;
 use hob_model::wire::{RegistryLogin, RegistrySummary};
 use http::StatusCode;
 
-use super::{error::ApiError, request::read_body};
+use super::{
+    error::ApiError,
+    refusals::{Bad, Conflict, Missing, TooLarge},
+    request::read_body,
+};
 use crate::{Control, KnownRegistries, RegistriesError, control::blocking};
 
 /// Largest login, in bytes; tokens can be long.
@@ -17,13 +21,21 @@ const LOGIN_BODY: usize = 64 << 10;
 /// Largest file of certificates, in bytes.
 const TRUST_BODY: usize = 1 << 20;
 
+/// The registries that hob knows something of.
+#[utoipa::path(get, path = "/hob/v1/registries", tag = "registries",
+    responses((status = 200, body = [RegistrySummary])))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
 ) -> Result<Json<Vec<RegistrySummary>>, ApiError> {
     Ok(Json(with(&control, KnownRegistries::list).await?))
 }
 
-/// Tries the login first: a wrong one is not kept.
+/// Logs in at a registry.
+///
+/// The login is tried first: a wrong one is not kept.
+#[utoipa::path(put, path = "/hob/v1/registries/{name}/login", tag = "registries",
+    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), request_body = RegistryLogin,
+    responses((status = 204), Bad, Conflict, TooLarge))]
 pub(super) async fn log_in(
     State(control): State<Arc<Control>>,
     Path(registry): Path<String>,
@@ -46,6 +58,9 @@ pub(super) async fn log_in(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Forgets the login at a registry.
+#[utoipa::path(delete, path = "/hob/v1/registries/{name}/login", tag = "registries",
+    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), responses((status = 204), Bad, Missing))]
 pub(super) async fn log_out(
     State(control): State<Arc<Control>>,
     Path(registry): Path<String>,
@@ -57,7 +72,12 @@ pub(super) async fn log_out(
     )
 }
 
-/// Answers with the number of authorities that were new.
+/// Trusts the authorities of a file of certificates for a registry.
+///
+/// Answers with the number of those that were new.
+#[utoipa::path(put, path = "/hob/v1/registries/{name}/trust", tag = "registries",
+    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), request_body = String,
+    responses((status = 200, body = usize, content_type = "application/json"), Bad, TooLarge))]
 pub(super) async fn trust(
     State(control): State<Arc<Control>>,
     Path(registry): Path<String>,
@@ -70,6 +90,9 @@ pub(super) async fn trust(
     ))
 }
 
+/// Speaks to a registry without TLS.
+#[utoipa::path(put, path = "/hob/v1/registries/{name}/plain-http", tag = "registries",
+    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), responses((status = 204), Bad))]
 pub(super) async fn plain_http(
     State(control): State<Arc<Control>>,
     Path(registry): Path<String>,
@@ -78,6 +101,9 @@ pub(super) async fn plain_http(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Forgets everything of a registry.
+#[utoipa::path(delete, path = "/hob/v1/registries/{name}", tag = "registries",
+    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), responses((status = 204), Bad, Missing))]
 pub(super) async fn forget(
     State(control): State<Arc<Control>>,
     Path(registry): Path<String>,

@@ -13,10 +13,12 @@ use hob_model::{
 use http::StatusCode;
 use serde::Deserialize;
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::{
     error::ApiError,
-    request::{Asked, NamedFunction, Namespace, read_body},
+    refusals::{Bad, Conflict, Missing, TooLarge},
+    request::{Asked, NamedFunction, Namespace, NamespaceKey, read_body},
 };
 use crate::{Control, deploy, events};
 
@@ -32,11 +34,16 @@ const NO_NETWORK: &str = "none";
 const TIMEOUTS: [&str; 3] = ["exec_timeout", "write_timeout", "read_timeout"];
 
 /// Where some clients say which namespace they mean.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct InQuery {
+    /// The namespace, where the body does not say it.
     namespace: Option<String>,
 }
 
+/// The functions of a namespace.
+#[utoipa::path(get, path = "/system/functions", tag = "system", params(NamespaceKey),
+    responses((status = 200, body = [FunctionStatus]), Bad))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     Namespace(namespace): Namespace,
@@ -50,6 +57,10 @@ pub(super) async fn list(
     Ok(Json(statuses.collect()))
 }
 
+/// One function.
+#[utoipa::path(get, path = "/system/function/{name}", tag = "system",
+    params(NamedFunction, NamespaceKey),
+    responses((status = 200, body = FunctionStatus), Bad, Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
@@ -61,6 +72,9 @@ pub(super) async fn show(
     Ok(Json(control.status(&function, observed.get(&name))))
 }
 
+/// Deploys a new function from an image.
+#[utoipa::path(post, path = "/system/functions", tag = "system", request_body = FunctionDeployment,
+    responses((status = 202), Bad, Conflict, TooLarge))]
 pub(super) async fn create(
     State(control): State<Arc<Control>>,
     body: Body,
@@ -72,6 +86,9 @@ pub(super) async fn create(
     bring_up(control, name, asked).await
 }
 
+/// Deploys a function that exists from an image.
+#[utoipa::path(put, path = "/system/functions", tag = "system", request_body = FunctionDeployment,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
     body: Body,
@@ -81,6 +98,9 @@ pub(super) async fn update(
     bring_up(control, name, asked).await
 }
 
+/// Removes a function.
+#[utoipa::path(delete, path = "/system/functions", tag = "system", params(InQuery),
+    request_body = DeleteFunction, responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,

@@ -3,12 +3,17 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use axum::{body::Body, extract::State, response::Response};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use hob_model::FunctionName;
+use hob_model::{FunctionName, wire::DeployEvent};
 use http::{HeaderMap, header};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::{fs::File, io::AsyncWriteExt, time::timeout};
 
-use super::{error::ApiError, request::NamedFunction, stream};
+use super::{
+    error::ApiError,
+    refusals::{Bad, TooLarge, TooSlow},
+    request::NamedFunction,
+    stream,
+};
 use crate::{Control, control::blocking, deploy::Origin, events};
 
 /// Largest packed folder, in bytes.
@@ -18,8 +23,13 @@ const STALL: Duration = Duration::from_secs(60);
 /// How a gzip file begins (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Takes a folder and answers with the events of its deploy. Mistakes of the request itself are
-/// plain errors; once the folder is here, the last event says how it went.
+/// Deploys a folder: a gzip-compressed tar.
+///
+/// Answers with the events of the deploy, a line each. Mistakes of the request itself are plain
+/// errors; once the folder is here, the last event says how it went.
+#[utoipa::path(put, path = "/hob/v1/functions/{name}", tag = "functions", params(NamedFunction),
+    request_body(content_type = "application/octet-stream"),
+    responses((status = 200, body = DeployEvent, content_type = stream::NDJSON), Bad, TooSlow, TooLarge))]
 pub(super) async fn deploy(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,

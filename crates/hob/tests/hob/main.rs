@@ -14,6 +14,7 @@ mod first_function;
 mod images;
 mod json_shapes;
 mod mistakes;
+mod openapi;
 mod pushed;
 mod registry;
 mod remote;
