@@ -79,7 +79,8 @@ fn complete(operation: &mut Operation, open: bool) {
     let tag = operation.tags.iter().flatten().next();
     let handler = operation.operation_id.take();
     // `functions_list`: handlers are unique in their files only.
-    operation.operation_id = tag.zip(handler).map(|(tag, name)| format!("{tag}_{name}"));
+    let name = tag.zip(handler).map(|(tag, name)| format!("{tag}_{name}"));
+    operation.operation_id = name.map(|name| name.replace('-', "_"));
     if !open {
         let password = SecurityRequirement::new::<_, [&str; 0], _>(PASSWORD, []);
         operation.security = Some(vec![password]);

@@ -77,8 +77,11 @@ async fn every_method_is_in_the_document_and_asks_strangers_for_the_password() {
     let plane = Plane::new();
     let document = document(&plane).await;
     for (path, methods) in paths(&document) {
-        let asked = path.replace("{name}", "nobody");
-        assert!(!asked.contains('{'), "give {asked} a value here");
+        let parts = path.split('/').map(|part| match part.starts_with('{') {
+            true => "nobody",
+            false => part,
+        });
+        let asked = parts.collect::<Vec<_>>().join("/");
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             let line = format!("{method} {asked}");
             let (status, _) = plane.call(&line, "").await;
