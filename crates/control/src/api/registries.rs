@@ -8,6 +8,8 @@ use axum::{
 use hob_image::Credential;
 use hob_model::wire::{RegistryLogin, RegistrySummary};
 use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
     error::ApiError,
@@ -20,6 +22,14 @@ use crate::{Control, KnownRegistries, RegistriesError, control::blocking};
 const LOGIN_BODY: usize = 64 << 10;
 /// Largest file of certificates, in bytes.
 const TRUST_BODY: usize = 1 << 20;
+
+/// The registry named in the path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct Named {
+    /// Host and perhaps port; `*` for all.
+    name: String,
+}
 
 /// The registries that hob knows something of.
 #[utoipa::path(get, path = "/hob/v1/registries", tag = "registries",
@@ -34,11 +44,11 @@ pub(super) async fn list(
 ///
 /// The login is tried first: a wrong one is not kept.
 #[utoipa::path(put, path = "/hob/v1/registries/{name}/login", tag = "registries",
-    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), request_body = RegistryLogin,
+    params(Named), request_body = RegistryLogin,
     responses((status = 204), Bad, Conflict, TooLarge))]
 pub(super) async fn log_in(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let body = read_body(body, LOGIN_BODY, "the login").await?;
@@ -60,10 +70,10 @@ pub(super) async fn log_in(
 
 /// Forgets the login at a registry.
 #[utoipa::path(delete, path = "/hob/v1/registries/{name}/login", tag = "registries",
-    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), responses((status = 204), Bad, Missing))]
+    params(Named), responses((status = 204), Bad, Missing))]
 pub(super) async fn log_out(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
 ) -> Result<StatusCode, ApiError> {
     let name = registry.clone();
     known(
@@ -76,11 +86,11 @@ pub(super) async fn log_out(
 ///
 /// Answers with the number of those that were new.
 #[utoipa::path(put, path = "/hob/v1/registries/{name}/trust", tag = "registries",
-    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), request_body = String,
+    params(Named), request_body = String,
     responses((status = 200, body = usize, content_type = "application/json"), Bad, TooLarge))]
 pub(super) async fn trust(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
     body: Body,
 ) -> Result<Json<usize>, ApiError> {
     let pem = read_body(body, TRUST_BODY, "the certificate").await?;
@@ -92,10 +102,10 @@ pub(super) async fn trust(
 
 /// Speaks to a registry without TLS.
 #[utoipa::path(put, path = "/hob/v1/registries/{name}/plain-http", tag = "registries",
-    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), responses((status = 204), Bad))]
+    params(Named), responses((status = 204), Bad))]
 pub(super) async fn plain_http(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
 ) -> Result<StatusCode, ApiError> {
     with(&control, move |known| known.plain_http(&registry)).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -103,10 +113,10 @@ pub(super) async fn plain_http(
 
 /// Forgets everything of a registry.
 #[utoipa::path(delete, path = "/hob/v1/registries/{name}", tag = "registries",
-    params(("name" = String, Path, description = "Host and perhaps port; `*` for all")), responses((status = 204), Bad, Missing))]
+    params(Named), responses((status = 204), Bad, Missing))]
 pub(super) async fn forget(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
 ) -> Result<StatusCode, ApiError> {
     let name = registry.clone();
     known(
