@@ -16,6 +16,7 @@ mod replica;
 mod rfc3339;
 mod route;
 mod schedule;
+mod schema;
 
 pub mod openfaas;
 pub mod port;

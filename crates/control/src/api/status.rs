@@ -6,10 +6,14 @@ use hob_model::wire::Status;
 use super::error::ApiError;
 use crate::{Control, metrics::resident_memory};
 
+/// Says that hob is up.
+#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = String)))]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
+/// How the server is.
+#[utoipa::path(get, path = "/hob/v1/status", tag = "server", responses((status = 200, body = Status)))]
 pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Status>, ApiError> {
     let observed = control.observed().await?;
     Ok(Json(Status {

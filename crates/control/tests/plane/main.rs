@@ -4,6 +4,7 @@
 mod auth;
 mod build;
 mod deploy;
+mod document;
 mod fake;
 mod idle;
 mod mistakes;

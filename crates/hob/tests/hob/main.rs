@@ -15,6 +15,7 @@ mod images;
 mod json_shapes;
 mod metrics;
 mod mistakes;
+mod openapi;
 mod openfaas;
 mod pushed;
 mod registry;
