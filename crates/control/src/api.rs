@@ -16,6 +16,7 @@ mod secrets;
 mod status;
 mod stream;
 mod system;
+mod system_logs;
 mod upload;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
                 .delete(system::remove),
         )
         .route("/system/function/{name}", get(system::show))
+        .route("/system/logs", get(system_logs::show))
         .route("/hob/v1/status", get(status::show))
         .route("/hob/v1/functions", get(functions::list))
         .route("/hob/v1/functions/{name}", one)

@@ -2,10 +2,11 @@
 
 mod annotations;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ReplicaId;
 pub use annotations::CRON_TOPIC;
 
 /// The file of a build request that says what image is wanted.
@@ -126,4 +127,20 @@ pub struct DeleteFunction {
     /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+}
+
+/// One line of `GET /system/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LogMessage {
+    /// The function's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Which replica wrote it.
+    pub instance: ReplicaId,
+    /// When it was written.
+    #[serde(serialize_with = "crate::rfc3339::millis::serialize")]
+    pub timestamp: SystemTime,
+    /// The line, without its end.
+    pub text: String,
 }

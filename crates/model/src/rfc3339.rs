@@ -20,3 +20,17 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTi
         ))
     })
 }
+
+/// With three digits, always.
+pub(crate) mod millis {
+    use std::time::SystemTime;
+
+    use serde::Serializer;
+
+    pub(crate) use super::deserialize;
+
+    pub(crate) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        let time = (*time).max(SystemTime::UNIX_EPOCH);
+        to.collect_str(&humantime::format_rfc3339_millis(time))
+    }
+}

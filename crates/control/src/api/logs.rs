@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use hob_model::port::LogQuery;
+use hob_model::{Moment, ReplicaId, port::LogQuery};
 use serde::Deserialize;
 
 use super::{
@@ -11,10 +11,12 @@ use super::{
 };
 use crate::Control;
 
-/// `?tail=N&follow=true`
+/// `?tail=N&since=5m&instance=ID&follow=true`
 #[derive(Deserialize)]
 pub(super) struct Keys {
     tail: Option<usize>,
+    since: Option<String>,
+    instance: Option<String>,
     #[serde(default)]
     follow: bool,
 }
@@ -22,12 +24,18 @@ pub(super) struct Keys {
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
-    Asked(Keys { tail, follow }): Asked<Keys>,
+    Asked(keys): Asked<Keys>,
 ) -> Result<Response, ApiError> {
     control.function(&name)?;
-    let lines = control
-        .engine
-        .logs(&name, LogQuery { tail, follow })
-        .await?;
+    let since = keys.since.map(|text| text.parse().map(Moment::time));
+    let query = LogQuery {
+        tail: keys.tail,
+        since: since
+            .transpose()
+            .map_err(|error| ApiError::Bad(format!("query: since: {error}")))?,
+        instance: keys.instance.map(|id| ReplicaId(id.into())),
+        follow: keys.follow,
+    };
+    let lines = control.engine.logs(&name, query).await?;
     Ok(stream::log_lines(lines))
 }

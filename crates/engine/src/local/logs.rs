@@ -1,7 +1,10 @@
 //! The log files of one function: one a replica, written by the replica itself, never by hob.
 
 mod follow;
+mod keeper;
+mod place;
 mod reader;
+mod times;
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +17,8 @@ use std::{
 
 use super::places::remove_file;
 
-pub(super) use follow::stream;
+pub(super) use follow::{Source, stream};
+pub(super) use keeper::{LogKeeper, OpenLog};
 
 /// How many logs of replicas that are gone stay, per function.
 const ENDED_KEPT: usize = 5;
@@ -32,12 +36,24 @@ const FILE_MODE: u32 = 0o640;
 const FOLDER_MODE: u32 = 0o750;
 const CURRENT: &str = ".log";
 const FORMER: &str = ".log.1";
+/// What hob makes for a replica, and takes away with its log.
+const KINDS: [&str; 7] = [
+    "log",
+    "log.1",
+    "log.draft",
+    "times",
+    "times.1",
+    "times.draft",
+    "times.1.draft",
+];
 
 /// A file of the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LogFile {
     replica: String,
     path: PathBuf,
+    /// When its lines were written.
+    times: PathBuf,
     /// When its replica was started.
     since: SystemTime,
     /// When its replica last wrote.
@@ -67,9 +83,29 @@ pub(super) fn path_of(folder: &Path, replica: &str) -> PathBuf {
     folder.join(format!("{replica}{CURRENT}"))
 }
 
+/// Where the times of the log at `path` are.
+fn times_of(path: &Path) -> PathBuf {
+    path.with_extension("times")
+}
+
+/// Where the times of its former part are.
+fn former_times(path: &Path) -> PathBuf {
+    path.with_extension("times.1")
+}
+
 /// Removes the log of a replica that was never started.
 pub(super) fn discard(folder: &Path, replica: &str) -> io::Result<()> {
-    remove_file(&path_of(folder, replica))
+    let log = path_of(folder, replica);
+    remove_file(&times_of(&log))?;
+    remove_file(&log)
+}
+
+/// `None` if it was removed meanwhile, or was never there.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
 }
 
 /// The last words of a program: a few lines, bounded in bytes.
@@ -90,22 +126,15 @@ fn read_end(path: &Path) -> io::Result<Vec<String>> {
     Ok(lines[surplus..].iter().map(ToString::to_string).collect())
 }
 
-/// Puts the end of the log aside if it has grown too long. Within the kernel, whatever its
-/// length.
+/// Puts the end of a log of this length aside, and empties it. Within the kernel, whatever its
+/// length; returns how many bytes at its beginning were given up.
 ///
 /// Lines written in the instant between the end of the copy and the cut are lost; a rename
 /// cannot do, since the writer holds the file open.
-pub(super) fn rotate(path: &Path) -> io::Result<()> {
-    let length = match fs::metadata(path) {
-        // Its replica and its function are gone.
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(()),
-        about => about?.len(),
-    };
-    if length <= LOG_MAX {
-        return Ok(());
-    }
+fn rotate(path: &Path, length: u64) -> io::Result<u64> {
+    let start = length.saturating_sub(LOG_MAX + LOG_SLACK);
     let draft = path.with_extension("log.draft");
-    let copied = copy_end(path, &draft, length.saturating_sub(LOG_MAX + LOG_SLACK));
+    let copied = copy_end(path, &draft, start);
     let copied = copied.and_then(|()| fs::rename(&draft, path.with_extension("log.1")));
     if let Err(problem) = copied {
         remove_file(&draft)?;
@@ -114,7 +143,8 @@ pub(super) fn rotate(path: &Path) -> io::Result<()> {
             return Err(problem);
         }
     }
-    OpenOptions::new().write(true).open(path)?.set_len(0)
+    OpenOptions::new().write(true).open(path)?.set_len(0)?;
+    Ok(start)
 }
 
 /// Bounded, so that a writer who is faster than the copy does not keep it going for ever.
@@ -131,30 +161,39 @@ fn copy_end(from: &Path, to: &Path, start: u64) -> io::Result<()> {
     io::copy(&mut source.take(2 * (LOG_MAX + LOG_SLACK)), &mut target).map(drop)
 }
 
-/// Removes the oldest logs of replicas that are gone, all but a few.
+/// Removes the oldest logs of replicas that are gone, all but a few, and what belongs to no log.
 pub(super) fn prune(folder: &Path, living: &BTreeSet<String>) -> io::Result<()> {
     let mut ended = list(folder)?;
-    ended.retain(|file| !living.contains(&file.replica));
-    let mut newest_first: Vec<_> = ended
-        .iter()
-        .filter(|file| file.part == Part::Current)
-        .collect();
-    newest_first.sort_by_key(|file| std::cmp::Reverse(file.written));
-    let kept: BTreeSet<_> = newest_first
-        .iter()
-        .take(ENDED_KEPT)
-        .map(|file| &file.replica)
-        .collect();
-    let mut surplus = ended.iter().filter(|file| !kept.contains(&file.replica));
-    surplus.try_for_each(|file| remove_file(&file.path))
+    ended.retain(|file| file.part == Part::Current && !living.contains(&file.replica));
+    ended.sort_by_key(|file| std::cmp::Reverse(file.written));
+    let kept: BTreeSet<_> = ended.iter().take(ENDED_KEPT).map(|f| &*f.replica).collect();
+    for entry in entries(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.split_once('.'));
+        if let Some((replica, kind)) = name
+            && KINDS.contains(&kind)
+            && !living.contains(replica)
+            && !kept.contains(replica)
+        {
+            remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in the folder; nothing if there is none.
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(folder) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
+        entries => entries.map(Some),
+    }
+    .map(|entries| entries.into_iter().flatten())
 }
 
 /// The files of the folder in the order of their lines: by start of the replica.
 fn list(folder: &Path) -> io::Result<Vec<LogFile>> {
-    let entries = match fs::read_dir(folder) {
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    let entries = entries(folder)?;
     let mut files: Vec<LogFile> = entries.filter_map(|entry| describe(&entry.ok()?)).collect();
     // A former part is younger than the file that it was cut from, so it takes over its age.
     let ages: Vec<_> = files
@@ -179,9 +218,15 @@ fn describe(entry: &fs::DirEntry) -> Option<LogFile> {
     };
     let about = entry.metadata().ok()?;
     let written = about.modified().ok()?;
+    let path = entry.path();
+    let times = match part {
+        Part::Former => path.with_file_name(format!("{replica}.times.1")),
+        Part::Current => times_of(&path),
+    };
     Some(LogFile {
         replica: replica.to_owned(),
-        path: entry.path(),
+        path,
+        times,
         // Not every filesystem knows when a file was made.
         since: about.created().unwrap_or(written),
         written,
@@ -202,12 +247,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for number in 0..9 {
             create(folder.path(), &format!("f-{number}")).unwrap();
+            fs::write(folder.path().join(format!("f-{number}.times")), "").unwrap();
         }
+        fs::write(folder.path().join("f-9.times.1"), "").unwrap();
         let living = BTreeSet::from(["f-0".to_owned()]);
         prune(folder.path(), &living).unwrap();
         let left = list(folder.path()).unwrap();
         assert_eq!(left.len(), 1 + ENDED_KEPT);
         assert!(left.iter().any(|file| file.replica == "f-0"));
+        assert!(left.iter().all(|file| file.times.exists()));
+        let all = entries(folder.path()).unwrap().count();
+        assert_eq!(all, 2 * left.len());
     }
 
     #[test]
@@ -216,10 +266,8 @@ mod tests {
         let mut writer = create(folder.path(), "f-1").unwrap();
         let path = path_of(folder.path(), "f-1");
         writer.set_len(LOG_MAX).unwrap();
-        rotate(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().len(), LOG_MAX);
         writer.write_all(b"full\n").unwrap();
-        rotate(&path).unwrap();
+        assert_eq!(rotate(&path, LOG_MAX + 5).unwrap(), 0);
         writer.write_all(b"anew\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"anew\n");
         let parts: Vec<_> = list(folder.path()).unwrap();
@@ -237,7 +285,8 @@ mod tests {
         let path = path_of(folder.path(), "f-1");
         writer.set_len(4 * (LOG_MAX + LOG_SLACK)).unwrap();
         writer.write_all(b"the end\n").unwrap();
-        rotate(&path).unwrap();
+        let start = rotate(&path, 4 * (LOG_MAX + LOG_SLACK) + 8).unwrap();
+        assert_eq!(start, 3 * (LOG_MAX + LOG_SLACK) + 8);
         let former = path.with_extension("log.1");
         assert_eq!(fs::metadata(&former).unwrap().len(), LOG_MAX + LOG_SLACK);
         assert_eq!(
