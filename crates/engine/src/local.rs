@@ -154,6 +154,7 @@ impl Engine for LocalEngine {
             }
         }
         let source = logs::Source {
+            keeper: Arc::clone(&fleet.host.logs),
             folder,
             closed: fleet.closed.clone(),
             living: Box::new(move || fleet.living()),

@@ -4,6 +4,7 @@ mod follow;
 mod keeper;
 mod place;
 mod reader;
+mod seek;
 mod times;
 
 use std::{
@@ -83,20 +84,10 @@ pub(super) fn path_of(folder: &Path, replica: &str) -> PathBuf {
     folder.join(format!("{replica}{CURRENT}"))
 }
 
-/// Where the times of the log at `path` are.
-fn times_of(path: &Path) -> PathBuf {
-    path.with_extension("times")
-}
-
-/// Where the times of its former part are.
-fn former_times(path: &Path) -> PathBuf {
-    path.with_extension("times.1")
-}
-
 /// Removes the log of a replica that was never started.
 pub(super) fn discard(folder: &Path, replica: &str) -> io::Result<()> {
     let log = path_of(folder, replica);
-    remove_file(&times_of(&log))?;
+    remove_file(&Part::Current.times(&log))?;
     remove_file(&log)
 }
 
@@ -134,9 +125,7 @@ fn read_end(path: &Path) -> io::Result<Vec<String>> {
 fn rotate(path: &Path, length: u64) -> io::Result<u64> {
     let start = length.saturating_sub(LOG_MAX + LOG_SLACK);
     let draft = path.with_extension("log.draft");
-    let copied = copy_end(path, &draft, start);
-    let copied = copied.and_then(|()| fs::rename(&draft, path.with_extension("log.1")));
-    if let Err(problem) = copied {
+    if let Err(problem) = copy_end(path, &draft, start) {
         remove_file(&draft)?;
         // On a full disk, the room is worth more than the lines.
         if problem.kind() != io::ErrorKind::StorageFull {
@@ -148,17 +137,21 @@ fn rotate(path: &Path, length: u64) -> io::Result<u64> {
 }
 
 /// Bounded, so that a writer who is faster than the copy does not keep it going for ever.
-fn copy_end(from: &Path, to: &Path, start: u64) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    source.seek(SeekFrom::Start(start))?;
+fn copy_end(path: &Path, draft: &Path, start: u64) -> io::Result<()> {
+    let mut log = File::open(path)?;
+    log.seek(SeekFrom::Start(start))?;
+    let mut log = log.take(2 * (LOG_MAX + LOG_SLACK));
     let mut options = OpenOptions::new();
     let options = options
         .write(true)
         .create(true)
         .truncate(true)
         .mode(FILE_MODE);
-    let mut target = options.open(to)?;
-    io::copy(&mut source.take(2 * (LOG_MAX + LOG_SLACK)), &mut target).map(drop)
+    let mut former = options.open(draft)?;
+    io::copy(&mut log, &mut former)?;
+    fs::rename(draft, Part::Former.log(path))?;
+    // What was written while it got its name, which can take milliseconds.
+    io::copy(&mut log, &mut former).map(drop)
 }
 
 /// Removes the oldest logs of replicas that are gone, all but a few, and what belongs to no log.
@@ -209,6 +202,20 @@ fn list(folder: &Path) -> io::Result<Vec<LogFile>> {
     Ok(files)
 }
 
+/// The files of one replica, whose log is at `path`, in the order of their lines.
+fn parts_of(path: &Path) -> io::Result<Vec<LogFile>> {
+    let name = path.file_stem().unwrap_or_default();
+    let replica = name.to_string_lossy();
+    let mut files = Vec::new();
+    for part in [Part::Former, Part::Current] {
+        match fs::metadata(part.log(path)) {
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+            about => files.push(LogFile::new(&replica, path, part, &about?)?),
+        }
+    }
+    Ok(files)
+}
+
 /// `None` for what is no log, and for what is gone by now.
 fn describe(entry: &fs::DirEntry) -> Option<LogFile> {
     let name = entry.file_name().into_string().ok()?;
@@ -216,23 +223,46 @@ fn describe(entry: &fs::DirEntry) -> Option<LogFile> {
         Some(replica) => (replica, Part::Former),
         None => (name.strip_suffix(CURRENT)?, Part::Current),
     };
-    let about = entry.metadata().ok()?;
-    let written = about.modified().ok()?;
-    let path = entry.path();
-    let times = match part {
-        Part::Former => path.with_file_name(format!("{replica}.times.1")),
-        Part::Current => times_of(&path),
-    };
-    Some(LogFile {
-        replica: replica.to_owned(),
-        path,
-        times,
-        // Not every filesystem knows when a file was made.
-        since: about.created().unwrap_or(written),
-        written,
-        bytes: about.len(),
-        part,
-    })
+    let path = entry.path().with_file_name(format!("{replica}{CURRENT}"));
+    LogFile::new(replica, &path, part, &entry.metadata().ok()?).ok()
+}
+
+// === impl LogFile ===
+
+impl LogFile {
+    fn new(replica: &str, path: &Path, part: Part, about: &fs::Metadata) -> io::Result<Self> {
+        let written = about.modified()?;
+        Ok(Self {
+            replica: replica.to_owned(),
+            path: part.log(path),
+            times: part.times(path),
+            // Not every filesystem knows when a file was made.
+            since: about.created().unwrap_or(written),
+            written,
+            bytes: about.len(),
+            part,
+        })
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Where it is of the log at `path`.
+    fn log(self, path: &Path) -> PathBuf {
+        path.with_extension(match self {
+            Self::Former => "log.1",
+            Self::Current => "log",
+        })
+    }
+
+    /// Where its times are.
+    fn times(self, path: &Path) -> PathBuf {
+        path.with_extension(match self {
+            Self::Former => "times.1",
+            Self::Current => "times",
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, io, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::stream;
 use hob_model::{
@@ -8,7 +8,7 @@ use hob_model::{
 use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::reader::LogReader;
+use super::{keeper::LogKeeper, reader::LogReader};
 
 /// How soon a follower sees a new line.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -19,6 +19,8 @@ const BLOCKS_AHEAD: usize = 2;
 
 /// Where lines come from.
 pub(in crate::local) struct Source {
+    /// Knows which logs are being written.
+    pub(in crate::local) keeper: Arc<LogKeeper>,
     /// The logs of one function.
     pub(in crate::local) folder: PathBuf,
     /// Which replicas still write.
@@ -57,8 +59,9 @@ async fn copy(
     query: LogQuery,
     send: &mpsc::Sender<Result<Vec<LogLine>, EngineError>>,
 ) -> io::Result<()> {
-    let (folder, follow) = (source.folder.clone(), query.follow);
-    let mut reader = blocking(move || LogReader::new(folder, &query)).await?;
+    let (keeper, folder) = (Arc::clone(&source.keeper), source.folder.clone());
+    let follow = query.follow;
+    let mut reader = blocking(move || LogReader::new(keeper, folder, &query)).await?;
     loop {
         // Asked before reading: who is not living now has written its last word.
         let closed = source.closed.is_cancelled();

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{super::host::listen_to, LOG_MAX, former_times, rotate, times::Times, times_of};
+use super::{super::host::listen_to, LOG_MAX, Part, rotate, times::Times};
 
 /// How soon a log that grows is looked at again: no finer are the lines of a loud function timed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -41,25 +41,38 @@ pub(in crate::local) struct LogKeeper {
     logs: Mutex<Logs>,
 }
 
-/// Every log that is being written is in one of these.
+/// Every log that is being written is on one of the lists, or being looked at.
 #[derive(Debug, Default)]
 struct Logs {
+    all: BTreeMap<PathBuf, Arc<Log>>,
     /// The kernel will tell when they grow; by the number of the watch.
     quiet: BTreeMap<i32, Arc<Log>>,
     /// Those to look at.
     loud: Vec<Arc<Log>>,
 }
 
+/// A log that is being written, or was when a reader came.
 #[derive(Debug)]
-struct Log {
+pub(super) struct Log {
     path: PathBuf,
+    /// Also held by readers for a moment.
     state: Mutex<State>,
+}
+
+/// What was put aside of a log.
+#[derive(Debug)]
+struct PutAside {
+    /// How often, and 1.
+    count: u64,
+    /// How many bytes went for ever the last time, those at the beginning.
+    given_up: u64,
+    last: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct State {
     times: Times,
-    put_aside: Option<Instant>,
+    put_aside: PutAside,
     /// Nobody writes to it any more.
     is_closed: bool,
     warned: Once,
@@ -82,6 +95,10 @@ pub(in crate::local) struct OpenLog {
     log: Arc<Log>,
 }
 
+/// A log that is not put aside while this lives.
+#[derive(Debug)]
+pub(super) struct Held<'a>(MutexGuard<'a, State>);
+
 // === impl LogKeeper ===
 
 impl LogKeeper {
@@ -100,19 +117,31 @@ impl LogKeeper {
     pub(in crate::local) fn open(self: &Arc<Self>, path: PathBuf) -> OpenLog {
         let log = Arc::new(Log {
             state: Mutex::new(State {
-                times: Times::new(times_of(&path), former_times(&path)),
-                put_aside: None,
+                times: Times::new(Part::Current.times(&path), Part::Former.times(&path)),
+                put_aside: PutAside {
+                    count: 1,
+                    given_up: 0,
+                    last: None,
+                },
                 is_closed: false,
                 warned: Once::new(),
             }),
             path,
         });
-        self.logs().loud.push(Arc::clone(&log));
+        let mut logs = self.logs();
+        logs.all.insert(log.path.clone(), Arc::clone(&log));
+        logs.loud.push(Arc::clone(&log));
+        drop(logs);
         self.call.notify_one();
         OpenLog {
             keeper: Arc::clone(self),
             log,
         }
+    }
+
+    /// The log at `path`, if it is still being written.
+    pub(super) fn find(&self, path: &Path) -> Option<Arc<Log>> {
+        self.logs().all.get(path).cloned()
     }
 
     /// Works until hob stops.
@@ -227,6 +256,7 @@ impl LogKeeper {
 
     fn forget(&self, log: &Arc<Log>) {
         let mut logs = self.logs();
+        logs.all.remove(&log.path);
         let other = |known: &Arc<Log>| !Arc::ptr_eq(known, log);
         logs.loud.retain(other);
         if let Some(fd) = &self.news {
@@ -263,6 +293,11 @@ impl Log {
             return Look::Over;
         }
         state.look(&self.path, PUT_ASIDE_EVERY)
+    }
+
+    /// While this is held, it is not put aside.
+    pub(super) fn hold(&self) -> Held<'_> {
+        Held(self.state())
     }
 
     fn close(&self) {
@@ -309,13 +344,28 @@ impl State {
         if length > LOG_MAX {
             look = Look::Loud;
             let lately = |at: Instant| at.elapsed() < put_aside_every;
-            if !self.put_aside.is_some_and(lately) {
-                self.put_aside = Some(Instant::now());
-                let start = rotate(log, length)?;
-                self.times.put_aside(start)?;
+            if !self.put_aside.last.is_some_and(lately) {
+                self.put_aside.last = Some(Instant::now());
+                self.put_aside.given_up = rotate(log, length)?;
+                self.put_aside.count += 1;
+                self.times.put_aside(self.put_aside.given_up)?;
             }
         }
         marked.map(|()| look)
+    }
+}
+
+// === impl Held ===
+
+impl Held<'_> {
+    /// How often the log was put aside, and 1.
+    pub(super) fn generation(&self) -> u64 {
+        self.0.put_aside.count
+    }
+
+    /// How many bytes at the beginning of its former part were not kept.
+    pub(super) fn given_up(&self) -> u64 {
+        self.0.put_aside.given_up
     }
 }
 

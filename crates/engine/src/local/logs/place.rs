@@ -1,22 +1,24 @@
 use std::{
-    collections::VecDeque,
     io::{self, Read, Seek, SeekFrom},
     path::PathBuf,
     sync::Arc,
     time::SystemTime,
 };
 
-use hob_model::{ReplicaId, wire::LogLine};
+use hob_model::{ReplicaId, port::LogQuery, wire::LogLine};
 
 use super::{
-    LogFile, Part, open,
+    Part,
+    keeper::{Held, Log, LogKeeper},
+    open, parts_of,
+    seek::seek,
     times::{TimesReader, rounded},
 };
 
 /// A longer line is cut here; the rest of it is passed by. In bytes.
 pub(super) const LINE_MAX: usize = 64 << 10;
 /// How much is read at once, in bytes.
-const BLOCK: usize = 64 << 10;
+const BLOCK: u64 = 64 << 10;
 
 /// How far one replica's log was read. Holds one block and one line.
 #[derive(Debug)]
@@ -24,10 +26,20 @@ pub(super) struct Place {
     pub(super) id: ReplicaId,
     /// Nobody writes to it any more, so that its last line needs no end.
     pub(super) is_over: bool,
-    /// What is still to be read, in order; the last one grows.
-    parts: VecDeque<Piece>,
-    /// When the former part was put aside, as far as is known.
-    aside: Option<SystemTime>,
+    path: PathBuf,
+    /// `None` if it was over when the reader came: then nobody will put it aside.
+    log: Option<Arc<Log>>,
+    /// How often it had been put aside, and 1, when that was written which is read now.
+    generation: u64,
+    part: Part,
+    /// The end of the block in the file of this part.
+    offset: u64,
+    /// Where reading ends, as generation and offset, if that is not when all is read: a replica
+    /// may write faster.
+    end: Option<(u64, u64)>,
+    /// When that file was last written to, as of the block.
+    written: SystemTime,
+    times: TimesReader,
     block: Vec<u8>,
     /// Up to where lines were taken from the block.
     at: usize,
@@ -37,18 +49,6 @@ pub(super) struct Place {
     ready: Option<LogLine>,
     /// No line is earlier than the one before it.
     last: SystemTime,
-}
-
-/// A file that is read from `offset` on.
-#[derive(Debug)]
-struct Piece {
-    part: Part,
-    path: PathBuf,
-    /// The end of the block.
-    offset: u64,
-    /// When it was last written to, as of the block.
-    written: SystemTime,
-    times: TimesReader,
 }
 
 #[derive(Debug)]
@@ -61,22 +61,49 @@ enum Line {
 // === impl Place ===
 
 impl Place {
-    /// Begins in the files of one replica, each with the offset of its first line.
-    pub(super) fn new(replica: &str, files: Vec<(LogFile, u64)>) -> Self {
-        let aside = files.iter().find(|(file, _)| file.part == Part::Former);
-        Self {
+    /// Begins in the log at `path` where `query` says; also tells how many lines that gives, if it
+    /// asks for a tail.
+    pub(super) fn new(
+        keeper: &LogKeeper,
+        path: PathBuf,
+        replica: &str,
+        query: &LogQuery,
+    ) -> io::Result<(Self, usize)> {
+        let log = keeper.find(&path);
+        // Not put aside meanwhile.
+        let held = log.as_ref().map(|log| log.hold());
+        let newest = held.as_ref().map_or(1, Held::generation);
+        let files = parts_of(&path)?;
+        let length = files.last().map_or(0, |file| file.bytes);
+        let beginning = seek(files, query)?;
+        drop(held);
+        let place = Self {
             id: ReplicaId(Arc::from(replica)),
             is_over: false,
-            aside: aside.map(|(file, _)| file.written),
-            parts: files
-                .into_iter()
-                .map(|(file, at)| Piece::new(file, at))
-                .collect(),
+            log,
+            generation: match beginning.part {
+                Part::Former => newest - 1,
+                Part::Current => newest,
+            },
+            part: beginning.part,
+            offset: beginning.offset,
+            end: (!query.follow).then_some((newest, length)),
+            written: SystemTime::UNIX_EPOCH,
+            times: TimesReader::new(beginning.part.times(&path)),
+            path,
             block: Vec::new(),
             at: 0,
             line: Line::Open(Vec::new()),
             ready: None,
             last: SystemTime::UNIX_EPOCH,
+        };
+        Ok((place, beginning.lines))
+    }
+
+    /// Its replica may have been so new that its log was not known yet.
+    pub(super) fn join(&mut self, keeper: &LogKeeper) {
+        if self.log.is_none() {
+            self.log = keeper.find(&self.path);
         }
     }
 
@@ -97,50 +124,93 @@ impl Place {
         self.ready.take()
     }
 
-    /// The files as they are now. What was not read yet of a log that was put aside stands in its
-    /// former part.
-    pub(super) fn look_again(&mut self, files: &[LogFile]) {
-        let find = |part| files.iter().find(|file| file.part == part);
-        let (Some(current), Some(piece)) = (find(Part::Current), self.parts.back()) else {
-            return;
-        };
-        let former = find(Part::Former);
-        let is_new = former.is_some_and(|former| self.aside != Some(former.written));
-        // Longer than what was put aside: not emptied yet, or it will be put aside again.
-        let is_short = former.is_some_and(|former| current.bytes < former.bytes);
-        let is_put_aside = current.bytes < piece.offset || (is_new && is_short);
-        if piece.part == Part::Former || !is_put_aside {
-            return;
-        }
-        let offset = piece.offset;
-        self.parts.clear();
-        if let Some(former) = former {
-            self.aside = Some(former.written);
-            self.parts.push_back(Piece::new(former.clone(), offset));
-        }
-        self.parts.push_back(Piece::new(current.clone(), 0));
-    }
-
     /// False when there is nothing more for now.
     fn read_block(&mut self) -> io::Result<bool> {
-        while !self.parts.is_empty() {
-            let is_last = self.parts.len() == 1;
-            let piece = &mut self.parts[0];
-            self.at = 0;
-            piece.read(&mut self.block)?;
+        let log = self.log.clone();
+        // Not put aside meanwhile.
+        let held = log.as_ref().map(|log| log.hold());
+        let newest = held.as_ref().map_or(1, Held::generation);
+        let given_up = held.as_ref().map_or(0, Held::given_up);
+        loop {
+            self.keep_up(newest, given_up);
+            self.fill()?;
             if !self.block.is_empty() {
                 return Ok(true);
             }
-            if is_last {
-                break;
+            if self.part == Part::Current {
+                return Ok(false);
             }
             // The line at its end may end here, or go on in the next part.
-            self.last = self.last.max(piece.time_before(0)?);
-            self.parts.pop_front();
+            self.last = self.last.max(self.time_before(0)?);
+            self.go_to(Part::Current, newest, 0);
         }
-        // Many replicas are followed and say nothing.
-        self.block = Vec::new();
-        Ok(false)
+    }
+
+    /// What was not read yet of a log that was put aside stands in its former part now.
+    fn keep_up(&mut self, newest: u64, given_up: u64) {
+        match newest - self.generation {
+            0 => {}
+            1 if self.part == Part::Former => {}
+            1 => {
+                let offset = self.offset.saturating_sub(given_up);
+                if let Some((_, end)) = &mut self.end {
+                    *end = end.saturating_sub(given_up);
+                }
+                self.go_to(Part::Former, self.generation, offset);
+            }
+            // The part after it is gone as well.
+            _ => {
+                self.line = Line::Open(Vec::new());
+                self.go_to(Part::Former, newest - 1, 0);
+            }
+        }
+    }
+
+    fn go_to(&mut self, part: Part, generation: u64, offset: u64) {
+        self.part = part;
+        self.generation = generation;
+        self.offset = offset;
+        self.times = TimesReader::new(part.times(&self.path));
+    }
+
+    /// Reads the next block, which is empty when there is nothing more.
+    fn fill(&mut self) -> io::Result<()> {
+        self.at = 0;
+        self.block.clear();
+        let file = open(&self.part.log(&self.path))?;
+        if let Some(mut file) = file {
+            if file.metadata()?.len() < self.offset {
+                // Somebody emptied it by hand.
+                self.go_to(self.part, self.generation, 0);
+            }
+            file.seek(SeekFrom::Start(self.offset))?;
+            file.by_ref()
+                .take(self.room())
+                .read_to_end(&mut self.block)?;
+            // After the block, so that none of its lines are younger.
+            self.written = file.metadata()?.modified()?;
+        }
+        if self.block.is_empty() {
+            // Many replicas are followed and say nothing.
+            self.block = Vec::new();
+            return Ok(());
+        }
+        self.times.look_again();
+        // The marks around here are at hand when the log is put aside meanwhile.
+        self.times.time_of(self.offset + 1)?;
+        self.offset += self.block.len() as u64;
+        Ok(())
+    }
+
+    /// How much may be read at once.
+    fn room(&self) -> u64 {
+        match self.end {
+            Some((last, _)) if self.generation > last => 0,
+            Some((last, end)) if self.generation == last => {
+                end.saturating_sub(self.offset).min(BLOCK)
+            }
+            _ => BLOCK,
+        }
     }
 
     /// Goes through the block up to the end of a line, or of the block.
@@ -182,46 +252,14 @@ impl Place {
             Line::Open(bytes) => bytes,
             Line::Cut => Vec::new(),
         };
-        if let Some(piece) = self.parts.front_mut() {
-            let unread = self.block.len() - self.at;
-            self.last = self.last.max(piece.time_before(unread)?);
-        }
+        let unread = self.block.len() - self.at;
+        self.last = self.last.max(self.time_before(unread)?);
         let text = String::from_utf8_lossy(&bytes);
         Ok(LogLine {
             instance: self.id.clone(),
             timestamp: self.last,
             text: text.strip_suffix('\r').unwrap_or(&text).to_owned(),
         })
-    }
-}
-
-// === impl Piece ===
-
-impl Piece {
-    fn new(file: LogFile, offset: u64) -> Self {
-        Self {
-            part: file.part,
-            path: file.path,
-            offset,
-            written: file.written,
-            times: TimesReader::new(file.times),
-        }
-    }
-
-    /// The next block, empty when there is nothing more.
-    fn read(&mut self, block: &mut Vec<u8>) -> io::Result<()> {
-        block.clear();
-        let Some(mut file) = open(&self.path)? else {
-            return Ok(());
-        };
-        file.seek(SeekFrom::Start(self.offset))?;
-        let about = file.by_ref();
-        about.take(BLOCK as u64).read_to_end(block)?;
-        self.offset += block.len() as u64;
-        // After the block, so that none of its lines are younger.
-        self.written = file.metadata()?.modified()?;
-        self.times.look_again();
-        Ok(())
     }
 
     /// When that was written which lies `unread` bytes before the end of the block.

@@ -1,16 +1,9 @@
-use std::{
-    collections::BTreeSet,
-    io::{self, Read, Seek, SeekFrom},
-    path::PathBuf,
-    time::SystemTime,
-};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use hob_model::{ReplicaId, port::LogQuery, wire::LogLine};
 
-use super::{LogFile, list, open, place::Place, times::TimesReader};
+use super::{keeper::LogKeeper, list, path_of, place::Place};
 
-/// How much is read at once when the beginning of a line is looked for, in bytes.
-const BLOCK: usize = 64 << 10;
 /// About how much is handed on at once, in bytes of text.
 const HANDFUL: usize = 64 << 10;
 /// What a line takes besides its text, in bytes.
@@ -20,6 +13,7 @@ const LINE_COST: usize = 64;
 /// holds a block and a line for each replica, whatever the length of their logs.
 #[derive(Debug)]
 pub(super) struct LogReader {
+    keeper: Arc<LogKeeper>,
     folder: PathBuf,
     instance: Option<ReplicaId>,
     /// By start of the replica.
@@ -33,21 +27,20 @@ pub(super) struct LogReader {
 
 impl LogReader {
     /// Begins where `query` says.
-    pub(super) fn new(folder: PathBuf, query: &LogQuery) -> io::Result<Self> {
+    pub(super) fn new(
+        keeper: Arc<LogKeeper>,
+        folder: PathBuf,
+        query: &LogQuery,
+    ) -> io::Result<Self> {
         let mut reader = Self {
+            keeper,
             folder,
             instance: query.instance.clone(),
             places: Vec::new(),
             surplus: 0,
         };
-        let mut count: usize = 0;
-        for files in reader.list()? {
-            let replica = files[0].replica.clone();
-            let (files, lines) = seek(files, query.since, query.tail)?;
-            count += lines;
-            reader.places.push(Place::new(&replica, files));
-        }
-        reader.surplus = count.saturating_sub(query.tail.unwrap_or(usize::MAX));
+        let lines = reader.take_in(reader.replicas()?, query)?;
+        reader.surplus = lines.saturating_sub(query.tail.unwrap_or(usize::MAX));
         Ok(reader)
     }
 
@@ -71,22 +64,32 @@ impl LogReader {
         Ok(lines)
     }
 
-    /// Looks for logs of new replicas, and for those that were put aside.
+    /// Looks for logs of new replicas.
     pub(super) fn look_again(&mut self) -> io::Result<()> {
-        let logs = self.list()?;
+        let mut replicas = self.replicas()?;
         self.places
-            .retain(|place| logs.iter().any(|files| files[0].replica == *place.id.0));
-        for files in logs {
-            let replica = files[0].replica.clone();
-            match self.places.iter_mut().find(|place| *place.id.0 == *replica) {
-                Some(place) => place.look_again(&files),
-                None => {
-                    let files = files.into_iter().map(|file| (file, 0)).collect();
-                    self.places.push(Place::new(&replica, files));
-                }
-            }
+            .retain(|place| replicas.iter().any(|replica| *place.id.0 == **replica));
+        for place in &mut self.places {
+            place.join(&self.keeper);
         }
-        Ok(())
+        replicas.retain(|replica| self.places.iter().all(|place| *place.id.0 != **replica));
+        let all = LogQuery {
+            follow: true,
+            ..LogQuery::default()
+        };
+        self.take_in(replicas, &all).map(drop)
+    }
+
+    /// Returns how many lines they have.
+    fn take_in(&mut self, replicas: Vec<String>, query: &LogQuery) -> io::Result<usize> {
+        let mut count: usize = 0;
+        for replica in replicas {
+            let path = path_of(&self.folder, &replica);
+            let (place, lines) = Place::new(&self.keeper, path, &replica, query)?;
+            count += lines;
+            self.places.push(place);
+        }
+        Ok(count)
     }
 
     /// The earliest line of all replicas.
@@ -102,105 +105,16 @@ impl LogReader {
         Ok(earliest.and_then(|(_, at)| self.places[at].take()))
     }
 
-    /// The files of each replica that is asked for; never none.
-    fn list(&self) -> io::Result<Vec<Vec<LogFile>>> {
-        let mut files = list(&self.folder)?;
+    /// Those that have a log and are asked for.
+    fn replicas(&self) -> io::Result<Vec<String>> {
+        let files = list(&self.folder)?.into_iter();
+        let mut replicas: Vec<_> = files.map(|file| file.replica).collect();
+        replicas.dedup();
         if let Some(instance) = &self.instance {
-            files.retain(|file| file.replica == *instance.0);
+            replicas.retain(|replica| **replica == *instance.0);
         }
-        let logs = files.chunk_by(|one, next| one.replica == next.replica);
-        Ok(logs.map(<[_]>::to_vec).collect())
+        Ok(replicas)
     }
-}
-
-/// Where to begin in the files of one replica, and how many lines that gives if there is a `tail`.
-fn seek(
-    mut files: Vec<LogFile>,
-    since: Option<SystemTime>,
-    tail: Option<usize>,
-) -> io::Result<(Vec<(LogFile, u64)>, usize)> {
-    let mut wanted = tail.unwrap_or(0);
-    let mut begun = Vec::new();
-    // Whether the line at the end of a file goes on in the next one.
-    let mut goes_on = false;
-    while let Some(file) = files.pop() {
-        let mut start = match since {
-            Some(since) => skip_to(&file, since)?,
-            None => 0,
-        };
-        if tail.is_some() {
-            let lines;
-            (start, lines) = skip_back(&file, start, wanted, goes_on)?;
-            wanted -= lines;
-        }
-        goes_on = file.bytes > 0;
-        begun.push((file, start));
-        if start > 0 {
-            // Lines of the file before come before all that is asked for.
-            break;
-        }
-    }
-    begun.reverse();
-    Ok((begun, tail.unwrap_or(0) - wanted))
-}
-
-/// The beginning of the first line of `since` or later.
-fn skip_to(file: &LogFile, since: SystemTime) -> io::Result<u64> {
-    let (before, is_known) = TimesReader::new(file.times.clone()).length_before(since)?;
-    if !is_known && file.written < since {
-        return Ok(file.bytes);
-    }
-    // A line belongs to the time of its end.
-    let before = before.min(file.bytes);
-    let (start, _) = skip_back(
-        &LogFile {
-            bytes: before,
-            ..file.clone()
-        },
-        0,
-        0,
-        true,
-    )?;
-    Ok(start)
-}
-
-/// Where the `wanted` last lines of `file` begin, but not before `floor`, and how many they are.
-/// A last line that `goes_on` in another file counts there. Reads from the end, block by block.
-fn skip_back(file: &LogFile, floor: u64, wanted: usize, goes_on: bool) -> io::Result<(u64, usize)> {
-    let Some(mut source) = open(&file.path)?.filter(|_| file.bytes > floor) else {
-        return Ok((floor, 0));
-    };
-    let mut block = vec![0; BLOCK];
-    let mut start = file.bytes;
-    let mut lines = 0;
-    while start > floor {
-        let length = usize::try_from(start - floor).unwrap_or(BLOCK).min(BLOCK);
-        let is_last = start == file.bytes;
-        start -= length as u64;
-        source.seek(SeekFrom::Start(start))?;
-        let block = &mut block[..length];
-        match source.read_exact(block) {
-            // It was put aside just now.
-            Err(problem) if problem.kind() == io::ErrorKind::UnexpectedEof => {
-                return Ok((floor, 0));
-            }
-            read => read?,
-        }
-        if is_last && block[length - 1] != b'\n' && !goes_on {
-            if wanted == 0 {
-                return Ok((file.bytes, 0));
-            }
-            lines = 1;
-        }
-        for (at, _) in block.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
-            // All that is behind this one.
-            if lines == wanted {
-                return Ok((start + at as u64 + 1, lines));
-            }
-            lines += 1;
-        }
-    }
-    Ok((floor, lines))
 }
 
 #[cfg(test)]
@@ -208,7 +122,7 @@ fn skip_back(file: &LogFile, floor: u64, wanted: usize, goes_on: bool) -> io::Re
 mod tests {
     use std::{fs, io::Write, path::Path, time::Duration};
 
-    use super::super::{create, former_times, path_of, place::LINE_MAX, times::Times, times_of};
+    use super::super::{LOG_MAX, Part, create, place::LINE_MAX, times::Times};
     use super::*;
 
     fn read_all(reader: &mut LogReader) -> Vec<String> {
@@ -223,7 +137,7 @@ mod tests {
     }
 
     fn reader(folder: &Path, query: LogQuery) -> LogReader {
-        LogReader::new(folder.to_owned(), &query).unwrap()
+        LogReader::new(LogKeeper::new(), folder.to_owned(), &query).unwrap()
     }
 
     fn tail(folder: &Path, lines: usize) -> Vec<String> {
@@ -245,7 +159,7 @@ mod tests {
     fn write_timed(folder: &Path, replica: &str, pieces: &[(u64, &str)]) {
         let path = path_of(folder, replica);
         let mut log = create(folder, replica).unwrap();
-        let mut times = Times::new(times_of(&path), former_times(&path));
+        let mut times = Times::new(Part::Current.times(&path), Part::Former.times(&path));
         for (millis, text) in pieces {
             log.write_all(text.as_bytes()).unwrap();
             times
@@ -301,21 +215,28 @@ mod tests {
     #[test]
     fn a_log_that_was_put_aside_loses_no_line() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = create(folder.path(), "f-1").unwrap();
-        let path = path_of(folder.path(), "f-1");
+        let folder = folder.path();
+        let keeper = LogKeeper::new();
+        let mut file = create(folder, "f-1").unwrap();
+        let open = keeper.open(path_of(folder, "f-1"));
         file.write_all(b"one\n").unwrap();
-        let mut reader = reader(folder.path(), LogQuery::default());
+        let query = LogQuery {
+            follow: true,
+            ..LogQuery::default()
+        };
+        let mut reader = LogReader::new(keeper, folder.to_owned(), &query).unwrap();
         assert_eq!(read_all(&mut reader), ["one"]);
-        file.write_all(b"two\nthr").unwrap();
-        fs::copy(&path, path.with_extension("log.1")).unwrap();
-        file.set_len(0).unwrap();
-        file.write_all(b"ee\n").unwrap();
-        reader.look_again().unwrap();
-        assert_eq!(read_all(&mut reader), ["two", "three"]);
-        create(folder.path(), "f-2")
-            .unwrap()
-            .write_all(b"four\n")
+        file.write_all(&vec![b'x'; usize::try_from(LOG_MAX).unwrap()])
             .unwrap();
+        file.write_all(b"\ntwo\nthr").unwrap();
+        drop(open);
+        file.write_all(b"ee\n").unwrap();
+        // Longer than what was read of the former part.
+        file.write_all(&vec![b'y'; 99]).unwrap();
+        let lines = read_all(&mut reader);
+        assert_eq!(lines[1..3], ["two", "three"]);
+        assert_eq!((lines[0].len(), lines[3].len()), (LINE_MAX, 99));
+        create(folder, "f-2").unwrap().write_all(b"four\n").unwrap();
         reader.look_again().unwrap();
         assert_eq!(read_all(&mut reader), ["four"]);
     }
@@ -382,8 +303,28 @@ mod tests {
             .unwrap();
         assert_eq!(since(10, None), ["new"]);
         assert_eq!(since(9, None), ["begun", "d", "new"]);
-        fs::remove_file(times_of(&log)).unwrap();
+        fs::remove_file(Part::Current.times(&log)).unwrap();
         assert_eq!(since(10, None).len(), 5);
+    }
+
+    #[test]
+    fn reading_ends_where_the_log_did_when_it_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let keeper = LogKeeper::new();
+        let mut file = create(folder, "f-1").unwrap();
+        let open = keeper.open(path_of(folder, "f-1"));
+        let mut write = |text: &[u8]| file.write_all(text).unwrap();
+        write(b"one\ntwo");
+        let query = LogQuery::default();
+        let new = || LogReader::new(Arc::clone(&keeper), folder.to_owned(), &query).unwrap();
+        let (mut soon, mut late) = (new(), new());
+        write(b"\nthree\n");
+        assert_eq!(read_all(&mut soon), ["one", "two"]);
+        write(&vec![b'\n'; usize::try_from(LOG_MAX).unwrap()]);
+        drop(open);
+        write(b"four\n");
+        assert_eq!(read_all(&mut late), ["one", "two"]);
     }
 
     #[test]
