@@ -4,7 +4,10 @@ use std::{
     mem::{MaybeUninit, take},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,6 +58,8 @@ struct Logs {
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
+    /// Nobody writes to it any more. Set with the state locked.
+    is_closed: AtomicBool,
     /// Also held by readers for a moment.
     state: Mutex<State>,
 }
@@ -73,8 +78,6 @@ struct PutAside {
 struct State {
     times: Times,
     put_aside: PutAside,
-    /// Nobody writes to it any more.
-    is_closed: bool,
     warned: Once,
 }
 
@@ -123,9 +126,9 @@ impl LogKeeper {
                     given_up: 0,
                     last: None,
                 },
-                is_closed: false,
                 warned: Once::new(),
             }),
+            is_closed: AtomicBool::new(false),
             path,
         });
         let mut logs = self.logs();
@@ -235,7 +238,7 @@ impl LogKeeper {
         let fd = self.news.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         // Held until it is on the list: whoever closes the log must find it there.
         let mut logs = self.logs();
-        if log.state().is_closed {
+        if log.is_closed() {
             return Ok(());
         }
         let flags = WatchFlags::MODIFY | WatchFlags::ONESHOT;
@@ -249,7 +252,7 @@ impl LogKeeper {
 
     fn keep_loud(&self, log: Arc<Log>) {
         let mut logs = self.logs();
-        if !log.state().is_closed {
+        if !log.is_closed() {
             logs.loud.push(log);
         }
     }
@@ -289,7 +292,7 @@ impl Log {
     /// has coarser times, and that is all.
     fn look(&self) -> Look {
         let mut state = self.state();
-        if state.is_closed {
+        if self.is_closed() {
             return Look::Over;
         }
         state.look(&self.path, PUT_ASIDE_EVERY)
@@ -303,7 +306,11 @@ impl Log {
     fn close(&self) {
         let mut state = self.state();
         state.look(&self.path, Duration::ZERO);
-        state.is_closed = true;
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

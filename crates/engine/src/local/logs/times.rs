@@ -17,10 +17,14 @@ use super::{super::places::remove_file, FILE_MODE, open};
 pub(super) const TIMES_MAX: u64 = 1 << 20;
 /// `1764401590123 000000001234` and a newline.
 const MARK_BYTES: usize = 27;
-/// Digits of the time, in milliseconds since 1970: enough until the year 2286.
+/// Digits of the time, in milliseconds since 1970.
 const TIME_DIGITS: usize = 13;
+/// In the year 2286; later times are written as this one.
+const MILLIS_MAX: u64 = 9_999_999_999_999;
 /// Digits of the length, in bytes.
 const LENGTH_DIGITS: usize = 12;
+/// A terabyte; a log is put aside long before.
+const LENGTH_MAX: u64 = 999_999_999_999;
 /// Marks that a reader takes from the file at once.
 const MARKS_AHEAD: u64 = 128;
 
@@ -192,7 +196,8 @@ impl Mark {
     }
 
     fn to_line(self) -> String {
-        let Self { millis, length } = self;
+        let millis = self.millis.min(MILLIS_MAX);
+        let length = self.length.min(LENGTH_MAX);
         format!("{millis:0TIME_DIGITS$} {length:0LENGTH_DIGITS$}\n")
     }
 
