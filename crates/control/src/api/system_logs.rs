@@ -19,9 +19,8 @@ use crate::Control;
 const SINCE: Duration = Duration::from_secs(300);
 
 /// All as text, since clients differ in how they leave one out.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
-#[derive(Default)]
 pub(super) struct Keys {
     name: String,
     namespace: String,

@@ -127,10 +127,11 @@ fn rotate(path: &Path, length: u64) -> io::Result<u64> {
     let draft = path.with_extension("log.draft");
     if let Err(problem) = copy_end(path, &draft, start) {
         remove_file(&draft)?;
-        // On a full disk, the room is worth more than the lines.
         if problem.kind() != io::ErrorKind::StorageFull {
             return Err(problem);
         }
+        // On a full disk, the room is worth more than the lines.
+        remove_file(&Part::Former.log(path))?;
     }
     OpenOptions::new().write(true).open(path)?.set_len(0)?;
     Ok(start)

@@ -382,3 +382,79 @@ impl Drop for OpenLog {
         self.keeper.forget(&self.log);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{fs::File, io::Write};
+
+    use super::{
+        super::{create, path_of},
+        *,
+    };
+
+    fn log_in(folder: &tempfile::TempDir) -> (File, PathBuf) {
+        let file = create(folder.path(), "f-1").unwrap();
+        (file, path_of(folder.path(), "f-1"))
+    }
+
+    fn marks(log: &Path) -> usize {
+        let times = fs::read_to_string(Part::Current.times(log));
+        times.map_or(0, |text| text.lines().count())
+    }
+
+    #[test]
+    fn only_logs_that_grow_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, path) = log_in(&folder);
+        let keeper = LogKeeper::new();
+        let open = keeper.open(path.clone());
+        assert_eq!((keeper.round(), marks(&path)), (None, 0));
+        for count in 1..3 {
+            // Of many lines the kernel tells once.
+            for _ in 0..9 {
+                file.write_all(b"line\n").unwrap();
+            }
+            assert_eq!((keeper.round(), marks(&path)), (Some(LOOK_EVERY), count));
+            assert_eq!((keeper.round(), marks(&path)), (None, count));
+        }
+        file.write_all(b"last\n").unwrap();
+        assert!(keeper.find(&path).is_some());
+        drop(open);
+        assert_eq!((keeper.round(), marks(&path)), (None, 3));
+        let logs = keeper.logs();
+        assert!(logs.all.is_empty() && logs.quiet.is_empty() && logs.loud.is_empty());
+    }
+
+    #[test]
+    fn a_machine_with_no_watches_left_is_looked_at_at_a_pace() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, path) = log_in(&folder);
+        let mut keeper = Arc::into_inner(LogKeeper::new()).unwrap();
+        keeper.news = None;
+        let keeper = Arc::new(keeper);
+        let _open = keeper.open(path.clone());
+        assert_eq!(keeper.round(), Some(ROUND_EVERY));
+        file.write_all(b"line\n").unwrap();
+        assert_eq!((keeper.round(), marks(&path)), (Some(LOOK_EVERY), 1));
+        assert_eq!((keeper.round(), marks(&path)), (Some(ROUND_EVERY), 1));
+    }
+
+    #[test]
+    fn a_flood_is_put_aside_and_nothing_long_is_left_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, path) = log_in(&folder);
+        let keeper = LogKeeper::new();
+        let open = keeper.open(path.clone());
+        let length = || fs::metadata(&path).unwrap().len();
+        let flood = vec![b'\n'; usize::try_from(LOG_MAX + 1).unwrap()];
+        file.write_all(&flood).unwrap();
+        assert_eq!((keeper.round(), length()), (Some(LOOK_EVERY), 0));
+        file.write_all(&flood).unwrap();
+        // Perhaps it is too soon for that again, but not forgotten.
+        assert_eq!(keeper.round(), Some(LOOK_EVERY));
+        drop(open);
+        assert_eq!((length(), marks(&path)), (0, 0));
+        assert!(Part::Former.times(&path).exists());
+    }
+}

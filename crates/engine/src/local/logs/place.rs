@@ -179,7 +179,7 @@ impl Place {
         self.block.clear();
         let file = open(&self.part.log(&self.path))?;
         if let Some(mut file) = file {
-            if file.metadata()?.len() < self.offset {
+            if self.part == Part::Current && file.metadata()?.len() < self.offset {
                 // Somebody emptied it by hand.
                 self.go_to(self.part, self.generation, 0);
             }

@@ -232,7 +232,7 @@ mod tests {
         drop(open);
         file.write_all(b"ee\n").unwrap();
         // Longer than what was read of the former part.
-        file.write_all(&vec![b'y'; 99]).unwrap();
+        file.write_all(&[b'y'; 99]).unwrap();
         let lines = read_all(&mut reader);
         assert_eq!(lines[1..3], ["two", "three"]);
         assert_eq!((lines[0].len(), lines[3].len()), (LINE_MAX, 99));

@@ -180,11 +180,12 @@ impl TimesReader {
         };
         let since = millis(since);
         let at = search(&file, |mark| mark.millis < since)?;
-        // The one before, and the one that may be there.
-        let around = read_marks(&file, at.saturating_sub(1), 2)?;
-        let before = if at == 0 { 0 } else { 1 };
-        let length = around.first().filter(|_| at > 0).map(|mark| mark.length);
-        Ok((length.unwrap_or(0), around.len() > before))
+        let before = match at.checked_sub(1) {
+            Some(before) => read_marks(&file, before, 1)?.first().copied(),
+            None => None,
+        };
+        let is_known = !read_marks(&file, at, 1)?.is_empty();
+        Ok((before.unwrap_or_default().length, is_known))
     }
 }
 
@@ -380,7 +381,7 @@ mod tests {
         fs::write(&times.path, "\u{fffd}".repeat(500)).unwrap();
         let mut reader = TimesReader::new(times.path.clone());
         assert_eq!(reader.time_of(7).unwrap(), None);
-        assert_eq!(reader.length_before(at(1)).unwrap().1, false);
+        assert_eq!(reader.length_before(at(1)).unwrap(), (0, false));
     }
 
     fn entries(folder: &Path) -> usize {
