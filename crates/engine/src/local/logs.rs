@@ -1,4 +1,5 @@
-//! The log files of one function: one a replica, written by the replica itself, never by hob.
+//! The log files of one function: one a replica, written by the replica itself, never by hob, who
+//! only notes beside it when it grew.
 
 mod follow;
 mod keeper;

@@ -184,13 +184,13 @@ fn a_line_is_sent_as_it_comes_and_a_client_may_go() {
     let bench = Bench::new();
     let hob = &bench.hob;
     talker(&bench);
-    let threads = || {
+    let open_files = || {
         fs::read_dir(format!("/proc/{}/fd", hob.pid()))
             .unwrap()
             .count()
     };
     say(&bench, "before");
-    let before = threads();
+    let before = open_files();
     let mut stream = TcpStream::connect(hob.address()).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(30)))
@@ -214,7 +214,7 @@ fn a_line_is_sent_as_it_comes_and_a_client_may_go() {
     }
     drop(lines);
     assert_eventually!(
-        threads() <= before,
+        open_files() <= before,
         "the connection and its files are closed"
     );
 }
