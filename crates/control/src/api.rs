@@ -4,6 +4,7 @@ mod archive;
 mod auth;
 mod build;
 mod builder;
+mod calls;
 mod error;
 mod export;
 mod functions;
@@ -34,8 +35,8 @@ use error::ApiError;
 pub enum Access {
     /// Somebody whom the unix socket's peer credentials let in: no password.
     Local,
-    /// Anybody: everything asks for the admin password, but `/healthz` for nothing and the builder
-    /// for a signature.
+    /// Anybody: everything asks for the admin password, but `/healthz` and asynchronous calls for
+    /// nothing and the builder for a signature.
     Remote,
 }
 
@@ -88,6 +89,16 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
             "/hob/v1/secrets/{name}",
             put(secrets::set).delete(secrets::remove),
         )
+        .route(
+            "/async-function/{name}",
+            post(calls::take).delete(calls::cancel),
+        )
+        .route("/async-function/{name}/", post(calls::take))
+        .route("/async-function/{name}/{*rest}", post(calls::take))
+        .route("/hob/v1/queue", get(calls::list).delete(calls::drop_dead))
+        .route("/hob/v1/queue/retry", post(calls::retry_dead))
+        .route("/hob/v1/calls/{id}", get(calls::show).delete(calls::remove))
+        .route("/hob/v1/calls/{id}/retry", post(calls::retry))
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(Extension(access))

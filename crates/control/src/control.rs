@@ -6,7 +6,7 @@ use hob_model::{
     Routes,
     port::{Builder, Engine},
 };
-use hob_store::{SecretStore, Store, StoreError};
+use hob_store::{CallQueue, SecretStore, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     deployed::Deployed,
     gate::Gate,
     images::Images,
+    queue::{Queue, QueueLimits},
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
     turns::Turns,
@@ -32,6 +33,8 @@ pub struct ControlConfig {
     pub isolation: String,
     /// What this machine cannot enforce, one line each.
     pub warnings: Vec<String>,
+    /// What the queue of asynchronous calls may take.
+    pub queue: QueueLimits,
     /// Where all work of the control plane runs, whoever asks: never on a gateway's thread.
     pub runtime: Handle,
 }
@@ -40,6 +43,8 @@ pub struct ControlConfig {
 pub struct ControlParts {
     /// Keeps the desired state.
     pub store: Store,
+    /// Keeps the asynchronous calls.
+    pub calls: CallQueue,
     /// Keeps the secrets.
     pub secrets: Arc<SecretStore>,
     /// Runs the replicas.
@@ -64,6 +69,7 @@ pub struct ControlParts {
 pub struct Control {
     pub(crate) config: ControlConfig,
     pub(crate) store: Store,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
@@ -91,6 +97,7 @@ impl Control {
     pub fn new(config: ControlConfig, parts: ControlParts) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::new(parts.store.clone()),
+            queue: Queue::new(parts.calls, config.queue),
             config,
             store: parts.store,
             secrets: parts.secrets,

@@ -1,10 +1,11 @@
 use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use hob_model::{FunctionName, Route, Target};
+use hob_model::{FunctionName, Route, Target, port::Dial};
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::Control;
 
@@ -14,9 +15,23 @@ const CHECK: Duration = Duration::from_secs(1);
 const TIDY: Duration = Duration::from_secs(3600);
 
 impl Control {
-    /// Background work, until `shutdown` completes: stops functions that nobody calls, and
-    /// tidies up the images.
-    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
+    /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, stops
+    /// functions that nobody calls, and tidies up the images.
+    pub async fn run(
+        self: Arc<Self>,
+        dial: Arc<dyn Dial>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let stop = CancellationToken::new();
+        let calls = tokio::spawn(Arc::clone(&self).make_calls(dial, stop.clone()));
+        self.watch(shutdown).await;
+        stop.cancel();
+        if let Err(error) = calls.await {
+            tracing::error!("the queue ended early: {error}");
+        }
+    }
+
+    async fn watch(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -18,6 +18,7 @@ mod list;
 mod logs;
 mod new;
 mod progress;
+mod queue;
 mod registry;
 mod remove;
 mod scale;
@@ -53,6 +54,8 @@ enum Verb {
     List(list::List),
     Describe(describe::Describe),
     Invoke(invoke::Invoke),
+    #[command(subcommand)]
+    Queue(queue::Queue),
     Logs(logs::Logs),
     Scale(scale::Scale),
     Remove(remove::Remove),
@@ -117,6 +120,7 @@ impl Cli {
             Verb::List(verb) => verb.run(context),
             Verb::Describe(verb) => verb.run(context),
             Verb::Invoke(verb) => verb.run(context),
+            Verb::Queue(verb) => verb.run(context),
             Verb::Logs(verb) => verb.run(context),
             Verb::Scale(verb) => verb.run(context),
             Verb::Remove(verb) => verb.run(context),

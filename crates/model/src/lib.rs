@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod async_policy;
+mod call_id;
 mod end;
 mod function;
 mod limits;
@@ -21,6 +22,7 @@ pub mod port;
 pub mod wire;
 
 pub use async_policy::AsyncPolicy;
+pub use call_id::CallIds;
 pub use end::{End, EndReason};
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use limits::{Isolation, Limits};

@@ -16,10 +16,10 @@ use std::{fs, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use fake::{FakeBuilder, FakeEngine};
-use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries};
+use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries, QueueLimits};
 use hob_image::{ImageStore, RegistryClient};
 use hob_model::{FunctionName, Routes, wire::DeployEvent};
-use hob_store::{SecretStore, Store};
+use hob_store::{CallQueue, SecretStore, Store};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
@@ -56,12 +56,14 @@ impl Plane {
             data: folder.to_owned(),
             gateway: "http://127.0.0.1:8080".into(),
             isolation: "container".into(),
+            queue: QueueLimits::default(),
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };
         let secrets = Arc::new(secrets.expect("secrets"));
         let registries = Arc::new(KnownRegistries::new(folder, Arc::clone(&secrets), None));
         let parts = ControlParts {
+            calls: CallQueue::open(&store).expect("queue"),
             store: store.clone(),
             images: ImageStore::open(folder).expect("images"),
             registry_client: Arc::new(RegistryClient::new(Arc::clone(&registries) as _)),
