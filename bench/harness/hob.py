@@ -10,7 +10,7 @@ from .programs import Failed, free_port, json_output, listens, output, wait_for
 
 
 class Hob:
-    def __init__(self, bench, name):
+    def __init__(self, bench, name, **env):
         self.programs = bench.programs
         self.program = bench.hob
         self.name = name
@@ -20,7 +20,7 @@ class Hob:
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("HOB_")}
         config = os.path.join(bench.scratch, "hob.toml")  # empty: the machine's own must not count
         open(config, "a").close()
-        self.env.update(HOB_CONFIG=config, HOB_DATA=self.data, HOB_LISTEN=f"127.0.0.1:{self.port}")
+        self.env.update(HOB_CONFIG=config, HOB_DATA=self.data, HOB_LISTEN=f"127.0.0.1:{self.port}", **env)
 
     def start(self):
         self.process = self.programs.start([self.program, "up"], self.name, env=self.env)

@@ -162,3 +162,88 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::{CallQueue, NewCall};
+
+    fn call(body: usize) -> NewCall {
+        NewCall {
+            id: "a".into(),
+            function: "hello".parse().expect("valid"),
+            target: String::new(),
+            headers: Vec::new(),
+            body: vec![0; body],
+            callback: None,
+            taken_at: 0,
+        }
+    }
+
+    /// Has calls with bodies of these sizes written at once; returns how each went.
+    fn together(store: &Store, sizes: &[usize]) -> Vec<Result<(), StoreError>> {
+        let queue = CallQueue::open(store).expect("opens");
+        let (told, results) = channel();
+        // Nothing is written while somebody else has the connection.
+        store
+            .with(|_| {
+                for size in sizes {
+                    let told = told.clone();
+                    queue.take(call(*size), move |row| {
+                        let _ = told.send(row.map(drop));
+                    });
+                }
+                Ok(())
+            })
+            .expect("nothing to fail");
+        results.iter().take(sizes.len()).collect()
+    }
+
+    #[test]
+    fn many_writes_are_on_the_disk_when_each_is_told() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(data.path()).expect("opens");
+        let results = together(&store, &[1; 100]);
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        drop(store);
+        let store = Store::open(data.path()).expect("opens");
+        let queue = CallQueue::open(&store).expect("opens");
+        let rows = queue.rows().expect("reads");
+        let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
+        assert_eq!(seqs, (1..=100).collect::<Vec<_>>());
+        assert_eq!(rows[0].bytes, 3);
+    }
+
+    #[test]
+    fn one_that_does_not_fit_takes_no_other_with_it() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(data.path()).expect("opens");
+        let full = |connection: &Connection| {
+            connection.pragma_update_and_check(None, "max_page_count", 100, |_| Ok(()))
+        };
+        store.with(full).expect("set");
+        let results = together(&store, &[1, 1 << 20, 1]);
+        assert!(matches!(
+            results[..],
+            [Ok(()), Err(StoreError::DiskFull { .. }), Ok(())]
+        ));
+    }
+
+    #[test]
+    fn more_than_may_wait_is_refused_at_once() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(data.path()).expect("opens");
+        // One batch may be with the writer already.
+        let results = together(&store, &[0; WAITING + TOGETHER + 1]);
+        let refused = results.iter().filter(|result| result.is_err());
+        assert!(refused.count() > 0);
+        let crowded = |error: &StoreError| matches!(error, StoreError::Crowded { .. });
+        let errors: Vec<_> = results
+            .iter()
+            .filter_map(|one| one.as_ref().err())
+            .collect();
+        assert!(errors.into_iter().all(crowded));
+    }
+}

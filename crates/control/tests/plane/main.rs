@@ -3,6 +3,7 @@
 
 mod auth;
 mod build;
+mod calls;
 mod deploy;
 mod fake;
 mod idle;
@@ -125,9 +126,14 @@ impl Plane {
 
     /// Makes the database refuse an `INSERT`, `UPDATE` or `DELETE` of functions.
     fn break_store(&self, statement: &str) {
+        self.break_table("functions", statement);
+    }
+
+    /// The same of any table.
+    fn break_table(&self, table: &str, statement: &str) {
         let database = rusqlite::Connection::open(self.data.path().join("hob.db"));
         let trigger = format!(
-            "CREATE TRIGGER broken BEFORE {statement} ON functions
+            "CREATE TRIGGER broken BEFORE {statement} ON {table}
              BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END"
         );
         database

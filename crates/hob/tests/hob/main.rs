@@ -15,6 +15,7 @@ mod images;
 mod json_shapes;
 mod mistakes;
 mod pushed;
+mod queue;
 mod registry;
 mod remote;
 mod secrets;
