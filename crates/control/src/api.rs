@@ -9,6 +9,7 @@ mod error;
 mod export;
 mod functions;
 mod images;
+mod later;
 mod logs;
 mod place;
 mod registries;
@@ -91,10 +92,10 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         )
         .route(
             "/async-function/{name}",
-            post(calls::take).delete(calls::cancel),
+            post(later::take).delete(calls::cancel),
         )
-        .route("/async-function/{name}/", post(calls::take))
-        .route("/async-function/{name}/{*rest}", post(calls::take))
+        .route("/async-function/{name}/", post(later::take))
+        .route("/async-function/{name}/{*rest}", post(later::take))
         .route("/hob/v1/queue", get(calls::list).delete(calls::drop_dead))
         .route("/hob/v1/queue/retry", post(calls::retry_dead))
         .route("/hob/v1/calls/{id}", get(calls::show).delete(calls::remove))

@@ -2,6 +2,7 @@
 
 mod answer;
 mod callback;
+mod fields;
 mod index;
 mod inside;
 mod limits;
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{Control, control::blocking};
 pub(crate) use callback::check_url;
+pub(crate) use fields::fields;
 pub(crate) use limits::Full;
 pub use limits::QueueLimits;
 
@@ -129,6 +131,11 @@ impl Queue {
         let kibibytes = u32::try_from(bytes.div_ceil(1 << 10)).ok()?;
         let memory = Arc::clone(&self.memory);
         memory.try_acquire_many_owned(kibibytes).ok()
+    }
+
+    /// The calls that are being made, and those with a callback that is.
+    pub(crate) fn running(&self) -> Vec<i64> {
+        self.index().running()
     }
 
     /// Whether a call is being made, or its callback.

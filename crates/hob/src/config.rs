@@ -401,6 +401,20 @@ mod tests {
     }
 
     #[test]
+    fn the_queues_limits_have_ranges() {
+        let config = with_file("queue_calls = 5\n", &["--async-body", "2Mi"]).expect("valid");
+        assert_eq!((config.queue.calls, config.queue.body), (5, 2 << 20));
+        for (args, expected) in [
+            (["--async-body", "1Gi"], "async_body must be at most 64Mi"),
+            (["--queue-calls", "0"], "queue_calls must be 1 to"),
+            (["--queue-bytes", "1Ki"], "queue_bytes must not be less"),
+        ] {
+            let message = with_file("", &args).expect_err(expected).to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
     fn a_named_file_must_exist_and_the_default_one_need_not() {
         assert!(read_file(Path::new("/nonexistent/config.toml"), true).is_err());
         assert!(read_file(Path::new("/nonexistent/config.toml"), false).is_ok());

@@ -8,7 +8,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Method, header};
 
-use super::{builder, calls, error::ApiError};
+use super::{builder, error::ApiError, later};
 use crate::{
     Control,
     registry::{self, RegistryError},
@@ -49,7 +49,7 @@ async fn admit(control: &Control, path: &str, headers: &HeaderMap) -> Result<(),
 
 /// Functions are called without the password, now or later; only to take a call back asks for it.
 fn is_call(method: &Method, path: &str) -> bool {
-    path.starts_with(calls::LATER) && method != Method::DELETE
+    path.starts_with(later::PATH) && method != Method::DELETE
 }
 
 /// As programs that push and pull understand it.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use hob_model::{AsyncPolicy, EndReason};
 use hob_store::Fields;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
-use super::{inside::Reply, pause};
+use super::{fields::fields, inside::Reply, pause};
 
 /// Set by OpenFaaS's own programs where the function itself was not reached.
 const INTERNAL: &str = "x-openfaas-internal";
@@ -14,15 +14,6 @@ const INTERNAL: &str = "x-openfaas-internal";
 const END: &str = "x-hob-end";
 /// Longest line of an answer that is kept as the reason, in characters.
 const LINE: usize = 300;
-/// Speak of one connection, or of the body as it was sent.
-const OF_THE_HOP: [HeaderName; 5] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::TRAILER,
-    header::DATE,
-];
-
 /// What an attempt came to.
 pub(super) struct Outcome {
     /// 503 where nobody answered.
@@ -115,18 +106,6 @@ fn problem(reply: &Reply) -> String {
         Some(line) if reply.headers.contains_key(END) => line.chars().take(LINE).collect(),
         _ => format!("it answered {}", reply.status),
     }
-}
-
-/// Fields as they are kept.
-fn fields(headers: &HeaderMap) -> Fields {
-    let kept = headers
-        .iter()
-        .filter(|(name, _)| !OF_THE_HOP.contains(name));
-    kept.map(|(name, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        (name.as_str().to_owned(), value.into_owned())
-    })
-    .collect()
 }
 
 #[cfg(test)]

@@ -236,6 +236,11 @@ impl Index {
         }
     }
 
+    /// The calls that are worked on now.
+    pub(super) fn running(&self) -> Vec<i64> {
+        self.running.keys().copied().collect()
+    }
+
     /// Whether a call is worked on now.
     pub(super) fn is_running(&self, seq: i64) -> bool {
         self.running.contains_key(&seq)
@@ -355,9 +360,6 @@ impl Index {
     }
 
     fn tally(&mut self, name: &FunctionName) -> &mut Tally {
-        if !self.tallies.contains_key(name) {
-            self.tallies.insert(name.clone(), Tally::default());
-        }
         self.tallies.entry(name.clone()).or_default()
     }
 }

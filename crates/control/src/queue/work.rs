@@ -111,15 +111,16 @@ impl Worker {
     fn limit(&self, lane: &LaneKey) -> usize {
         match lane.kind {
             Kind::Callback => CALLBACKS_AT_ONCE,
-            Kind::Call => self.policy(&lane.function).concurrency as usize,
+            Kind::Call => self.policy(&lane.function, |policy| policy.concurrency) as usize,
         }
     }
 
-    fn policy(&self, name: &FunctionName) -> AsyncPolicy {
-        let function = self.control.deployed.get(name);
-        function.map_or_else(AsyncPolicy::default, |function| {
-            function.revision.settings.asynchronous.clone()
-        })
+    /// What a function says of its calls; the usual where it is gone.
+    fn policy(&self, name: &FunctionName, key: impl Fn(&AsyncPolicy) -> u32) -> u32 {
+        match self.control.deployed.get(name) {
+            Some(function) => key(&function.revision.settings.asynchronous),
+            None => key(&AsyncPolicy::default()),
+        }
     }
 
     async fn turn(self: Arc<Self>, job: Job) {
@@ -169,6 +170,10 @@ impl Worker {
         let limit = settings.timeout.0 + MARGIN;
         let most = usize::try_from(self.queue.limits.body).unwrap_or(usize::MAX);
         let reply = match request(&function.name, call) {
+            // It could not be restored, and may be with the next deploy.
+            Ok(_) if self.control.routes.get(&function.name).is_none() => {
+                Err(format!("function `{}` is not served", function.name))
+            }
             Ok(request) => inside::exchange(&self.dial, request, most, limit).await,
             Err(error) => Err(format!("the call cannot be made: {error}")),
         };
@@ -207,7 +212,7 @@ impl Worker {
         };
         let tries = call.tries + 1;
         let function = &job.lane.function;
-        let most = self.policy(function).attempts;
+        let most = self.policy(function, |policy| policy.attempts);
         let told = self.messenger.tell(function, call, most).await;
         let (problem, again) = match told {
             Ok(()) => (None, None),

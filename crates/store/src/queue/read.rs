@@ -106,6 +106,23 @@ impl CallQueue {
         })
     }
 
+    /// The calls of these numbers, as far as they are there.
+    ///
+    /// # Errors
+    /// When the database or a row cannot be read.
+    pub fn records(&self, seqs: &[i64]) -> Result<Vec<CallRecord>, StoreError> {
+        let columns = CallRecord::COLUMNS;
+        self.read(|connection| {
+            let select = format!("SELECT {columns} FROM calls WHERE seq = ?1");
+            let mut select = connection.prepare(&select)?;
+            let mut records = Vec::new();
+            for seq in seqs {
+                records.extend(select.query_row([seq], CallRecord::read).optional()?);
+            }
+            Ok(records)
+        })
+    }
+
     /// Calls, the newest first.
     ///
     /// # Errors

@@ -9,7 +9,6 @@ use std::{
 use bytes::Bytes;
 use hob_testkit::{Hob, assert_eventually, has_programs};
 use http::Request;
-use serde_json::Value;
 
 use super::{deploy, show, wait_for};
 use crate::bench::{Bench, HOB};
@@ -174,7 +173,7 @@ fn functions_are_called_back_by_the_gateways_name_without_a_network() {
         "b",
         "http://gateway:8080/async-function/second",
     );
-    assert_eventually!(show(hob, "b")["function"] == Value::from("second"));
+    assert_eventually!(show(hob, "b")["function"] == "second");
     assert_eq!(wait_for(hob, "b", "done")["answer"]["text"], "two");
 }
 

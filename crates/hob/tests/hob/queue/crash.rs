@@ -137,7 +137,9 @@ fn no_acknowledged_call_is_lost_by_ten_deaths() {
         "lost after they were acknowledged: {missing:?}"
     );
     let repeated: usize = runs.values().map(|count| count - 1).sum();
-    println!(
+    // Straight to the terminal, since it is worth reading where all is well.
+    let _ = writeln!(
+        std::io::stderr(),
         "{} calls acknowledged over {DEATHS} deaths, {} ran, {repeated} duplicates",
         taken.len(),
         runs.len()

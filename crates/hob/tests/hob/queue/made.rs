@@ -126,6 +126,9 @@ fn as_many_run_at_once_as_the_function_says() {
     assert_eventually!(depth(&bench.hob, "running") == 3);
     assert_eq!(depth(&bench.hob, "waiting"), 2);
     assert_eq!(show(&bench.hob, "g0")["state"], "running");
+    let args = ["queue", "list", "--state", "running", "--function", "gate"];
+    let running = bench.hob.cli(args).ok();
+    assert_eq!(running.lines().count(), 4, "{running}");
     // A stop leaves them all in the queue, those too that were under way.
     bench.hob.stop();
     bench.hob.restart();
