@@ -197,7 +197,7 @@ impl Queue {
         self: &Arc<Self>,
         function: Option<FunctionName>,
     ) -> Result<u64, StoreError> {
-        let mut count = 0;
+        let (mut last, mut count) = (0, 0);
         loop {
             let queue = Arc::clone(self);
             let (told, dropped) = oneshot::channel();
@@ -207,24 +207,24 @@ impl Queue {
                 }
                 let _ = told.send(rows);
             };
-            self.calls.drop_dead(function.clone(), DEAD_AT_ONCE, done);
-            let rows = written(dropped).await?;
-            count += rows.len() as u64;
-            if rows.len() < DEAD_AT_ONCE as usize {
-                return Ok(count);
+            let function = function.clone();
+            self.calls.drop_dead(function, last, DEAD_AT_ONCE, done);
+            let dropped = written(dropped).await?;
+            count += dropped.len() as u64;
+            match dropped.last() {
+                Some(row) => last = row.seq,
+                None => return Ok(count),
             }
         }
     }
 
-    /// Has all dead letters made anew, of one function or of all; returns how many. Those that
-    /// die again meanwhile are left.
+    /// Has all dead letters made anew, each once, of one function or of all; returns how many.
     pub(crate) async fn retry_dead(
         self: &Arc<Self>,
         function: Option<FunctionName>,
     ) -> Result<u64, StoreError> {
-        let most = self.dead(function.as_ref());
-        let mut count = 0;
-        while count < most {
+        let (mut last, mut count) = (0, 0);
+        loop {
             let queue = Arc::clone(self);
             let (told, retried) = oneshot::channel();
             let done = move |rows: Result<Vec<(CallRow, CallRow)>, _>| {
@@ -233,24 +233,17 @@ impl Queue {
                 }
                 let _ = told.send(rows);
             };
-            let limit = DEAD_AT_ONCE.min(u32::try_from(most - count).unwrap_or(DEAD_AT_ONCE));
             let function = function.clone();
-            self.calls.retry_dead(function, limit, unix_now(), done);
-            let rows = written(retried).await?;
-            count += rows.len() as u64;
-            if rows.is_empty() {
-                break;
+            let now = unix_now();
+            self.calls
+                .retry_dead(function, last, DEAD_AT_ONCE, now, done);
+            let retried = written(retried).await?;
+            count += retried.len() as u64;
+            match retried.last() {
+                Some((was, _)) => last = was.seq,
+                None => return Ok(count),
             }
         }
-        Ok(count)
-    }
-
-    fn dead(&self, function: Option<&FunctionName>) -> u64 {
-        let depths = self.index().depths();
-        let asked = depths
-            .iter()
-            .filter(|depth| function.is_none_or(|function| *function == depth.function));
-        asked.map(|depth| depth.dead).sum()
     }
 
     fn revive(&self, was: &CallRow, is: &CallRow) {

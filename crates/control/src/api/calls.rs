@@ -5,10 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hob_model::{
     FunctionName,
@@ -18,13 +15,17 @@ use hob_store::{CallRecord, CallState, Fields, Listing};
 use http::StatusCode;
 use serde::Deserialize;
 
-use super::{error::ApiError, request::Asked};
+use super::{
+    error::ApiError,
+    request::{Asked, CallId},
+};
 use crate::Control;
 
 /// Calls in a list, unless another number is asked for.
 const LISTED: u32 = 100;
 /// Most calls in a list.
 const MOST_LISTED: u32 = 1000;
+
 /// `?state=dead&function=NAME&limit=N`
 #[derive(Deserialize)]
 pub(super) struct Keys {
@@ -36,7 +37,7 @@ pub(super) struct Keys {
 /// What OpenFaaS calls cancelling: the call is dropped unless it is over.
 pub(super) async fn cancel(
     State(control): State<Arc<Control>>,
-    Path(id): Path<String>,
+    CallId(id): CallId,
 ) -> Result<StatusCode, ApiError> {
     drop_call(&control, id).await?;
     Ok(StatusCode::ACCEPTED)
@@ -44,7 +45,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
-    Path(id): Path<String>,
+    CallId(id): CallId,
 ) -> Result<Json<CallDetail>, ApiError> {
     let asked = id.clone();
     let found = control.queued(move |calls| calls.find(&asked)).await?;
@@ -84,7 +85,7 @@ pub(super) async fn list(
 
 pub(super) async fn retry(
     State(control): State<Arc<Control>>,
-    Path(id): Path<String>,
+    CallId(id): CallId,
 ) -> Result<Json<CallsChanged>, ApiError> {
     match control.queue.retry_call(id.clone()).await? {
         Some(Ok(())) => Ok(Json(CallsChanged { calls: 1 })),
@@ -98,7 +99,7 @@ pub(super) async fn retry(
 
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
-    Path(id): Path<String>,
+    CallId(id): CallId,
 ) -> Result<StatusCode, ApiError> {
     drop_call(&control, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -31,6 +31,7 @@ const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
 const STALL: Duration = Duration::from_secs(30);
 /// What a call takes of memory beside its body and fields, in bytes.
 const OVERHEAD: usize = 1 << 10;
+
 /// Takes a call: 202 once it is on the disk.
 pub(super) async fn take(
     State(control): State<Arc<Control>>,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hob_model::{FunctionName, port::Dial};
+use hob_model::{EndReason, FunctionName, port::Dial};
 use hob_store::CallbackToMake;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -159,11 +159,15 @@ fn fields(function: &FunctionName, call: &CallbackToMake, most_attempts: u32) ->
         ("x-duration-seconds", format!("{seconds:.3}")),
         ("x-retry", call.attempts.saturating_sub(1).to_string()),
         ("x-retry-max", most_attempts.to_string()),
+        ("x-hob-end", call.end.clone()),
         ("user-agent", AGENT.to_owned()),
     ] {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);
         }
+    }
+    if call.end == EndReason::Ok.as_str() {
+        headers.remove("x-hob-end");
     }
     headers
 }

@@ -40,8 +40,8 @@ const SWEEP: Duration = Duration::from_secs(60);
 const CALLBACKS_AT_ONCE: usize = 16;
 /// Most tries of a callback.
 const CALLBACK_TRIES: u32 = 6;
-/// Least wait before a callback is tried again; doubles with each try.
-const CALLBACK_MIN_WAIT: Duration = Duration::from_secs(1);
+/// Wait before a callback is tried for the second time; doubles with each try.
+const CALLBACK_MIN_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait before a callback is tried again.
 const CALLBACK_MAX_WAIT: Duration = Duration::from_secs(60);
 
@@ -58,6 +58,14 @@ struct Worker {
 struct Turn {
     queue: Arc<Queue>,
     job: Option<Job>,
+}
+
+/// How far the work on a call went.
+enum Worked {
+    /// What became of it is written down, or somebody dropped it.
+    Through,
+    /// hob is stopping: it is left as it is, for the next server.
+    Left,
 }
 
 impl Control {
@@ -124,7 +132,7 @@ impl Worker {
     }
 
     async fn turn(self: Arc<Self>, job: Job) {
-        let turn = Turn {
+        let mut turn = Turn {
             queue: Arc::clone(&self.queue),
             job: Some(job.clone()),
         };
@@ -133,25 +141,24 @@ impl Worker {
             Kind::Callback => self.tell(&job).await,
         };
         match worked {
-            Ok(Some(row)) => turn.end(row.as_ref()),
-            // Left as it is, for the next server.
-            Ok(None) => {}
+            Ok(Worked::Through) => turn.job = None,
+            Ok(Worked::Left) => {}
             Err(error) => tracing::error!("call number {} waits: {error}", job.seq),
         }
     }
 
-    /// Makes a call once. Returns how it stands after, which is nowhere if somebody dropped it,
-    /// and nothing at all when hob is stopping and the call was not made.
-    async fn call(&self, job: &Job) -> Result<Option<Option<CallRow>>, StoreError> {
+    /// Makes a call once.
+    async fn call(&self, job: &Job) -> Result<Worked, StoreError> {
         let seq = job.seq;
         let call = self.control.queued(move |calls| calls.to_make(seq)).await?;
         let Some(call) = call else {
-            return Ok(Some(None));
+            self.queue.finish(job, None);
+            return Ok(Worked::Through);
         };
         let callback = call.has_callback;
         let Some(function) = self.control.deployed.get(&job.lane.function) else {
             let attempt = orphaned(&job.lane.function, callback);
-            return self.settle(seq, attempt).await;
+            return self.settle(job, attempt).await;
         };
         let policy = &function.revision.settings.asynchronous;
         let attempts = call.attempts + 1;
@@ -159,10 +166,10 @@ impl Worker {
         let outcome = self.attempt(&function, call).await;
         if self.stop.is_cancelled() && outcome.verdict != Verdict::Done {
             // It may have failed because everything is going down.
-            return Ok(None);
+            return Ok(Worked::Left);
         }
         let attempt = conclude(outcome, policy, attempts, begun.elapsed(), callback);
-        self.settle(seq, attempt).await
+        self.settle(job, attempt).await
     }
 
     async fn attempt(&self, function: &Function, call: CallToMake) -> Outcome {
@@ -182,33 +189,29 @@ impl Worker {
 
     /// Writes down how an attempt went, however long the disk takes to accept it: until then the
     /// call counts as under way, so that a full disk stops the queue and loses nothing.
-    async fn settle(
-        &self,
-        seq: i64,
-        attempt: Attempt,
-    ) -> Result<Option<Option<CallRow>>, StoreError> {
+    async fn settle(&self, job: &Job, attempt: Attempt) -> Result<Worked, StoreError> {
         let (attempt, stale) = (Arc::new(attempt), self.queue.stale());
         loop {
             let (told, settled) = oneshot::channel();
+            let done = self.finisher(job, told);
             let (attempt, stale) = (Arc::clone(&attempt), stale.clone());
-            self.queue.calls.settle(seq, attempt, stale, move |row| {
-                let _ = told.send(row);
-            });
+            self.queue.calls.settle(job.seq, attempt, stale, done);
             match written(settled).await {
-                Ok(row) => return Ok(Some(row)),
+                Ok(()) => return Ok(Worked::Through),
                 Err(error) if self.stop.is_cancelled() => return Err(error),
-                Err(error) => tracing::error!("the end of call number {seq} waits: {error}"),
+                Err(error) => tracing::error!("the end of call number {} waits: {error}", job.seq),
             }
             sleep(TROUBLE).await;
         }
     }
 
     /// Tells of a call's answer once.
-    async fn tell(&self, job: &Job) -> Result<Option<Option<CallRow>>, StoreError> {
+    async fn tell(&self, job: &Job) -> Result<Worked, StoreError> {
         let seq = job.seq;
         let call = self.control.queued(move |calls| calls.to_tell(seq)).await?;
         let Some(call) = call else {
-            return Ok(Some(None));
+            self.queue.finish(job, None);
+            return Ok(Worked::Through);
         };
         let tries = call.tries + 1;
         let function = &job.lane.function;
@@ -216,20 +219,35 @@ impl Worker {
         let told = self.messenger.tell(function, call, most).await;
         let (problem, again) = match told {
             Ok(()) => (None, None),
-            Err(_) if self.stop.is_cancelled() => return Ok(None),
+            Err(_) if self.stop.is_cancelled() => return Ok(Worked::Left),
             Err(Refused { problem, again }) => {
                 let again = (again && tries < CALLBACK_TRIES).then(|| {
-                    let wait = CALLBACK_MIN_WAIT.saturating_mul(1 << tries.min(16));
+                    let wait = CALLBACK_MIN_WAIT.saturating_mul(1 << (tries - 1).min(16));
                     after(wait.min(CALLBACK_MAX_WAIT))
                 });
                 (Some(problem), again)
             }
         };
-        let (sender, written_down) = oneshot::channel();
-        self.queue.calls.told(seq, problem, again, move |row| {
-            let _ = sender.send(row);
-        });
-        written(written_down).await.map(Some)
+        let (sender, settled) = oneshot::channel();
+        let done = self.finisher(job, sender);
+        self.queue.calls.told(seq, problem, again, done);
+        written(settled).await.map(|()| Worked::Through)
+    }
+
+    /// What ends the work on a call as soon as that is written down, in the order of the disk, and
+    /// says so.
+    fn finisher(
+        &self,
+        job: &Job,
+        told: oneshot::Sender<Result<(), StoreError>>,
+    ) -> impl FnOnce(Result<Option<CallRow>, StoreError>) + Send + use<> {
+        let (queue, job) = (Arc::clone(&self.queue), job.clone());
+        move |row| {
+            if let Ok(row) = &row {
+                queue.finish(&job, row.as_ref());
+            }
+            let _ = told.send(row.map(drop));
+        }
     }
 
     fn sweep(&self) {
@@ -328,16 +346,6 @@ fn request(name: &FunctionName, call: CallToMake) -> http::Result<Request<Full<B
 /// So long from now, in milliseconds since 1970.
 fn after(wait: Duration) -> i64 {
     unix_now().saturating_add(i64::try_from(millis(wait)).unwrap_or(i64::MAX))
-}
-
-// === impl Turn ===
-
-impl Turn {
-    fn end(mut self, row: Option<&CallRow>) {
-        if let Some(job) = self.job.take() {
-            self.queue.finish(&job, row);
-        }
-    }
 }
 
 impl Drop for Turn {

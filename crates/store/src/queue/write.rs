@@ -100,15 +100,17 @@ impl CallQueue {
         self.0.commits.submit(work, done);
     }
 
-    /// Drops the oldest dead letters, of one function or of all, and tells what they were.
+    /// Drops dead letters with numbers above `after`, the lowest first, of one function or of all.
+    /// Tells what they were.
     pub fn drop_dead(
         &self,
         function: Option<FunctionName>,
+        after: i64,
         limit: u32,
         done: impl FnOnce(Told<Vec<CallRow>>) + Send + 'static,
     ) {
         let work = move |connection: &Connection| {
-            let rows = dead(connection, function.as_ref(), limit)?;
+            let rows = dead(connection, function.as_ref(), after, limit)?;
             let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
             forget_all(connection, &seqs)?;
             Ok(rows)
@@ -137,17 +139,18 @@ impl CallQueue {
         self.0.commits.submit(work, done);
     }
 
-    /// Has the oldest dead letters, of one function or of all, made anew. Tells what they were
-    /// and what they are.
+    /// Has dead letters with numbers above `after` made anew, the lowest first, of one function or of
+    /// all. Tells what they were and what they are.
     pub fn retry_dead(
         &self,
         function: Option<FunctionName>,
+        after: i64,
         limit: u32,
         now: i64,
         done: impl FnOnce(Told<Vec<(CallRow, CallRow)>>) + Send + 'static,
     ) {
         let work = move |connection: &Connection| {
-            let rows = dead(connection, function.as_ref(), limit)?;
+            let rows = dead(connection, function.as_ref(), after, limit)?;
             let revived = rows.into_iter().map(|was| {
                 let is = revive(connection, was.seq, now)?;
                 Ok((was, is))
@@ -244,18 +247,21 @@ fn newest(connection: &Connection, id: &str) -> rusqlite::Result<Option<CallRow>
 fn dead(
     connection: &Connection,
     function: Option<&FunctionName>,
+    after: i64,
     limit: u32,
 ) -> rusqlite::Result<Vec<CallRow>> {
     let select = format!(
         "SELECT {} FROM calls
-         WHERE state = 'dead' AND (?1 IS NULL OR (namespace = ?1 AND function = ?2))
-         ORDER BY seq LIMIT ?3",
+         WHERE state = 'dead' AND seq > ?3
+             AND (?1 IS NULL OR (namespace = ?1 AND function = ?2))
+         ORDER BY seq LIMIT ?4",
         CallRow::COLUMNS
     );
     let mut statement = connection.prepare_cached(&select)?;
     let asked = params![
         function.map(FunctionName::namespace),
         function.map(FunctionName::name),
+        after,
         limit
     ];
     statement.query_map(asked, CallRow::read)?.collect()
