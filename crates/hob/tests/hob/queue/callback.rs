@@ -2,12 +2,13 @@ use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
 
 use bytes::Bytes;
-use hob_testkit::{Hob, assert_eventually, has_programs};
+use hob_testkit::{Hob, assert_eventually, has_programs, rare_program};
 use http::Request;
 
 use super::{deploy, show, wait_for};
@@ -175,6 +176,36 @@ fn functions_are_called_back_by_the_gateways_name_without_a_network() {
     );
     assert_eventually!(show(hob, "b")["function"] == "second");
     assert_eq!(wait_for(hob, "b", "done")["answer"]["text"], "two");
+}
+
+#[test]
+fn the_client_of_openfaas_has_functions_called_later() {
+    let Some(program) = rare_program("faas-cli") else {
+        return;
+    };
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = bench();
+    let hob = &bench.hob;
+    deploy(&bench, "first", "return 'one: ' + req", "");
+    deploy(&bench, "second", "return 'two: ' + req", "");
+    let mut client = Command::new(program)
+        .args(["invoke", "first", "--async", "--gateway", &hob.url()])
+        .args(["-H", "X-Call-Id: a"])
+        .args([
+            "-H",
+            "X-Callback-Url: http://gateway:8080/async-function/second",
+        ])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    client.stdin.take().unwrap().write_all(b"hi").unwrap();
+    let said = client.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.contains("submitted asynchronously"), "{said}");
+    assert_eventually!(show(hob, "a")["answer"]["text"] == "two: one: hi");
 }
 
 #[test]
