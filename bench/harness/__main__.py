@@ -7,12 +7,13 @@ import sys
 import time
 import traceback
 
-from . import cage, idle, images, latency, machine, many, redeploy, table, throughput, wake
+from . import cage, idle, images, latency, machine, many, queued, redeploy, table, throughput, wake
 from .programs import Failed, Programs
 
 PARTS = {
     "throughput": throughput.measure,
     "latency": latency.measure,
+    "async": queued.measure,
     "wake": wake.measure,
     "images": images.measure,
     "redeploy": redeploy.measure,

@@ -10,7 +10,7 @@ from .programs import Failed, free_port, json_output, listens, output, wait_for
 
 
 class Hob:
-    def __init__(self, bench, name):
+    def __init__(self, bench, name, **env):
         self.programs = bench.programs
         self.program = bench.hob
         self.name = name
@@ -21,7 +21,7 @@ class Hob:
         config = os.path.join(bench.scratch, "hob.toml")  # empty: the machine's own must not count
         open(config, "a").close()
         self.env.update(HOB_CONFIG=config, HOB_DATA=self.data, HOB_LISTEN=f"127.0.0.1:{self.port}",
-                        HOB_METRICS="127.0.0.1:0")
+                        HOB_METRICS="127.0.0.1:0", **env)
 
     def start(self):
         self.process = self.programs.start([self.program, "up"], self.name, env=self.env)

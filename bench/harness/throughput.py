@@ -43,11 +43,12 @@ def ratio(what, ours, theirs, limit, note):
     return Row(what, "×", median(ours) / median(theirs), each, limit and (">=", limit), note)
 
 
-def wrk(place, seconds):
+def wrk(place, seconds, script=None):
     port, path = place
     threads = max(1, os.cpu_count() // 2)  # the other cores are for what is measured
     url = f"http://127.0.0.1:{port}{path}"
-    text = output(["wrk", "-t", str(threads), "-c", str(CONNECTIONS), "-d", f"{seconds}s", url])
+    more = ["-s", script] if script else []
+    text = output(["wrk", "-t", str(threads), "-c", str(CONNECTIONS), "-d", f"{seconds}s", *more, url])
     errors = re.search(r"^\s*(Non-2xx.*|Socket errors.*)$", text, re.M)
     if errors:
         raise Failed(f"wrk on {path}: {errors.group(1)}")

@@ -4,11 +4,13 @@ mod archive;
 mod auth;
 mod build;
 mod builder;
+mod calls;
 mod document;
 mod error;
 mod export;
 mod functions;
 mod images;
+mod later;
 mod logs;
 mod place;
 mod refusals;
@@ -40,7 +42,8 @@ use error::ApiError;
 pub enum Access {
     /// Somebody whom the unix socket's peer credentials let in: no password.
     Local,
-    /// Anybody: everything asks for the admin password, but `/healthz` and `/openapi.json` for
+    /// Anybody: everything asks for the admin password, but `/healthz`, `/openapi.json` and
+    /// asynchronous calls for
     /// nothing and the builder for a signature.
     Remote,
 }
@@ -53,6 +56,18 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .route(builder::PUBLIC_KEY, get(builder::public_key))
         .merge(system::router())
         .route("/system/logs", get(system_logs::show))
+        .route(
+            "/async-function/{name}",
+            post(later::take).delete(calls::cancel),
+        )
+        .route("/async-function/{name}/", post(later::take))
+        .route("/async-function/{name}/{*rest}", post(later::take))
+        .route("/hob/v1/schedules", get(schedules::list))
+        .route("/hob/v1/schedules/run", post(schedules::run))
+        .route("/hob/v1/queue", get(calls::list).delete(calls::drop_dead))
+        .route("/hob/v1/queue/retry", post(calls::retry_dead))
+        .route("/hob/v1/calls/{id}", get(calls::show).delete(calls::remove))
+        .route("/hob/v1/calls/{id}/retry", post(calls::retry))
         .layer(Extension(Document::new(document)))
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)

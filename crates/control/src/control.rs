@@ -6,7 +6,7 @@ use hob_model::{
     Routes,
     port::{Builder, Engine},
 };
-use hob_store::{SecretStore, Store, StoreError};
+use hob_store::{CallQueue, SecretStore, Store, StoreError};
 use tokio::runtime::Handle;
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     gate::Gate,
     images::Images,
     metrics::Metrics,
+    queue::{Queue, QueueLimits},
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
     schedule::Timetable,
@@ -39,6 +40,8 @@ pub struct ControlConfig {
     pub isolation: String,
     /// What this machine cannot enforce, one line each.
     pub warnings: Vec<String>,
+    /// What the queue of asynchronous calls may take.
+    pub queue: QueueLimits,
     /// Where all work of the control plane runs, whoever asks: never on a gateway's thread.
     pub runtime: Handle,
 }
@@ -47,6 +50,8 @@ pub struct ControlConfig {
 pub struct ControlParts {
     /// Keeps the desired state.
     pub store: Store,
+    /// Keeps the asynchronous calls.
+    pub calls: CallQueue,
     /// Keeps the secrets.
     pub secrets: Arc<SecretStore>,
     /// Runs the replicas.
@@ -71,6 +76,7 @@ pub struct ControlParts {
 pub struct Control {
     pub(crate) config: ControlConfig,
     pub(crate) store: Store,
+    pub(crate) queue: Arc<Queue>,
     pub(crate) secrets: Arc<SecretStore>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
@@ -104,6 +110,7 @@ impl Control {
     pub fn new(config: ControlConfig, parts: ControlParts) -> Arc<Self> {
         Arc::new(Self {
             gate: Gate::new(parts.store.clone()),
+            queue: Queue::new(parts.calls, config.queue),
             config,
             store: parts.store,
             secrets: parts.secrets,

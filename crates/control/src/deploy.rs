@@ -165,6 +165,8 @@ impl Control {
         let row = Arc::clone(&next);
         self.stored(move |store| store.put_function(&row)).await?;
         self.deployed.put(Arc::clone(&next));
+        self.reschedule(&next.name, &next.revision.settings.schedule)
+            .await;
         Ok((next, true))
     }
 

@@ -1,6 +1,6 @@
 use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use hob_model::{FunctionName, Route, Target};
+use hob_model::{FunctionName, Route, Target, port::Dial};
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
@@ -15,12 +15,28 @@ const CHECK: Duration = Duration::from_secs(1);
 const TIDY: Duration = Duration::from_secs(3600);
 
 impl Control {
-    /// Background work, until `shutdown` completes: stops functions that nobody calls, calls
-    /// those whose time has come, and tidies up the images.
-    pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
-        let mut shutdown = pin!(shutdown);
+    /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, stops
+    /// functions that nobody calls, calls those whose time has come, and tidies up the images.
+    pub async fn run(
+        self: Arc<Self>,
+        dial: Arc<dyn Dial>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
         let stop = CancellationToken::new();
+        let calls = tokio::spawn(Arc::clone(&self).make_calls(dial, stop.clone()));
         let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
+        self.watch(shutdown).await;
+        stop.cancel();
+        if let Err(error) = clock.await {
+            tracing::error!("the clock of schedules ended early: {error}");
+        }
+        if let Err(error) = calls.await {
+            tracing::error!("the queue ended early: {error}");
+        }
+    }
+
+    async fn watch(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
+        let mut shutdown = pin!(shutdown);
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A stop may take longer than a check: each function has at most one under way.
@@ -43,10 +59,6 @@ impl Control {
                     stopping.insert(name, stop);
                 }
             }
-        }
-        stop.cancel();
-        if let Err(error) = clock.await {
-            tracing::error!("the clock of schedules hit a fault in hob: {error}");
         }
     }
 

@@ -31,6 +31,7 @@ mod wake;
 
 pub use api::Access;
 pub use control::{Control, ControlConfig, ControlParts};
+pub use queue::QueueLimits;
 pub use registries::{KnownRegistries, RegistriesError};
 pub use registry::{OWN_REGISTRY, Registry, own_name};
 pub use restore::Restored;

@@ -15,7 +15,8 @@ pub struct Restored {
 }
 
 impl Control {
-    /// Gives every stored function its route. None is started: each wakes by its first call.
+    /// Gives every stored function its route, and learns what is in the queue. None is started: each
+    /// wakes by its first call.
     ///
     /// # Errors
     /// When the store cannot be read. A function that fails alone is logged and counted; it
@@ -44,6 +45,7 @@ impl Control {
             }
             self.deployed.put(Arc::new(function));
         }
+        self.restore_queue().await?;
         self.restore_schedules().await?;
         Ok(restored)
     }

@@ -11,7 +11,7 @@ use crate::{
     cors::{self, Visitor},
     counted::Counted,
     error::GatewayError,
-    files, forward, head, headers,
+    files, forward, head, headers, later,
     listen::PeerKind,
     path::{self, FunctionPath},
     receipt::Receipt,
@@ -45,10 +45,7 @@ pub(crate) async fn answer(
     let response = match admit(&client, &mut request) {
         Ok(Some(admitted)) => admitted.run(request).await,
         // Not a function's path: the control plane's, or nobody's.
-        Ok(None) => {
-            let response = (client.worker().fallback)(request, client.peer).await;
-            response.map(Answer::Other)
-        }
+        Ok(None) => later::pass_on(&client, request).await,
         Err(refused) => *refused,
     };
     Ok(response.map(|answer| Outgoing::new(answer, entered)))

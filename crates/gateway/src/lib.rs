@@ -24,6 +24,7 @@ mod head;
 mod headers;
 mod inlet;
 mod lane;
+mod later;
 mod listen;
 mod namespace;
 mod outlet;

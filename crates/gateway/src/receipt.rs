@@ -1,10 +1,7 @@
-use std::{
-    hash::{BuildHasher, RandomState},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
-use hob_model::EndReason;
+use hob_model::{CallIds, EndReason};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Names a call, in its request and its answer.
@@ -18,45 +15,6 @@ pub(crate) const END: HeaderName = HeaderName::from_static("x-hob-end");
 
 /// A usual `Server-Timing`, in bytes.
 const TIMING_ROOM: usize = 64;
-/// Longest call id that is taken over from a caller, in bytes.
-const CALL_ID_MAX: usize = 128;
-
-/// Makes call ids shaped like version 4 UUIDs. They tell calls apart; they are no secrets.
-pub(crate) struct CallIds {
-    /// Keyed by the operating system's randomness, one key per thread.
-    random: RandomState,
-    next: u64,
-}
-
-impl CallIds {
-    pub(crate) fn new() -> Self {
-        Self {
-            random: RandomState::new(),
-            next: 0,
-        }
-    }
-
-    fn next(&mut self) -> HeaderValue {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        self.next += 1;
-        let high = self.random.hash_one(self.next);
-        let low = self.random.hash_one(!self.next);
-        // Version 4, variant 10.
-        let high = (high & !0xf000) | 0x4000;
-        let low = (low & !(0b11 << 62)) | (0b10 << 62);
-        let bits = (u128::from(high) << 64) | u128::from(low);
-        let mut text = *b"00000000-0000-0000-0000-000000000000";
-        let mut shift = 128;
-        for byte in &mut text {
-            if *byte != b'-' {
-                shift -= 4;
-                *byte = HEX[(bits >> shift) as usize & 0xf];
-            }
-        }
-        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
-    }
-}
-
 /// What a call leaves behind: its name and where its time went.
 pub(crate) struct Receipt {
     /// When the call arrived; deadlines count from here.
@@ -74,14 +32,14 @@ pub(crate) struct Receipt {
 impl Receipt {
     /// Opens a receipt for a call whose caller may have named it.
     pub(crate) fn begin(ids: &mut CallIds, named: Option<&[u8]>) -> Self {
-        let named = named.filter(|id| is_sane(id));
+        let named = named.filter(|id| CallIds::accepts(id));
         let named = named.and_then(|id| HeaderValue::from_bytes(id).ok());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             arrived: Instant::now(),
             wake: Duration::ZERO,
             sent: None,
-            id: named.unwrap_or_else(|| ids.next()),
+            id: named.unwrap_or_else(|| made(ids)),
             start_time: since_epoch
                 .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         }
@@ -130,6 +88,10 @@ impl Receipt {
     }
 }
 
+fn made(ids: &mut CallIds) -> HeaderValue {
+    HeaderValue::from_bytes(&ids.make()).unwrap_or(HeaderValue::from_static("-"))
+}
+
 /// Milliseconds with three decimals. By hand: every call comes by here, thrice.
 fn put_millis(text: &mut impl BufMut, time: Duration) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -147,28 +109,11 @@ fn put_millis(text: &mut impl BufMut, time: Duration) {
     text.put_slice(&digits[first..]);
 }
 
-fn is_sane(id: &[u8]) -> bool {
-    !id.is_empty() && id.len() <= CALL_ID_MAX && id.iter().all(u8::is_ascii_graphic)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn ids_are_shaped_like_version_4_and_differ() {
-        let mut ids = CallIds::new();
-        let (one, two) = (ids.next(), ids.next());
-        assert_ne!(one, two);
-        let one = one.to_str().unwrap();
-        assert_eq!(one.len(), 36);
-        assert_eq!(one.as_bytes()[14], b'4');
-        assert!(b"89ab".contains(&one.as_bytes()[19]));
-        let dashes: Vec<_> = one.match_indices('-').map(|(at, _)| at).collect();
-        assert_eq!(dashes, [8, 13, 18, 23]);
-    }
 
     #[test]
     fn times_are_milliseconds_with_three_decimals() {
@@ -188,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_callers_id_is_kept_when_sane() {
-        let mut ids = CallIds::new();
+        let mut ids = CallIds::default();
         for (sent, kept) in [
             ("abc-1", true),
             ("", false),

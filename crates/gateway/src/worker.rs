@@ -9,13 +9,13 @@ use std::{
     time::Instant,
 };
 
-use hob_model::{Routes, port::Wake};
+use hob_model::{CallIds, Routes, port::Wake};
 use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
 use crate::{
     Fallback, GatewayConfig, buffers::Buffers, client::Client, date::DateCache, lane::Wire,
-    pool::Pool, receipt::CallIds, upstream::Upstream,
+    pool::Pool, upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
@@ -69,7 +69,7 @@ impl Worker {
             routes,
             wake,
             fallback,
-            ids: RefCell::new(CallIds::new()),
+            ids: RefCell::new(CallIds::default()),
             upstreams,
             load,
             clients: RefCell::default(),

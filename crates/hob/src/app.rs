@@ -17,7 +17,7 @@ use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, L
 use hob_image::{ImageStore, RegistryClient};
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
-use hob_store::{AdminPassword, SecretStore, Store};
+use hob_store::{AdminPassword, CallQueue, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Socket, Type};
@@ -141,6 +141,7 @@ impl App {
         let control = Control::new(
             control_config(&config, &notices, address, doors.metrics.as_ref())?,
             ControlParts {
+                calls: CallQueue::open(&store)?,
                 store,
                 secrets,
                 engine: engine.clone(),
@@ -154,8 +155,6 @@ impl App {
             },
         );
         notices.functions = control.restore().await?.functions;
-        let stop = CancellationToken::new();
-        let background = tokio::spawn(Arc::clone(&control).run(stop.clone().cancelled_owned()));
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
@@ -167,6 +166,10 @@ impl App {
             remote_api(&control),
         )
         .context("cannot start the gateway")?;
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        // After the gateway, by which it makes the calls that are queued.
+        let background = tokio::spawn(control.run(gateway.dialer(), stopped));
         Ok(Self {
             gateway,
             socket,
@@ -204,15 +207,17 @@ impl App {
     /// # Errors
     /// When something of it is left.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let gateway = self.gateway.shutdown(CALLS_GRACE);
         let metrics = async {
             if let Some(metrics) = self.metrics {
                 metrics.stop().await;
             }
         };
-        tokio::join!(gateway, self.socket.stop(REQUESTS_GRACE), metrics);
+        // The queue begins nothing more, and what it has begun ends with the other calls.
         self.stop.cancel();
-        self.background.await?;
+        let gateway = self.gateway.shutdown(CALLS_GRACE);
+        let socket = self.socket.stop(REQUESTS_GRACE);
+        let (_, _, _, background) = tokio::join!(gateway, socket, metrics, self.background);
+        background?;
         self.engine.shutdown().await;
         let left = format!("cannot remove {}", self.run.path().display());
         self.run.remove().context(left)
@@ -279,6 +284,7 @@ fn control_config(
         gateway: Address::from(address).to_string(),
         metrics: metrics.map(metrics_server::url),
         isolation: notices.isolation.clone(),
+        queue: config.queue,
         warnings: notices.warnings.clone(),
         runtime: Handle::current(),
     })

@@ -19,6 +19,7 @@ mod logs;
 mod namespace;
 mod new;
 mod progress;
+mod queue;
 mod registry;
 mod remove;
 mod scale;
@@ -55,6 +56,8 @@ enum Verb {
     List(list::List),
     Describe(describe::Describe),
     Invoke(invoke::Invoke),
+    #[command(subcommand)]
+    Queue(queue::Queue),
     Logs(logs::Logs),
     Scale(scale::Scale),
     Remove(remove::Remove),
@@ -123,6 +126,7 @@ impl Cli {
             Verb::List(verb) => verb.run(context),
             Verb::Describe(verb) => verb.run(context),
             Verb::Invoke(verb) => verb.run(context),
+            Verb::Queue(verb) => verb.run(context),
             Verb::Logs(verb) => verb.run(context),
             Verb::Scale(verb) => verb.run(context),
             Verb::Remove(verb) => verb.run(context),

@@ -12,7 +12,8 @@ use std::{
 };
 
 use clap::Args;
-use hob_model::{Isolation, Label};
+use hob_control::QueueLimits;
+use hob_model::{Isolation, Label, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -21,6 +22,10 @@ use crate::{environment::Environment, exit::Failure};
 
 const LISTEN: &str = "127.0.0.1:8080";
 const LOG: &str = "info";
+/// Largest body of an asynchronous call that may be asked for: it is in memory as a whole.
+const ASYNC_BODY_MAX: Memory = Memory(64 << 20);
+/// Most calls in the queue that may be asked for, at a hundred bytes of memory each.
+const QUEUE_CALLS_MAX: u64 = 10_000_000;
 const DATA_OF_ROOT: &str = "/var/lib/hob";
 const CONFIG_OF_ROOT: &str = "/etc/hob/config.toml";
 
@@ -85,6 +90,30 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     subnet: Option<Subnet>,
+    /// Largest body of an asynchronous call, and of its answer as it is kept [default: 1Mi]
+    #[arg(
+        long,
+        env = "HOB_ASYNC_BODY",
+        value_name = "SIZE",
+        hide_env_values = true
+    )]
+    async_body: Option<Memory>,
+    /// Most asynchronous calls that wait, dead letters included [default: 100000]
+    #[arg(
+        long,
+        env = "HOB_QUEUE_CALLS",
+        value_name = "NUMBER",
+        hide_env_values = true
+    )]
+    queue_calls: Option<u64>,
+    /// Most bytes of these [default: 1Gi]
+    #[arg(
+        long,
+        env = "HOB_QUEUE_BYTES",
+        value_name = "SIZE",
+        hide_env_values = true
+    )]
+    queue_bytes: Option<Memory>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
@@ -120,6 +149,9 @@ struct File {
     isolation: Option<Isolation>,
     registry: Option<bool>,
     subnet: Option<String>,
+    async_body: Option<Memory>,
+    queue_calls: Option<u64>,
+    queue_bytes: Option<Memory>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
@@ -150,6 +182,8 @@ pub(crate) struct Config {
     pub(crate) registry: bool,
     /// Addresses of the networks of images; `None` means the engine's own default.
     pub(crate) subnet: Option<Subnet>,
+    /// What the queue of asynchronous calls may take.
+    pub(crate) queue: QueueLimits,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
 }
@@ -215,6 +249,11 @@ impl ServerArgs {
                 (None, Some(text)) => Some(text.parse().map_err(Failure::usage)?),
                 (None, None) => None,
             },
+            queue: queue(
+                self.async_body.or(file.async_body),
+                self.queue_calls.or(file.queue_calls),
+                self.queue_bytes.or(file.queue_bytes),
+            )?,
             log,
         })
     }
@@ -276,6 +315,32 @@ fn read_file(path: &Path, must_exist: bool) -> anyhow::Result<File> {
         let problem = error.message().replace('\n', " ");
         Failure::usage(format!("{}:{line}: {problem}", path.display())).into()
     })
+}
+
+fn queue(
+    body: Option<Memory>,
+    calls: Option<u64>,
+    bytes: Option<Memory>,
+) -> anyhow::Result<QueueLimits> {
+    let usual = QueueLimits::default();
+    let limits = QueueLimits {
+        body: body.map_or(usual.body, |body| body.0),
+        calls: calls.unwrap_or(usual.calls),
+        bytes: bytes.map_or(usual.bytes, |bytes| bytes.0),
+    };
+    if limits.body > ASYNC_BODY_MAX.0 {
+        let message = format!("async_body must be at most {ASYNC_BODY_MAX}");
+        return Err(Failure::usage(message).into());
+    }
+    if !(1..=QUEUE_CALLS_MAX).contains(&limits.calls) {
+        let message = format!("queue_calls must be 1 to {QUEUE_CALLS_MAX}");
+        return Err(Failure::usage(message).into());
+    }
+    if limits.bytes < limits.body {
+        let message = "queue_bytes must not be less than async_body";
+        return Err(Failure::usage(message).into());
+    }
+    Ok(limits)
 }
 
 /// Reads an address to listen on; a name such as `localhost` could mean two.
@@ -392,6 +457,20 @@ mod tests {
     }
 
     #[test]
+    fn the_queues_limits_have_ranges() {
+        let config = with_file("queue_calls = 5\n", &["--async-body", "2Mi"]).expect("valid");
+        assert_eq!((config.queue.calls, config.queue.body), (5, 2 << 20));
+        for (args, expected) in [
+            (["--async-body", "1Gi"], "async_body must be at most 64Mi"),
+            (["--queue-calls", "0"], "queue_calls must be 1 to"),
+            (["--queue-bytes", "1Ki"], "queue_bytes must not be less"),
+        ] {
+            let message = with_file("", &args).expect_err(expected).to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
     fn a_named_file_must_exist_and_the_default_one_need_not() {
         assert!(read_file(Path::new("/nonexistent/config.toml"), true).is_err());
         assert!(read_file(Path::new("/nonexistent/config.toml"), false).is_ok());
@@ -405,6 +484,8 @@ mod tests {
             "isolation" => "\"process\"",
             "registry" => "true",
             "subnet" => "\"10.0.0.0/16\"",
+            "async_body" | "queue_bytes" => "\"64Mi\"",
+            "queue_calls" => "1000",
             _ => "\"x\"",
         };
         for command in [Server::command(), Client::command()] {
@@ -413,7 +494,7 @@ mod tests {
                 .filter(|arg| arg.get_id() != "config")
             {
                 let id = arg.get_id().as_str();
-                assert_eq!(arg.get_long(), Some(id));
+                assert_eq!(arg.get_long(), Some(id.replace('_', "-").as_str()));
                 let variable = format!("HOB_{}", id.to_uppercase());
                 assert_eq!(arg.get_env(), Some(variable.as_ref()));
                 let text = format!("{id} = {}", example(id));

@@ -12,7 +12,7 @@ pub(crate) enum Exit {
     Ok = 0,
     /// The server, a build or the function said no, or this machine failed.
     Failed = 1,
-    /// No function, secret or certificate of that name.
+    /// No function, queued call, secret or certificate of that name.
     NotFound = 3,
     /// No hob answers, or it stopped answering.
     Unreachable = 4,
@@ -27,7 +27,7 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0   done
   1   the server, a build or the function said no, or this machine failed
-  3   no function, secret or certificate of that name
+  3   no function, queued call, secret or certificate of that name
   4   no hob answers
   5   the password is missing or wrong, or this user may not use the socket
   64  the command line or the configuration is wrong; nothing was tried";

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod async_policy;
+mod call_id;
 mod counters;
 mod end;
 mod function;
@@ -24,6 +25,7 @@ pub mod port;
 pub mod wire;
 
 pub use async_policy::AsyncPolicy;
+pub use call_id::CallIds;
 pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};
 pub use end::{End, EndReason};
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};

@@ -1,11 +1,18 @@
 //! The JSON of `/hob/v1`, as the control plane writes it and the CLI reads it.
 
+mod calls;
+
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{End, FunctionName, Missed, ReplicaId, Settings};
+
+pub use calls::{
+    CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
+    QueueList,
+};
 
 /// One replica that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

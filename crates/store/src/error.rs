@@ -56,6 +56,12 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// More writes wait for the disk than it can take.
+    #[error("too many writes wait for `{}`: try again in a second", path.display())]
+    Crowded {
+        /// The database.
+        path: PathBuf,
+    },
     /// Any other failure of SQLite.
     #[error("`{}`: {source}", path.display())]
     Sql {

@@ -1,14 +1,16 @@
-//! What must survive: the functions in a SQLite database, each secret in an age file, and the
-//! machine's own certificate authority in PEM files.
+//! What must survive: functions and asynchronous calls in a SQLite database, each secret in an age
+//! file, and the machine's own certificate authority in PEM files.
 //!
 //! Everything here blocks on the disk; an async caller goes through `spawn_blocking`. A write
 //! that returned `Ok` is on the disk and stays there through `kill -9` and power loss.
 #![forbid(unsafe_code)]
 
 mod authority;
+mod commits;
 mod durable;
 mod error;
 mod password;
+mod queue;
 mod secret;
 mod store;
 
@@ -17,5 +19,9 @@ pub use authority::{
 };
 pub use error::StoreError;
 pub use password::{AdminHash, AdminPassword};
+pub use queue::{
+    Attempt, CallQueue, CallRecord, CallRow, CallState, CallToMake, CallbackToMake, Ending, Fields,
+    Listing, NewCall, Next,
+};
 pub use secret::{SecretStore, Written};
-pub use store::{NewCall, ScheduleRow, Store};
+pub use store::{ScheduleRow, Store};

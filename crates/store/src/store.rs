@@ -1,4 +1,3 @@
-mod call;
 mod function;
 mod lock;
 mod meta;
@@ -16,7 +15,6 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{StoreError, durable};
-pub use call::NewCall;
 use lock::DataLock;
 pub use schedule::ScheduleRow;
 
@@ -61,8 +59,13 @@ impl Store {
         })))
     }
 
+    /// Its file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0.path
+    }
+
     /// Runs statements on the connection and names the file in their error.
-    fn with<T>(
+    pub(crate) fn with<T>(
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
@@ -79,7 +82,7 @@ impl std::fmt::Debug for Store {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;

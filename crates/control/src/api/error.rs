@@ -8,7 +8,12 @@ use hob_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
 use thiserror::Error;
 
-use crate::{RegistriesError, gate::GateError, translate::AskedError};
+use crate::{
+    RegistriesError,
+    gate::GateError,
+    queue::{self, EnqueueError},
+    translate::AskedError,
+};
 
 /// Why a request was not done. The texts are for the owner of the machine: nobody else gets
 /// this far.
@@ -75,6 +80,25 @@ pub(super) enum ApiError {
     /// The builder has enough to do.
     #[error("too many builds are under way: try again in a minute")]
     ManyBuilds,
+    /// No such asynchronous call.
+    #[error(
+        "there is no call `{0}`: it may have ended some time ago, `hob queue list` shows what is kept"
+    )]
+    NoCall(String),
+    /// Only dead letters are retried by hand.
+    #[error("call `{id}` is {state}: only dead letters are retried by hand")]
+    NotDead {
+        /// Its id.
+        id: String,
+        /// Where it stands.
+        state: &'static str,
+    },
+    /// No asynchronous call more can be taken.
+    #[error(transparent)]
+    QueueFull(#[from] queue::Full),
+    /// Too many bodies of asynchronous calls are on their way in.
+    #[error("too many calls come in at once: try again in a second")]
+    ManyCalls,
     /// A secret of hob's own is there and cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
@@ -139,12 +163,14 @@ impl ApiError {
             | Self::NoFunction(_)
             | Self::NoSecret(_)
             | Self::NoNamespace(_)
+            | Self::NoCall(_)
             | Self::NothingHere
             | Self::Engine(EngineError::NotFound(_)) => StatusCode::NOT_FOUND,
             Self::Image(ImageError::Busy)
             | Self::Exists(_)
             | Self::SecretExists(_)
-            | Self::NamespaceExists(_) => StatusCode::CONFLICT,
+            | Self::NamespaceExists(_)
+            | Self::NotDead { .. } => StatusCode::CONFLICT,
             Self::Image(error) if error.fault() == ImageFault::Caller => StatusCode::CONFLICT,
             Self::Registries(RegistriesError::File { .. }) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Registries(RegistriesError::Store(error)) if !error.is_callers_fault() => {
@@ -157,7 +183,10 @@ impl ApiError {
             | Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => StatusCode::CONFLICT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Crowded | Self::ManyBuilds => StatusCode::TOO_MANY_REQUESTS,
-            Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Stopping
+            | Self::QueueFull(_)
+            | Self::ManyCalls
+            | Self::Store(StoreError::Crowded { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Engine(EngineError::Host(_))
             | Self::Build(BuildError::Missing(_) | BuildError::Host(_))
             | Self::Image(_)
@@ -180,8 +209,12 @@ impl ApiError {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("X-Build-Signature"),
             )),
-            Self::Crowded => Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
-            Self::ManyBuilds => Some((header::RETRY_AFTER, HeaderValue::from_static("60"))),
+            Self::Crowded | Self::ManyCalls | Self::Store(StoreError::Crowded { .. }) => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
+            }
+            Self::ManyBuilds | Self::QueueFull(_) => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static("60")))
+            }
             _ => None,
         }
     }
@@ -214,6 +247,16 @@ impl From<GateError> for ApiError {
             GateError::Wrong => Self::Unauthorized,
             GateError::Busy => Self::Crowded,
             GateError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+impl From<EnqueueError> for ApiError {
+    fn from(error: EnqueueError) -> Self {
+        match error {
+            EnqueueError::Full(full) => Self::QueueFull(full),
+            EnqueueError::Store(error) => Self::Store(error),
+            EnqueueError::Stopping => Self::Stopping,
         }
     }
 }

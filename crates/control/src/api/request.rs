@@ -18,6 +18,9 @@ use super::error::ApiError;
 #[into_params(names("name"), parameter_in = Path)]
 pub(super) struct NamedFunction(pub(super) FunctionName);
 
+/// The call named in the path.
+pub(super) struct CallId(pub(super) String);
+
 /// The secret named in the path, and the namespace in the query.
 pub(super) struct NamedSecret {
     pub(super) namespace: Label,
@@ -45,6 +48,14 @@ impl<S: Send + Sync> FromRequestParts<S> for NamedFunction {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let name = segment(parts, state).await?.parse();
         name.map(Self).map_err(bad)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for CallId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        segment(parts, state).await.map(Self)
     }
 }
 

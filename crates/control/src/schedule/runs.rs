@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hob_model::{FunctionName, Missed, Schedule, openfaas::CRON_TOPIC};
-use hob_store::{NewCall, ScheduleRow, StoreError};
+use hob_store::{NewCall, ScheduleRow};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     timetable::{Entry, Key},
     timing::{Timing, now, rfc3339},
 };
-use crate::{Control, control::blocking};
+use crate::{Control, control::blocking, queue::EnqueueError};
 
 /// Most missed runs that are made up for where all are wanted; older ones are left out.
 const MOST_MISSED: usize = 100;
@@ -74,9 +74,9 @@ impl Control {
         &self,
         function: FunctionName,
         schedule: &Schedule,
-    ) -> Result<String, StoreError> {
-        let call = call(function, schedule, now());
-        let id = call.id.clone();
+    ) -> Result<String, EnqueueError> {
+        let id = self.queue.new_id();
+        let call = call(id.clone(), function, schedule, now());
         self.enqueue(call).await.map(|()| id)
     }
 
@@ -124,8 +124,8 @@ impl Control {
         };
         for run in plan.runs {
             let function = &made.key.function;
-            let call = call(function.clone(), &plan.schedule, run);
-            let id = call.id.clone();
+            let id = self.queue.new_id();
+            let call = call(id.clone(), function.clone(), &plan.schedule, run);
             if let Err(error) = self.enqueue(call).await {
                 tracing::error!("`{function}` could not be called by its schedule: {error}");
                 made.failed = true;
@@ -180,7 +180,7 @@ impl Plan {
 }
 
 /// A run as OpenFaaS's cron connector makes it, and what it is for.
-fn call(function: FunctionName, schedule: &Schedule, run: i64) -> NewCall {
+fn call(id: String, function: FunctionName, schedule: &Schedule, run: i64) -> NewCall {
     let headers = [
         ("Content-Type", "text/plain".to_owned()),
         ("X-Connector", "cron-connector".to_owned()),
@@ -189,7 +189,7 @@ fn call(function: FunctionName, schedule: &Schedule, run: i64) -> NewCall {
         ("X-Hob-Scheduled-For", rfc3339(run)),
     ];
     NewCall {
-        id: call_id(),
+        id,
         function,
         target: String::new(),
         headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
@@ -197,21 +197,4 @@ fn call(function: FunctionName, schedule: &Schedule, run: i64) -> NewCall {
         callback: None,
         taken_at: now(),
     }
-}
-
-/// Tells calls apart; it is no secret.
-fn call_id() -> String {
-    let mut bytes = [0; 16];
-    // Without a random source all runs have one name, which the queue bears.
-    let _ = getrandom::fill(&mut bytes);
-    let hex = hex::encode(bytes);
-    // In the shape of a version 4 UUID, as all call ids.
-    format!(
-        "{}-{}-4{}-a{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[13..16],
-        &hex[17..20],
-        &hex[20..]
-    )
 }

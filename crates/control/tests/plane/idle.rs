@@ -3,7 +3,7 @@ use std::sync::Arc;
 use hob_model::Target;
 use tokio::sync::oneshot;
 
-use crate::{Plane, eventually};
+use crate::{Plane, calls::NoDoor, eventually};
 
 #[tokio::test]
 async fn only_functions_that_nobody_calls_are_stopped() {
@@ -20,7 +20,7 @@ async fn only_functions_that_nobody_calls_are_stopped() {
     let call = replicas.lease().expect("ready");
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let run = Arc::clone(&plane.control).run(async { drop(stopped.await) });
+    let run = Arc::clone(&plane.control).run(Arc::new(NoDoor), async { drop(stopped.await) });
     let run = tokio::spawn(run);
     eventually("the idle one stops", || {
         plane.engine.replicas(&idle) == Some(0)

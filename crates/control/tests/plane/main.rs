@@ -3,6 +3,7 @@
 
 mod auth;
 mod build;
+mod calls;
 mod deploy;
 mod document;
 mod fake;
@@ -19,10 +20,10 @@ use std::{fs, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use fake::{FakeBuilder, FakeEngine};
-use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries};
+use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries, QueueLimits};
 use hob_image::{ImageStore, RegistryClient};
 use hob_model::{FunctionName, Routes, wire::DeployEvent};
-use hob_store::{SecretStore, Store};
+use hob_store::{CallQueue, SecretStore, Store};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use tempfile::TempDir;
@@ -60,12 +61,14 @@ impl Plane {
             gateway: "http://127.0.0.1:8080".into(),
             metrics: None,
             isolation: "container".into(),
+            queue: QueueLimits::default(),
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };
         let secrets = Arc::new(secrets.expect("secrets"));
         let registries = Arc::new(KnownRegistries::new(folder, Arc::clone(&secrets), None));
         let parts = ControlParts {
+            calls: CallQueue::open(&store).expect("queue"),
             store: store.clone(),
             images: ImageStore::open(folder).expect("images"),
             registry_client: Arc::new(RegistryClient::new(Arc::clone(&registries) as _)),
@@ -127,9 +130,14 @@ impl Plane {
 
     /// Makes the database refuse an `INSERT`, `UPDATE` or `DELETE` of functions.
     fn break_store(&self, statement: &str) {
+        self.break_table("functions", statement);
+    }
+
+    /// The same of any table.
+    fn break_table(&self, table: &str, statement: &str) {
         let database = rusqlite::Connection::open(self.data.path().join("hob.db"));
         let trigger = format!(
-            "CREATE TRIGGER broken BEFORE {statement} ON functions
+            "CREATE TRIGGER broken BEFORE {statement} ON {table}
              BEGIN SELECT RAISE(ABORT, 'the disk is gone'); END"
         );
         database

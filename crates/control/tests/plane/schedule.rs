@@ -11,7 +11,7 @@ use http::StatusCode;
 use rusqlite::Connection;
 use tokio::{sync::oneshot, task::JoinHandle};
 
-use crate::{PATIENCE, Plane, eventually};
+use crate::{PATIENCE, Plane, calls::NoDoor, eventually};
 
 /// In milliseconds.
 const HOUR: i64 = 3_600_000;
@@ -72,7 +72,7 @@ impl Plane {
     /// Starts the server's background work, the clock of the schedules with it.
     fn start_clock(&self) -> Ticking {
         let (stop, stopped) = oneshot::channel::<()>();
-        let work = Arc::clone(&self.control).run(async { drop(stopped.await) });
+        let work = Arc::clone(&self.control).run(Arc::new(NoDoor), async { drop(stopped.await) });
         Ticking(stop, tokio::spawn(work))
     }
 

@@ -158,3 +158,29 @@ fn an_options_call_that_is_no_preflight_is_the_functions() {
         ("ok", (Some("*"), None))
     );
 }
+
+#[test]
+fn calls_for_later_have_the_policy_of_their_function() {
+    let world = World::start();
+    world.function("hello", |route| route.cors = listed());
+    world.function("open", |_| {});
+    let later = |text: String| world.call(&text.replace("/function/", "/async-function/"));
+    let reply = later(preflight(ORIGIN));
+    assert_eq!((reply.status, allowed(&reply).0), (204, Some(ORIGIN)));
+    let reply = later(preflight("https://evil.example"));
+    assert_eq!((reply.status, allowed(&reply).0), (403, None));
+
+    let reply = later(get("hello/x?y", ORIGIN).replace("GET", "POST"));
+    assert_eq!(reply.text(), "fallback /async-function/hello/x?y 127.0.0.1");
+    assert_eq!(allowed(&reply).0, Some(ORIGIN));
+    assert!(reply.field("x-call-id").is_some() && reply.field("x-start-time").is_some());
+    // What has no policy, or is no call, is answered as it comes.
+    let reply = later(preflight(ORIGIN).replace("hello", "open"));
+    assert!(reply.text().starts_with("fallback"));
+    assert_eq!(allowed(&reply), (None, None));
+    let reply = later(get("hello", ORIGIN));
+    assert_eq!(
+        (allowed(&reply), reply.field("x-call-id")),
+        ((None, None), None)
+    );
+}

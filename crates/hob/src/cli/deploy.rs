@@ -18,12 +18,6 @@ use super::{
     progress::Progress,
     session::{Session, function_path},
 };
-mod image;
-mod settings;
-mod stack;
-
-use settings::SettingArgs;
-
 use crate::{
     client::{Body, Client, Lines},
     config::ClientArgs,
@@ -31,6 +25,12 @@ use crate::{
     output::{self, Format, OutputArgs},
     pack::{self, Archive},
 };
+
+mod image;
+mod settings;
+mod stack;
+
+use settings::SettingArgs;
 
 const MANIFEST: &str = "hob.toml";
 /// Bytes of an upload that are read from disk at once.
@@ -50,10 +50,10 @@ const UPLOAD_CHUNK: usize = 256 << 10;
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     /// Folder of the function
-    #[arg(value_name = "DIR", conflicts_with = "yaml")]
+    #[arg(value_name = "DIR", conflicts_with_all = ["yaml", "filter", "regex", "skip_build"])]
     folder: Option<PathBuf>,
     /// Name of the function [default: `name` in hob.toml, else that of the folder or image]
-    #[arg(long, conflicts_with = "yaml")]
+    #[arg(long, conflicts_with_all = ["yaml", "filter", "regex", "skip_build"])]
     name: Option<String>,
     #[command(flatten)]
     image: image::ImageArgs,
@@ -86,7 +86,7 @@ enum What {
 impl Deploy {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
-        let alone = self.folder.is_none() && !self.image.is_given();
+        let alone = self.folder.is_none() && self.name.is_none() && !self.image.is_given();
         if alone && self.stack.is_meant() {
             return self
                 .stack

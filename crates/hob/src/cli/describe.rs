@@ -1,6 +1,6 @@
 use clap::Args;
 use hob_model::{
-    Cors, Network, Settings,
+    AsyncPolicy, Cors, Network, Settings,
     wire::{FunctionDetail, Instance, InstanceState},
 };
 
@@ -102,6 +102,11 @@ fn settings(table: &mut Table, settings: &Settings) {
             limits.memory, limits.cpu, limits.pids, limits.tmp, limits.files, limits.body
         ),
     );
+    let later = &settings.asynchronous;
+    if *later != AsyncPolicy::default() {
+        let (at_once, attempts) = (later.concurrency, later.attempts);
+        table.pair("async", format!("{at_once} at a time, {attempts} attempts"));
+    }
     if let Some(isolation) = settings.isolation {
         table.pair("isolation", isolation.as_str());
     }

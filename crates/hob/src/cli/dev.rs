@@ -8,6 +8,7 @@ use std::{
 };
 
 use clap::Args;
+use hob_control::QueueLimits;
 use hob_model::{FunctionName, wire::LogLine};
 use http::Method;
 use tokio::signal::unix::SignalKind;
@@ -68,6 +69,7 @@ impl Dev {
             .permissions(fs::Permissions::from_mode(DATA_MODE))
             .tempdir()?;
         let config = Config {
+            queue: QueueLimits::default(),
             data: data.path().to_owned(),
             listen: self.listen,
             metrics: Some(MetricsAddress::Off),

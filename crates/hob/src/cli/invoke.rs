@@ -37,8 +37,11 @@ pub(super) struct Invoke {
     /// File to send
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Have it called later, and print the call's id
+    #[arg(long = "async")]
+    later: bool,
     /// Method of the request [default: POST with a body, else GET]
-    #[arg(long, short = 'X')]
+    #[arg(long, short = 'X', conflicts_with = "later")]
     method: Option<Method>,
     /// Rest of the path, with a query if need be: /orders?page=2
     #[arg(long, default_value = "", hide_default_value = true)]
@@ -53,6 +56,11 @@ pub(super) struct Invoke {
     client: ClientArgs,
 }
 
+/// Where functions are called at once.
+const NOW: &str = "/function/";
+/// Where calls are taken and made later.
+const LATER: &str = "/async-function/";
+
 /// Where the body of a request comes from.
 enum Source {
     None,
@@ -65,7 +73,7 @@ impl Invoke {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client.clone(), context)?;
         let name = session.function(&self.name)?;
-        let include = self.include;
+        let (include, later) = (self.include, self.later);
         let request = self.request(&name, context.terminal.stdin)?;
         context.wait(async {
             let gateway = session.gateway().await?;
@@ -76,16 +84,22 @@ impl Invoke {
                 return Err(session.not_found(&name).await.into());
             }
             let note = note(&answer);
+            let id = field(&answer, "x-call-id").map(str::to_owned);
             print(answer, include).await?;
             if status.is_success() {
-                return Ok(());
+                return if later {
+                    taken(&id.unwrap_or_default())
+                } else {
+                    Ok(())
+                };
             }
             Err(Failure::failed(format!("{name} answered {status}{note}")).into())
         })
     }
 
     fn request(self, name: &FunctionName, terminal: bool) -> anyhow::Result<Request<Body>> {
-        let uri = uri(name, &self.path)?;
+        let door = if self.later { LATER } else { NOW };
+        let uri = uri(door, name, &self.path)?;
         let source = match (self.body, self.file) {
             (Some(text), _) => match text.strip_prefix('@') {
                 Some("-") => Source::Stdin,
@@ -100,7 +114,7 @@ impl Invoke {
             (None, None) => Source::Stdin,
         };
         let default = match source {
-            Source::None => Method::GET,
+            Source::None if !self.later => Method::GET,
             _ => Method::POST,
         };
         let mut request = Request::new(body(source)?);
@@ -115,12 +129,22 @@ impl Invoke {
 
 /// What else to say of an answer that is no success.
 fn note(answer: &Response<Incoming>) -> String {
-    let header = |name: &str| answer.headers().get(name)?.to_str().ok();
-    match (header("location"), header("x-hob-end")) {
+    match (field(answer, "location"), field(answer, "x-hob-end")) {
         (Some(place), _) => format!(": go on at {place}"),
         (None, Some(end)) => format!(" (end: {end})"),
         (None, None) => String::new(),
     }
+}
+
+fn field<'a>(answer: &'a Response<Incoming>, name: &str) -> Option<&'a str> {
+    answer.headers().get(name)?.to_str().ok()
+}
+
+/// Names a call that will be made.
+fn taken(id: &str) -> anyhow::Result<()> {
+    output::line(id)?;
+    eprintln!("`hob queue show {id}` tells what became of it");
+    Ok(())
 }
 
 /// Whether the 404 came from hob and not from the function.
@@ -130,13 +154,13 @@ async fn is_missing(session: &Session, name: &FunctionName) -> bool {
     matches!(detail, Err(ClientError::NotFound(_)))
 }
 
-fn uri(name: &FunctionName, path: &str) -> anyhow::Result<Uri> {
+fn uri(door: &str, name: &FunctionName, path: &str) -> anyhow::Result<Uri> {
     let slash = if path.is_empty() || path.starts_with(['/', '?']) {
         ""
     } else {
         "/"
     };
-    format!("/function/{name}{slash}{path}")
+    format!("{door}{name}{slash}{path}")
         .parse()
         .map_err(|error| {
             Failure::usage(format!(
@@ -218,9 +242,9 @@ mod tests {
             ("a", "/function/hello.staging/a"),
             ("?b=1", "/function/hello.staging?b=1"),
         ] {
-            assert_eq!(uri(&name, path).expect(path).to_string(), expected);
+            assert_eq!(uri(NOW, &name, path).expect(path).to_string(), expected);
         }
-        assert!(uri(&name, "/a b").is_err());
+        assert!(uri(NOW, &name, "/a b").is_err());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The JSON that programs read: its keys are a contract.
 
+use hob_testkit::{assert_eventually, has_programs};
 use serde_json::Value;
 
 use crate::bench::Bench;
@@ -68,6 +69,43 @@ fn every_list_has_its_shape() {
         .run()
         .ok();
     assert_eq!(keys(&json(&["secret", "list"])[0]), ["name", "namespace"]);
+}
+
+#[test]
+fn a_queued_call_has_its_shape() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let hob = &bench.hob;
+    bench.deploy(&bench.python("hello", "return 'hi'"));
+    let id = hob.cli(["invoke", "hello", "--async", "-d", "x"]).ok();
+    let show = || hob.cli(["queue", "show", id.trim(), "-o", "json"]).json();
+    assert_eventually!(show()["state"] == "done");
+    let summary = [
+        "attempts", "callback", "due_at", "end", "ended_at", "function", "id", "millis", "path",
+        "problem", "state", "status", "taken_at",
+    ];
+    let list = hob.cli(["queue", "list", "-o", "json"]).json();
+    assert_eq!(keys(&list), ["calls", "functions", "more"]);
+    assert_eq!(keys(&list["calls"][0]), summary);
+    let depth = [
+        "callbacks",
+        "dead",
+        "died",
+        "done",
+        "function",
+        "retried",
+        "running",
+        "taken",
+        "waiting",
+    ];
+    assert_eq!(keys(&list["functions"][0]), depth);
+    let shown = show();
+    let mut more = [&summary[..], &["answer"]].concat();
+    more.sort_unstable();
+    assert_eq!(keys(&shown), more);
+    assert_eq!(keys(&shown["answer"]), ["cut", "headers", "text"]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod mistakes;
 mod openapi;
 mod openfaas;
 mod pushed;
+mod queue;
 mod registry;
 mod remote;
 mod schedules;

@@ -18,7 +18,12 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
     /// Image to run in place of a folder: registry.example.net/hello:1.0
-    #[arg(long, value_name = "REF", group = "source")]
+    #[arg(
+        long,
+        value_name = "REF",
+        group = "source",
+        conflicts_with_all = ["filter", "regex", "skip_build"]
+    )]
     image: Option<String>,
 }
 

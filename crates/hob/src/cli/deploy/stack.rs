@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What shows that a folder is a function, which then is meant and not its stack.yml.
-const FUNCTION_FILES: [&str; 13] = [
+const FUNCTION_FILES: [&str; 15] = [
     MANIFEST,
     "Procfile",
     "handler.py",
@@ -33,8 +33,10 @@ const FUNCTION_FILES: [&str; 13] = [
     "handler.go",
     "handler.rs",
     "handler.sh",
+    "handler",
     "Handler.java",
     "package.json",
+    "go.mod",
     "Cargo.toml",
     "index.html",
 ];
@@ -45,7 +47,7 @@ pub(super) struct StackDeployArgs {
     #[command(flatten)]
     stack: StackArgs,
     /// Deploy the images that the stack.yml names, as if no folder were here
-    #[arg(long, conflicts_with = "image")]
+    #[arg(long)]
     skip_build: bool,
     /// Constraint of functions of which the stack.yml has none
     #[arg(long, value_name = "TEXT", requires = "yaml")]
@@ -77,7 +79,8 @@ impl StackDeployArgs {
     /// Whether a stack.yml is to be deployed: one was named, or the folder has nothing else.
     pub(super) fn is_meant(&self) -> bool {
         let is_function = || FUNCTION_FILES.iter().any(|name| Path::new(name).is_file());
-        self.stack.is_chosen() || (usual_file(Path::new("")).is_some() && !is_function())
+        let is_chosen = self.stack.is_chosen() || self.skip_build;
+        is_chosen || (usual_file(Path::new("")).is_some() && !is_function())
     }
 
     pub(super) fn run(

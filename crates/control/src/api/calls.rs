@@ -1,0 +1,220 @@
+//! Asynchronous calls, shown to the owner and changed by the owner.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{Json, extract::State};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hob_model::{
+    FunctionName,
+    wire::{CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueList},
+};
+use hob_store::{CallRecord, CallState, Fields, Listing};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{
+    error::ApiError,
+    request::{Asked, CallId},
+};
+use crate::Control;
+
+/// Calls in a list, unless another number is asked for.
+const LISTED: u32 = 100;
+/// Most calls in a list.
+const MOST_LISTED: u32 = 1000;
+
+/// `?state=dead&function=NAME&limit=N`
+#[derive(Deserialize)]
+pub(super) struct Keys {
+    state: Option<CallPhase>,
+    function: Option<FunctionName>,
+    limit: Option<u32>,
+}
+
+/// What OpenFaaS calls cancelling: the call is dropped unless it is over.
+pub(super) async fn cancel(
+    State(control): State<Arc<Control>>,
+    CallId(id): CallId,
+) -> Result<StatusCode, ApiError> {
+    drop_call(&control, id).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+pub(super) async fn show(
+    State(control): State<Arc<Control>>,
+    CallId(id): CallId,
+) -> Result<Json<CallDetail>, ApiError> {
+    let asked = id.clone();
+    let found = control.queued(move |calls| calls.find(&asked)).await?;
+    let (record, headers, body) = found.ok_or(ApiError::NoCall(id))?;
+    let cut = record.end.as_deref() == Some("output");
+    let ended = record.ended_at.is_some() && record.status.is_some();
+    Ok(Json(CallDetail {
+        answer: ended.then(|| answer(headers, body, cut)),
+        summary: control.call_summary(record),
+    }))
+}
+
+pub(super) async fn list(
+    State(control): State<Arc<Control>>,
+    Asked(Keys {
+        state,
+        function,
+        limit,
+    }): Asked<Keys>,
+) -> Result<Json<QueueList>, ApiError> {
+    let limit = limit.unwrap_or(LISTED).min(MOST_LISTED);
+    let meant = |name: &FunctionName| function.as_ref().is_none_or(|function| function == name);
+    let records = control.records(state, function.clone(), limit + 1).await?;
+    let more = records.len() > limit as usize;
+    let calls = records.into_iter().take(limit as usize);
+    let calls = calls
+        .map(|record| control.call_summary(record))
+        // Meanwhile it may have gone on.
+        .filter(|call| state.is_none_or(|state| state == call.state) && meant(&call.function));
+    let depths = control.queue_depths().into_iter();
+    Ok(Json(QueueList {
+        calls: calls.collect(),
+        more,
+        functions: depths.filter(|depth| meant(&depth.function)).collect(),
+    }))
+}
+
+pub(super) async fn retry(
+    State(control): State<Arc<Control>>,
+    CallId(id): CallId,
+) -> Result<Json<CallsChanged>, ApiError> {
+    match control.queue.retry_call(id.clone()).await? {
+        Some(Ok(())) => Ok(Json(CallsChanged { calls: 1 })),
+        Some(Err(state)) => Err(ApiError::NotDead {
+            id,
+            state: state.as_str(),
+        }),
+        None => Err(ApiError::NoCall(id)),
+    }
+}
+
+pub(super) async fn remove(
+    State(control): State<Arc<Control>>,
+    CallId(id): CallId,
+) -> Result<StatusCode, ApiError> {
+    drop_call(&control, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Dead letters, of one function or of all.
+pub(super) async fn retry_dead(
+    State(control): State<Arc<Control>>,
+    Asked(keys): Asked<Keys>,
+) -> Result<Json<CallsChanged>, ApiError> {
+    only_dead(keys.state)?;
+    let calls = control.queue.retry_dead(keys.function).await?;
+    Ok(Json(CallsChanged { calls }))
+}
+
+/// Dead letters, of one function or of all.
+pub(super) async fn drop_dead(
+    State(control): State<Arc<Control>>,
+    Asked(keys): Asked<Keys>,
+) -> Result<Json<CallsChanged>, ApiError> {
+    only_dead(keys.state)?;
+    let calls = control.queue.drop_dead(keys.function).await?;
+    Ok(Json(CallsChanged { calls }))
+}
+
+fn only_dead(state: Option<CallPhase>) -> Result<(), ApiError> {
+    match state {
+        None | Some(CallPhase::Dead) => Ok(()),
+        Some(_) => Err(ApiError::Bad(
+            "many calls at once are retried or dropped only if they are dead letters".into(),
+        )),
+    }
+}
+
+async fn drop_call(control: &Control, id: String) -> Result<(), ApiError> {
+    match control.queue.drop_call(id.clone()).await? {
+        true => Ok(()),
+        false => Err(ApiError::NoCall(id)),
+    }
+}
+
+fn answer(headers: Fields, body: Vec<u8>, cut: bool) -> CallAnswer {
+    let (text, base64) = match String::from_utf8(body) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
+    };
+    CallAnswer {
+        headers,
+        text,
+        base64,
+        cut,
+    }
+}
+
+impl Control {
+    /// The newest calls in a state, or all. Calls that run are found in memory, since they wait as
+    /// far as the disk knows.
+    async fn records(
+        &self,
+        state: Option<CallPhase>,
+        function: Option<FunctionName>,
+        limit: u32,
+    ) -> Result<Vec<CallRecord>, ApiError> {
+        let state = match state {
+            Some(CallPhase::Running) => {
+                let mut running = self.queue.running();
+                running.sort_unstable_by(|a, b| b.cmp(a));
+                return Ok(self.queued(move |calls| calls.records(&running)).await?);
+            }
+            Some(CallPhase::Waiting) => Some(CallState::Waiting),
+            Some(CallPhase::Callback) => Some(CallState::Callback),
+            Some(CallPhase::Done) => Some(CallState::Done),
+            Some(CallPhase::Dead) => Some(CallState::Dead),
+            None => None,
+        };
+        let asked = Listing {
+            state,
+            function,
+            limit,
+        };
+        Ok(self.queued(move |calls| calls.list(&asked)).await?)
+    }
+
+    fn call_summary(&self, record: CallRecord) -> CallSummary {
+        let state = match record.state {
+            CallState::Waiting if self.queue.is_running(record.seq) => CallPhase::Running,
+            CallState::Waiting => CallPhase::Waiting,
+            CallState::Callback => CallPhase::Callback,
+            CallState::Done => CallPhase::Done,
+            CallState::Dead => CallPhase::Dead,
+        };
+        let waits = matches!(state, CallPhase::Waiting | CallPhase::Callback);
+        CallSummary {
+            id: record.id,
+            function: record.function,
+            state,
+            path: record.target,
+            taken_at: time(record.taken_at),
+            due_at: waits.then(|| time(record.due_at)),
+            ended_at: record.ended_at.map(time),
+            attempts: record.attempts,
+            status: record.status,
+            end: record.end,
+            millis: record.millis.map(i64::unsigned_abs),
+            problem: record.problem,
+            callback: record.callback.map(|url| CallCallback {
+                url,
+                attempts: record.callback_attempts,
+                problem: record.callback_problem,
+            }),
+        }
+    }
+}
+
+/// A time of the disk.
+fn time(millis: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs())
+}

@@ -1,0 +1,161 @@
+//! Calls that are taken for anybody now, and made later.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt;
+use hob_model::{CallIds, Function, FunctionName, NameError, Run};
+use hob_store::NewCall;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+
+use super::error::ApiError;
+use crate::{
+    Control,
+    queue::{check_url, fields, unix_now},
+};
+
+/// Where calls to be made later come in.
+pub(super) const PATH: &str = "/async-function/";
+const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
+const START_TIME: HeaderName = HeaderName::from_static("x-start-time");
+const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
+/// Longest wait for the next part of a body.
+const STALL: Duration = Duration::from_secs(30);
+/// What a call takes of memory beside its body and fields, in bytes.
+const OVERHEAD: usize = 1 << 10;
+
+/// Takes a call: 202 once it is on the disk.
+pub(super) async fn take(
+    State(control): State<Arc<Control>>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    let (function, target) = meant(&control, &head.uri)?;
+    let callback = callback(&head.headers)?;
+    let limit = body_limit(&control, &function);
+    let (body, room) = receive(&control, &function.name, &head.headers, body, limit).await?;
+    let id = id(&control, &head.headers);
+    let call = NewCall {
+        id: id.clone(),
+        function: function.name.clone(),
+        target,
+        headers: fields(&head.headers),
+        body,
+        callback,
+        taken_at: unix_now(),
+    };
+    control.enqueue(call).await?;
+    drop(room);
+    let given = head.headers.get(START_TIME).cloned();
+    let start = given.unwrap_or_else(now);
+    let id = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"));
+    Ok((StatusCode::ACCEPTED, [(CALL_ID, id), (START_TIME, start)]).into_response())
+}
+
+/// Nanoseconds since 1970.
+fn now() -> HeaderValue {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanos = since.unwrap_or_default().as_nanos();
+    HeaderValue::from(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The function in the path, and what follows its name, byte for byte.
+fn meant(control: &Control, uri: &Uri) -> Result<(Arc<Function>, String), ApiError> {
+    let whole = uri.path_and_query().map_or("", |path| path.as_str());
+    let rest = whole.strip_prefix(PATH).unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (name, target) = rest.split_at(end);
+    let name: FunctionName = name
+        .parse()
+        .map_err(|error: NameError| ApiError::Bad(error.to_string()))?;
+    let function = control.function(&name)?;
+    if matches!(function.revision.run, Run::Static { .. }) {
+        return Err(ApiError::Bad(format!(
+            "function `{name}` is a folder of files: there is nothing to call later"
+        )));
+    }
+    Ok((function, target.to_owned()))
+}
+
+/// Where the answer goes, if anywhere.
+fn callback(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(url) = headers.get(CALLBACK) else {
+        return Ok(None);
+    };
+    let url = String::from_utf8_lossy(url.as_bytes()).into_owned();
+    check_url(&url).map_err(ApiError::Bad)?;
+    Ok(Some(url))
+}
+
+/// What the queue takes, or less where the function does.
+fn body_limit(control: &Control, function: &Function) -> (u64, &'static str) {
+    let own = function.revision.settings.limits.body.0;
+    let queue = control.queue.body_limit();
+    if own < queue {
+        (own, "raise `limits.body` in its hob.toml")
+    } else {
+        (queue, "raise `async_body` of the server")
+    }
+}
+
+/// The whole body, and the room that it has in memory.
+async fn receive(
+    control: &Control,
+    function: &FunctionName,
+    headers: &HeaderMap,
+    body: Body,
+    (limit, cure): (u64, &'static str),
+) -> Result<(Vec<u8>, Vec<OwnedSemaphorePermit>), ApiError> {
+    let too_large = || {
+        ApiError::TooLarge(format!(
+            "asynchronous calls of `{function}` take bodies of at most {limit} bytes: {cure}"
+        ))
+    };
+    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(too_large());
+    }
+    let of_head = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    let of_head = of_head.sum::<usize>() + OVERHEAD;
+    let room = |bytes| control.queue.room(bytes).ok_or(ApiError::ManyCalls);
+    let (mut whole, mut rooms) = (Vec::new(), vec![room(of_head)?]);
+    let mut parts = body.into_data_stream();
+    loop {
+        let part = timeout(STALL, parts.next()).await;
+        let Some(part) = part.map_err(|_| stalled())? else {
+            return Ok((whole, rooms));
+        };
+        let part =
+            part.map_err(|error| ApiError::Bad(format!("the body did not arrive whole: {error}")))?;
+        if (whole.len() + part.len()) as u64 > limit {
+            return Err(too_large());
+        }
+        rooms.push(room(part.len())?);
+        whole.extend_from_slice(&part);
+    }
+}
+
+fn stalled() -> ApiError {
+    ApiError::TooSlow(format!("the body stood still for {} s", STALL.as_secs()))
+}
+
+/// The call's name, which the gateway has settled unless the call came by the local socket.
+fn id(control: &Control, headers: &HeaderMap) -> String {
+    let given = headers.get(CALL_ID).map(HeaderValue::as_bytes);
+    let given = given.filter(|id| CallIds::accepts(id));
+    given.map_or_else(
+        || control.queue.new_id(),
+        |id| String::from_utf8_lossy(id).into_owned(),
+    )
+}

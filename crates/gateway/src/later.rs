@@ -1,0 +1,69 @@
+//! Calls that are taken now and made later. The control plane takes them; what this side knows of
+//! callers and functions holds for them as for all calls.
+
+use std::rc::Rc;
+
+use hob_model::{EndReason, Route};
+use http::{Method, Request, Response, Uri};
+use hyper::body::Incoming;
+
+use crate::{
+    body::Answer,
+    client::Client,
+    cors::{self, Visitor},
+    headers,
+    listen::PeerKind,
+    receipt::Receipt,
+};
+
+/// What paths of such calls begin with.
+const PREFIX: &str = "/async-function/";
+
+/// Answers what is no call that is made now.
+pub(crate) async fn pass_on(
+    client: &Rc<Client>,
+    mut request: Request<Incoming>,
+) -> Response<Answer> {
+    let fallback = &client.worker().fallback;
+    let name = function(request.uri());
+    let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
+        return fallback(request, client.peer).await.map(Answer::Other);
+    };
+    let route = client.worker().routes.find(name);
+    let visitor = Visitor::of(request.headers());
+    let receipt = prepare(client, &mut request);
+    let mut response = match route.as_deref().and_then(|r| preflight(r, &request)) {
+        Some(response) => response,
+        None => fallback(request, client.peer).await.map(Answer::Other),
+    };
+    let fields = response.headers_mut();
+    if let Some(policy) = route.as_ref().and_then(|route| route.cors.as_ref()) {
+        cors::apply(policy, &visitor, fields);
+    }
+    receipt.stamp(fields, EndReason::Ok);
+    response
+}
+
+/// The function's name, as it stands in the URL.
+fn function(uri: &Uri) -> Option<&str> {
+    let rest = uri.path().strip_prefix(PREFIX)?;
+    rest.split('/').next()
+}
+
+/// Leaves in the request what its function is to see, and only that.
+fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
+    let authority = request.uri().authority().cloned();
+    let fields = request.headers_mut();
+    let receipt = Receipt::open(&mut client.worker().ids.borrow_mut(), fields);
+    headers::strip_request(fields);
+    headers::set_host(fields, authority.as_ref());
+    if client.kind != PeerKind::Inside {
+        headers::add_forwarded(fields, &client.forwarded_for);
+    }
+    receipt
+}
+
+fn preflight(route: &Route, request: &Request<Incoming>) -> Option<Response<Answer>> {
+    let answer = cors::preflight(route.cors.as_ref()?, request, route)?;
+    Some(answer.unwrap_or_else(|refused| refused.into_response()))
+}

@@ -1,0 +1,292 @@
+use std::sync::Arc;
+
+use hob_model::FunctionName;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Attempt, CallQueue, CallRow, CallState, Ending, NewCall, Next, call::to_json};
+use crate::StoreError;
+
+/// Whoever waits for a change of a call.
+type Told<T> = Result<T, StoreError>;
+
+impl CallQueue {
+    /// Takes a call.
+    pub fn take(&self, call: NewCall, done: impl FnOnce(Told<CallRow>) + Send + 'static) {
+        let headers = to_json(&call.headers);
+        let insert = format!(
+            "INSERT INTO calls (id, namespace, function, state, taken_at, due_at, callback, target,
+                 headers, body)
+             VALUES (?1, ?2, ?3, 'waiting', ?4, ?4, ?5, ?6, ?7, ?8) RETURNING {}",
+            CallRow::COLUMNS
+        );
+        let work = move |connection: &Connection| {
+            connection.prepare_cached(&insert)?.query_row(
+                params![
+                    call.id,
+                    call.function.namespace(),
+                    call.function.name(),
+                    call.taken_at,
+                    call.callback,
+                    call.target,
+                    headers,
+                    call.body,
+                ],
+                CallRow::read,
+            )
+        };
+        self.0.commits.submit(work, done);
+    }
+
+    /// Writes down how an attempt at the call numbered `seq` went, and forgets the calls of
+    /// `forget`, which have ended. `None` when somebody has dropped the call.
+    pub fn settle(
+        &self,
+        seq: i64,
+        attempt: Arc<Attempt>,
+        forget: Vec<i64>,
+        done: impl FnOnce(Told<Option<CallRow>>) + Send + 'static,
+    ) {
+        let work = move |connection: &Connection| {
+            forget_all(connection, &forget)?;
+            match &attempt.next {
+                Next::Again(due_at) => again(connection, seq, &attempt, *due_at),
+                Next::End(ending) => end(connection, seq, &attempt, ending),
+            }
+        };
+        self.0.commits.submit(work, done);
+    }
+
+    /// Writes down how an attempt to tell of the end of the call numbered `seq` went; `again` is
+    /// when the next one is due, in milliseconds since 1970.
+    pub fn told(
+        &self,
+        seq: i64,
+        problem: Option<String>,
+        again: Option<i64>,
+        done: impl FnOnce(Told<Option<CallRow>>) + Send + 'static,
+    ) {
+        let update = format!(
+            "UPDATE calls SET callback_attempts = callback_attempts + 1, callback_problem = ?2,
+                 due_at = coalesce(?3, due_at),
+                 state = CASE WHEN ?3 IS NOT NULL THEN 'callback'
+                              WHEN problem IS NULL THEN 'done' ELSE 'dead' END
+             WHERE seq = ?1 AND state = 'callback' RETURNING {}",
+            CallRow::COLUMNS
+        );
+        let work = move |connection: &Connection| {
+            connection
+                .prepare_cached(&update)?
+                .query_row(params![seq, problem, again], CallRow::read)
+                .optional()
+        };
+        self.0.commits.submit(work, done);
+    }
+
+    /// Forgets calls that have ended.
+    pub fn forget(&self, forget: Vec<i64>, done: impl FnOnce(Told<()>) + Send + 'static) {
+        let work = move |connection: &Connection| forget_all(connection, &forget);
+        self.0.commits.submit(work, done);
+    }
+
+    /// Drops the newest call of this id, wherever it stands, and tells what it was.
+    pub fn drop_call(&self, id: String, done: impl FnOnce(Told<Option<CallRow>>) + Send + 'static) {
+        let work = move |connection: &Connection| {
+            let found = newest(connection, &id)?;
+            if let Some(row) = &found {
+                forget_all(connection, &[row.seq])?;
+            }
+            Ok(found)
+        };
+        self.0.commits.submit(work, done);
+    }
+
+    /// Drops dead letters with numbers above `after`, the lowest first, of one function or of all.
+    /// Tells what they were.
+    pub fn drop_dead(
+        &self,
+        function: Option<FunctionName>,
+        after: i64,
+        limit: u32,
+        done: impl FnOnce(Told<Vec<CallRow>>) + Send + 'static,
+    ) {
+        let work = move |connection: &Connection| {
+            let rows = dead(connection, function.as_ref(), after, limit)?;
+            let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
+            forget_all(connection, &seqs)?;
+            Ok(rows)
+        };
+        self.0.commits.submit(work, done);
+    }
+
+    /// Has the newest call of this id made anew, if it is a dead letter. Tells what it was, and
+    /// what it is where that changed.
+    pub fn retry_call(
+        &self,
+        id: String,
+        now: i64,
+        done: impl FnOnce(Told<Option<(CallRow, Option<CallRow>)>>) + Send + 'static,
+    ) {
+        let work = move |connection: &Connection| {
+            let Some(was) = newest(connection, &id)? else {
+                return Ok(None);
+            };
+            let is = match was.state {
+                CallState::Dead => Some(revive(connection, was.seq, now)?),
+                _ => None,
+            };
+            Ok(Some((was, is)))
+        };
+        self.0.commits.submit(work, done);
+    }
+
+    /// Has dead letters with numbers above `after` made anew, the lowest first, of one function or of
+    /// all. Tells what they were and what they are.
+    pub fn retry_dead(
+        &self,
+        function: Option<FunctionName>,
+        after: i64,
+        limit: u32,
+        now: i64,
+        done: impl FnOnce(Told<Vec<(CallRow, CallRow)>>) + Send + 'static,
+    ) {
+        let work = move |connection: &Connection| {
+            let rows = dead(connection, function.as_ref(), after, limit)?;
+            let revived = rows.into_iter().map(|was| {
+                let is = revive(connection, was.seq, now)?;
+                Ok((was, is))
+            });
+            revived.collect()
+        };
+        self.0.commits.submit(work, done);
+    }
+}
+
+fn again(
+    connection: &Connection,
+    seq: i64,
+    attempt: &Attempt,
+    due_at: i64,
+) -> rusqlite::Result<Option<CallRow>> {
+    let update = format!(
+        "UPDATE calls SET attempts = attempts + (?2 IS NOT NULL), status = ?2, end = ?3, millis = ?4,
+             problem = ?5, due_at = ?6
+         WHERE seq = ?1 AND state = 'waiting' RETURNING {}",
+        CallRow::COLUMNS
+    );
+    let Attempt {
+        status,
+        end,
+        millis,
+        problem,
+        ..
+    } = attempt;
+    connection
+        .prepare_cached(&update)?
+        .query_row(
+            params![seq, status, end, millis, problem, due_at],
+            CallRow::read,
+        )
+        .optional()
+}
+
+/// The request of a call that went well is not needed any more; that of a dead letter is.
+fn end(
+    connection: &Connection,
+    seq: i64,
+    attempt: &Attempt,
+    ending: &Ending,
+) -> rusqlite::Result<Option<CallRow>> {
+    let update = format!(
+        "UPDATE calls SET attempts = attempts + (?2 IS NOT NULL), status = ?2, end = ?3, millis = ?4,
+             problem = ?5, state = ?6, due_at = ?7, ended_at = ?7, answer = ?8, result = ?9,
+             headers = CASE WHEN ?5 IS NULL THEN x'' ELSE headers END,
+             body = CASE WHEN ?5 IS NULL THEN x'' ELSE body END
+         WHERE seq = ?1 AND state = 'waiting' RETURNING {}",
+        CallRow::COLUMNS
+    );
+    let Attempt {
+        status,
+        end,
+        millis,
+        problem,
+        ..
+    } = attempt;
+    let state = match (ending.callback, problem) {
+        (true, _) => CallState::Callback,
+        (false, None) => CallState::Done,
+        (false, Some(_)) => CallState::Dead,
+    };
+    connection
+        .prepare_cached(&update)?
+        .query_row(
+            params![
+                seq,
+                status,
+                end,
+                millis,
+                problem,
+                state,
+                ending.at,
+                to_json(&ending.answer),
+                ending.result
+            ],
+            CallRow::read,
+        )
+        .optional()
+}
+
+fn newest(connection: &Connection, id: &str) -> rusqlite::Result<Option<CallRow>> {
+    let select = format!(
+        "SELECT {} FROM calls WHERE id = ?1 ORDER BY seq DESC LIMIT 1",
+        CallRow::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&select)?;
+    statement.query_row([id], CallRow::read).optional()
+}
+
+fn dead(
+    connection: &Connection,
+    function: Option<&FunctionName>,
+    after: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<CallRow>> {
+    let select = format!(
+        "SELECT {} FROM calls
+         WHERE state = 'dead' AND seq > ?3
+             AND (?1 IS NULL OR (namespace = ?1 AND function = ?2))
+         ORDER BY seq LIMIT ?4",
+        CallRow::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&select)?;
+    let asked = params![
+        function.map(FunctionName::namespace),
+        function.map(FunctionName::name),
+        after,
+        limit
+    ];
+    statement.query_map(asked, CallRow::read)?.collect()
+}
+
+/// As if it had just been taken, but at its old place in the order.
+fn revive(connection: &Connection, seq: i64, now: i64) -> rusqlite::Result<CallRow> {
+    let update = format!(
+        "UPDATE calls SET state = 'waiting', due_at = ?2, ended_at = NULL, attempts = 0,
+             status = NULL, end = NULL, millis = NULL, problem = NULL, callback_attempts = 0,
+             callback_problem = NULL, answer = NULL, result = NULL
+         WHERE seq = ?1 RETURNING {}",
+        CallRow::COLUMNS
+    );
+    let mut statement = connection.prepare_cached(&update)?;
+    statement.query_row(params![seq, now], CallRow::read)
+}
+
+fn forget_all(connection: &Connection, seqs: &[i64]) -> rusqlite::Result<()> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let mut delete = connection.prepare_cached("DELETE FROM calls WHERE seq = ?1")?;
+    for seq in seqs {
+        delete.execute([seq])?;
+    }
+    Ok(())
+}
