@@ -15,6 +15,9 @@ use super::error::ApiError;
 /// The function named in the path: `NAME` or `NAME.NAMESPACE`.
 pub(super) struct NamedFunction(pub(super) FunctionName);
 
+/// The text at the end of the path, as it is.
+pub(super) struct Segment(pub(super) String);
+
 /// The secret named in the path, and the namespace in the query.
 pub(super) struct NamedSecret {
     pub(super) namespace: Label,
@@ -33,6 +36,14 @@ impl<S: Send + Sync> FromRequestParts<S> for NamedFunction {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let name = segment(parts, state).await?.parse();
         name.map(Self).map_err(bad)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        segment(parts, state).await.map(Self)
     }
 }
 
