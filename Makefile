@@ -15,7 +15,8 @@ test: ## install what the tests need and run every test
 	@scripts/need.sh $(TEST_TOOLS)
 	@scripts/need.sh $(CAGE_TOOLS) || echo "make test: going on without them; their tests say so"
 	@scripts/openfaas.sh $(OPENFAAS) || echo "make test: going on without OpenFaaS's programs; their tests say so"
-	PATH="$(CURDIR)/$(OPENFAAS):$$PATH" cargo test --workspace --no-fail-fast
+	@scripts/schemathesis.sh $(SCHEMATHESIS) || echo "make test: going on without schemathesis; its test says so"
+	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$$PATH" cargo test --workspace --no-fail-fast
 
 check: ## format and lints
 	cargo fmt --all --check
@@ -34,8 +35,11 @@ bench: ## measure hob beside nginx and a direct call; keep the table in bench/re
 TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:nodejs npm:npm go:golang-go \
 	javac:default-jdk-headless mvn:maven age:age runc:runc setpriv:util-linux pass:pass openssl:openssl \
 	busybox:busybox-static ip:iproute2 nft:nftables unshare:util-linux skopeo:skopeo buildah:buildah \
-	docker-registry:docker-registry htpasswd:apache2-utils qemu-aarch64-static:qemu-user-static
+	docker-registry:docker-registry htpasswd:apache2-utils qemu-aarch64-static:qemu-user-static \
+	prometheus:prometheus
 # OpenFaaS's of-watchdog and faas-cli, which are in no release of the system
 OPENFAAS = target/tools/openfaas
+# asks the API by its OpenAPI document
+SCHEMATHESIS = target/tools/schemathesis
 # other cages, which not every release has
 CAGE_TOOLS = runsc:runsc crun:crun

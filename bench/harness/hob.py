@@ -20,7 +20,8 @@ class Hob:
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("HOB_")}
         config = os.path.join(bench.scratch, "hob.toml")  # empty: the machine's own must not count
         open(config, "a").close()
-        self.env.update(HOB_CONFIG=config, HOB_DATA=self.data, HOB_LISTEN=f"127.0.0.1:{self.port}")
+        self.env.update(HOB_CONFIG=config, HOB_DATA=self.data, HOB_LISTEN=f"127.0.0.1:{self.port}",
+                        HOB_METRICS="127.0.0.1:0")
 
     def start(self):
         self.process = self.programs.start([self.program, "up"], self.name, env=self.env)

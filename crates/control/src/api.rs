@@ -4,14 +4,17 @@ mod archive;
 mod auth;
 mod build;
 mod builder;
+mod document;
 mod error;
 mod export;
 mod functions;
 mod images;
 mod logs;
 mod place;
+mod refusals;
 mod registries;
 mod request;
+mod schedules;
 mod secrets;
 mod status;
 mod stream;
@@ -23,10 +26,12 @@ use std::sync::Arc;
 use axum::{
     Extension, Router,
     middleware::{from_fn, from_fn_with_state},
-    routing::{delete, get, post, put},
+    routing::{get, post},
 };
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{Control, registry};
+use crate::{Control, metrics, registry};
+use document::Document;
 use error::ApiError;
 
 /// Who is on the other end of a connection.
@@ -34,59 +39,54 @@ use error::ApiError;
 pub enum Access {
     /// Somebody whom the unix socket's peer credentials let in: no password.
     Local,
-    /// Anybody: everything asks for the admin password, but `/healthz` for nothing and the builder
-    /// for a signature.
+    /// Anybody: everything asks for the admin password, but `/healthz` and `/openapi.json` for
+    /// nothing and the builder for a signature.
     Remote,
 }
 
 pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
-    let one = get(functions::show)
-        .put(upload::deploy)
-        .delete(functions::remove);
-    let routes = Router::new()
-        .route("/healthz", get(status::healthz))
+    let (routes, document) = documented().split_for_parts();
+    let routes = routes
+        // OpenFaaS's builder and, below, the registry are specified elsewhere.
         .route(builder::BUILD, post(builder::build))
         .route(builder::PUBLIC_KEY, get(builder::public_key))
         .merge(system::router())
-        .route("/hob/v1/status", get(status::show))
-        .route("/hob/v1/functions", get(functions::list))
-        .route("/hob/v1/functions/{name}", one)
-        .route("/hob/v1/functions/{name}/image", put(images::deploy))
-        .route("/hob/v1/functions/{name}/scale", post(functions::scale))
-        .route("/hob/v1/functions/{name}/logs", get(logs::show))
-        .route(
-            "/hob/v1/functions/{name}/export",
-            get(export::download).post(build::export),
-        )
-        .route("/hob/v1/images", get(images::list).delete(images::remove))
-        .route("/hob/v1/images/prune", post(images::prune))
-        .route(
-            "/hob/v1/images/archive",
-            get(archive::save).post(archive::load),
-        )
-        .route("/hob/v1/registries", get(registries::list))
-        .route("/hob/v1/registries/{name}", delete(registries::forget))
-        .route(
-            "/hob/v1/registries/{name}/login",
-            put(registries::log_in).delete(registries::log_out),
-        )
-        .route("/hob/v1/registries/{name}/trust", put(registries::trust))
-        .route(
-            "/hob/v1/registries/{name}/plain-http",
-            put(registries::plain_http),
-        )
-        .route("/hob/v1/images/build", post(build::start))
-        .route("/hob/v1/secrets", get(secrets::list))
-        .route(
-            "/hob/v1/secrets/{name}",
-            put(secrets::set).delete(secrets::remove),
-        )
+        .layer(Extension(Document::new(document)))
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(Extension(access))
         .with_state(Arc::clone(control))
         .merge(registry::router(control));
     guard(routes, control, access)
+}
+
+/// Every route that the OpenAPI document has: what each is stands at its handler. After a change,
+/// `tests/plane/document.rs` says how to renew the golden copy.
+fn documented() -> OpenApiRouter<Arc<Control>> {
+    let routes = [
+        routes!(status::healthz),
+        routes!(document::document),
+        routes!(status::show),
+        routes!(functions::list),
+        routes!(functions::show, upload::deploy, functions::remove),
+        routes!(images::deploy),
+        routes!(functions::scale),
+        routes!(logs::show),
+        routes!(export::download, build::export),
+        routes!(images::list, images::remove),
+        routes!(images::prune),
+        routes!(archive::save, archive::load),
+        routes!(build::build),
+        routes!(registries::list),
+        routes!(registries::forget),
+        routes!(registries::log_in, registries::log_out),
+        routes!(registries::trust),
+        routes!(registries::plain_http),
+        routes!(secrets::list),
+        routes!(secrets::set, secrets::remove),
+    ];
+    let document = OpenApiRouter::with_openapi(document::head());
+    routes.into_iter().fold(document, OpenApiRouter::routes)
 }
 
 /// Around everything, the fallbacks too: a route cannot be added outside of it.
@@ -98,7 +98,9 @@ fn guard(routes: Router, control: &Arc<Control>, access: Access) -> Router {
         }
     };
     let runtime = control.config.runtime.clone();
-    guarded.layer(from_fn(move |request, next| {
-        place::on(runtime.clone(), request, next)
-    }))
+    guarded
+        .layer(from_fn_with_state(Arc::clone(control), metrics::measure))
+        .layer(from_fn(move |request, next| {
+            place::on(runtime.clone(), request, next)
+        }))
 }

@@ -16,8 +16,10 @@ use crate::{
     deployed::Deployed,
     gate::Gate,
     images::Images,
+    metrics::Metrics,
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
+    schedule::Timetable,
     turns::Turns,
     usage::Usage,
     wake::Wakes,
@@ -30,6 +32,9 @@ pub struct ControlConfig {
     pub data: PathBuf,
     /// Where the gateway accepts calls, as `hob status` shows it: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where the metrics are, as `hob status` shows it: `http://127.0.0.1:8082/metrics`. `None`
+    /// when nobody serves them.
+    pub metrics: Option<String>,
     /// How replicas are caged unless they ask otherwise, as `hob status` shows it.
     pub isolation: String,
     /// What this machine cannot enforce, one line each.
@@ -79,6 +84,8 @@ pub struct Control {
     /// What will be deployed as soon as it can run.
     pub(crate) coming: Comings,
     pub(crate) usage: Usage,
+    /// When the clock calls which function.
+    pub(crate) timetable: Timetable,
     /// Deploys of one name come one after the other, from build to answer.
     pub(crate) deploys: Turns,
     /// Engine and store change together, one change per name at a time. Always taken after
@@ -86,6 +93,7 @@ pub struct Control {
     pub(crate) changes: Turns,
     pub(crate) gate: Gate,
     pub(crate) remote_builds: RemoteBuilds,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: Instant,
 }
 
@@ -114,8 +122,10 @@ impl Control {
             wakes: Arc::default(),
             coming: Comings::default(),
             usage: Usage::default(),
+            timetable: Timetable::default(),
             deploys: Turns::default(),
             remote_builds: RemoteBuilds::default(),
+            metrics: Arc::default(),
             changes: Turns::default(),
             started: Instant::now(),
         })

@@ -14,7 +14,12 @@ use hob_store::StoreError;
 use thiserror::Error;
 
 use crate::{
-    Control, events::Events, namespaces::is_reserved, origin::Origin, translate::AskedError,
+    Control,
+    events::Events,
+    namespaces::is_reserved,
+    origin::Origin,
+    schedule::{self, ScheduleError},
+    translate::AskedError,
     turns::Turn,
 };
 
@@ -44,6 +49,8 @@ pub(crate) enum DeployError {
     Image(#[from] ImageError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     #[error("namespace `{0}` holds secrets of hob's own and can have no functions")]
     Reserved(String),
 }
@@ -104,6 +111,7 @@ impl Control {
         // Nothing of an image may be pruned before the store knows that it is in use.
         let _hold = self.images.store.hold().await;
         let revision = self.revision(&name, origin, events).await?;
+        schedule::check(&revision.run, &revision.settings.schedule)?;
 
         let _change = self.changes.take(&name).await;
         let former = self.deployed.get(&name);
@@ -186,7 +194,9 @@ impl Control {
             return Err(error.into());
         }
         self.wakes.forgive(&next.name);
-        self.deployed.put(next);
+        self.deployed.put(Arc::clone(&next));
+        self.reschedule(&next.name, &next.revision.settings.schedule)
+            .await;
         Ok(())
     }
 }
@@ -228,6 +238,7 @@ impl DeployError {
             Self::Engine(EngineError::NotFound(_) | EngineError::Host(_)) => Fault::Host,
             Self::Image(error) if error.fault() == ImageFault::Caller => Fault::Caller,
             Self::Image(_) => Fault::Host,
+            Self::Schedule(error) => error.fault(),
             Self::Store(_) => Fault::Host,
         }
     }

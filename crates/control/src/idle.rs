@@ -5,6 +5,7 @@ use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::Control;
 
@@ -14,10 +15,12 @@ const CHECK: Duration = Duration::from_secs(1);
 const TIDY: Duration = Duration::from_secs(3600);
 
 impl Control {
-    /// Background work, until `shutdown` completes: stops functions that nobody calls, and
-    /// tidies up the images.
+    /// Background work, until `shutdown` completes: stops functions that nobody calls, calls
+    /// those whose time has come, and tidies up the images.
     pub async fn run(self: Arc<Self>, shutdown: impl Future<Output = ()> + Send) {
         let mut shutdown = pin!(shutdown);
+        let stop = CancellationToken::new();
+        let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A stop may take longer than a check: each function has at most one under way.
@@ -25,7 +28,7 @@ impl Control {
         let mut tidy = interval(TIDY);
         loop {
             tokio::select! {
-                () = &mut shutdown => return,
+                () = &mut shutdown => break,
                 _ = check.tick() => {}
                 _ = tidy.tick() => {
                     tokio::spawn(Arc::clone(&self).tidy_images());
@@ -40,6 +43,10 @@ impl Control {
                     stopping.insert(name, stop);
                 }
             }
+        }
+        stop.cancel();
+        if let Err(error) = clock.await {
+            tracing::error!("the clock of schedules hit a fault in hob: {error}");
         }
     }
 

@@ -66,10 +66,7 @@ impl Control {
                 }
             }
             Origin::Image(asked) => {
-                let settings = Settings {
-                    openfaas: asked.openfaas,
-                    ..Settings::from(&asked.manifest)
-                };
+                let settings = Settings::from(&asked.manifest);
                 Ok(self.images.revision(&asked.image, settings, events).await?)
             }
             Origin::Asked(asked) => self.asked(name, *asked, events).await,

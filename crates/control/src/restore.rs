@@ -44,6 +44,7 @@ impl Control {
             }
             self.deployed.put(Arc::new(function));
         }
+        self.restore_schedules().await?;
         Ok(restored)
     }
 }

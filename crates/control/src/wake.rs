@@ -11,7 +11,10 @@ use hob_model::{
 };
 use tokio::{runtime::Handle, sync::watch};
 
-use crate::Control;
+use crate::{
+    Control,
+    metrics::{Metrics, Tier},
+};
 
 /// After a start that failed, calls get its error at once for so long. Doubles with each
 /// failure in a row, so that a broken function under load costs next to nothing.
@@ -50,6 +53,7 @@ impl Wake for Control {
         let mut outcome = self.wakes.join(function, |report| {
             let start = Start {
                 wakes: Arc::clone(&self.wakes),
+                metrics: Arc::clone(&self.metrics),
                 engine: Arc::clone(&self.engine),
                 name: function.clone(),
                 replicas: deployed.replicas.max(1),
@@ -134,6 +138,7 @@ impl Wakes {
 /// One start, in a task of its own: a caller that gives up takes nothing away from the others.
 struct Start {
     wakes: Arc<Wakes>,
+    metrics: Arc<Metrics>,
     engine: Arc<dyn Engine>,
     name: FunctionName,
     replicas: u32,
@@ -141,15 +146,19 @@ struct Start {
 
 impl Start {
     fn begin(self, runtime: &Handle, report: watch::Sender<Outcome>) {
+        let begun = Instant::now();
         let (engine, name, replicas) = (self.engine, self.name.clone(), self.replicas);
         let scale = runtime.spawn(async move { engine.scale(&name, replicas).await });
-        let (wakes, name) = (self.wakes, self.name);
+        let (wakes, metrics, name) = (self.wakes, self.metrics, self.name);
         runtime.spawn(async move {
             let result = match scale.await {
                 Ok(scaled) => scaled.map_err(|failure| error(&failure, &name)),
                 Err(panic) => Err(error(&EngineError::Host(panic.to_string()), &name)),
             };
             wakes.settle(&name, &result);
+            if result.is_ok() {
+                metrics.wakings.woke(Tier::Stopped, begun.elapsed());
+            }
             // Fails only when every caller has left.
             let _ = report.send(Some(result));
         });

@@ -3,25 +3,27 @@ use std::{
     future::poll_fn,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use hob_model::{BackendLease, Route};
+use hob_model::{BackendLease, EndReason};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 
-use crate::{BoxError, body::Answer, client::Client, upstream::Upstream};
+use crate::{
+    BoxError, body::Answer, client::Client, counted::Counted, forward, upstream::Upstream,
+};
 
 /// What a call holds until the last byte of its answer: the replica, and the way to it.
 pub(crate) struct Hold {
     /// `None` for a connection that drives itself, as those of upgrades do.
     pub(crate) upstream: Option<Box<Upstream>>,
     pub(crate) lease: BackendLease,
-    pub(crate) route: Arc<Route>,
+    /// Counts the call to its end; dropped before that, its caller gave up.
+    pub(crate) route: Counted,
     pub(crate) client: Rc<Client>,
     pub(crate) deadline: Instant,
     /// How long the replica said that it keeps an idle connection.
@@ -72,20 +74,22 @@ impl Hold {
     }
 
     /// The answer is complete: the connection goes back to the pool.
-    fn release(self) {
+    pub(crate) fn release(self) {
+        let now = Instant::now();
+        self.route.end(now);
         let Some(mut upstream) = self.upstream else {
             return;
         };
         // The end of an answer may be seen before the connection has settled.
         if upstream.is_idle() || upstream.has_settled() {
             let pool = &self.client.worker().pool;
-            pool.put(&self.lease, upstream, self.keep_alive, Instant::now());
+            pool.put(&self.lease, upstream, self.keep_alive, now);
         }
     }
 
     /// The answer passed its deadline: the replica is reported, the caller sees a cut.
     fn overdue(self) {
-        self.route.counters.failure();
+        self.route.cut(EndReason::Timeout);
         let wake = &self.client.worker().wake;
         wake.overdue(&self.route.function, &self.lease.id);
         self.client.cut();
@@ -160,7 +164,7 @@ impl ReplicaAnswer {
     fn broken(&mut self, error: hyper::Error) -> Cut {
         match self.hold.borrow_mut().take() {
             Some(hold) => {
-                hold.route.counters.failure();
+                hold.route.cut(forward::broken_off(&hold.lease));
                 Cut::Broken(error)
             }
             None => Cut::Overdue,

@@ -9,6 +9,7 @@ use crate::{
     body::{Answer, Outgoing, RequestBody},
     client::Client,
     cors::{self, Visitor},
+    counted::Counted,
     error::GatewayError,
     files, forward, head, headers,
     listen::PeerKind,
@@ -20,7 +21,7 @@ use crate::{
 /// A call of a function while it is answered.
 pub(crate) struct Call {
     pub(crate) client: Rc<Client>,
-    pub(crate) route: Arc<Route>,
+    pub(crate) route: Counted,
     pub(crate) receipt: Receipt,
     /// When the whole answer must be with the caller.
     pub(crate) deadline: Instant,
@@ -112,13 +113,17 @@ impl Admitted {
             // A browser's question is not a call: nothing is woken and nothing counted.
             Some(outcome) => outcome,
             None => {
-                route.counters.call();
+                call.route.start();
                 let mut outcome = call.serve(request, address).await;
                 match &mut outcome {
-                    // Two policies on one answer are none: browsers refuse it.
-                    Ok(response) if policy.is_some() => cors::silence(response.headers_mut()),
-                    Ok(_) => {}
-                    Err(_) => route.counters.failure(),
+                    Ok(response) => {
+                        call.route.answered(response.status());
+                        if policy.is_some() {
+                            // Two policies on one answer are none: browsers refuse it.
+                            cors::silence(response.headers_mut());
+                        }
+                    }
+                    Err(error) => call.route.refused(error),
                 }
                 outcome
             }
@@ -144,8 +149,8 @@ impl Call {
         Self {
             client: Rc::clone(client),
             deadline: receipt.arrived + route.timeout.0,
+            route: Counted::new(route, receipt.arrived),
             receipt,
-            route,
         }
     }
 

@@ -79,7 +79,8 @@ impl GatewayError {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    /// What its caller gets.
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::UnknownFunction(_) | Self::NoFile { .. } => StatusCode::NOT_FOUND,

@@ -176,7 +176,7 @@ async fn receive(
     let hold = Hold {
         upstream: Some(upstream),
         lease,
-        route: Arc::clone(&call.route),
+        route: call.route.hand_over(head.status),
         client: std::rc::Rc::clone(&call.client),
         deadline: call.deadline,
         keep_alive: head
@@ -239,6 +239,11 @@ pub(crate) async fn hung_up(call: &Call, backend: &Backend) -> GatewayError {
         None => End::new(EndReason::Exit, "closed the connection without an answer"),
     };
     GatewayError::ended(&call.route, end)
+}
+
+/// Why an answer broke off, as far as that is known by now.
+pub(crate) fn broken_off(backend: &Backend) -> EndReason {
+    backend.ended().map_or(EndReason::Exit, |end| end.reason)
 }
 
 /// Waits a moment for the engine to say how the replica ended: the broken connection is here

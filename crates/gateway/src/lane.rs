@@ -188,7 +188,7 @@ impl Lane<'_> {
             method,
             ..
         } = taken;
-        call.route.counters.call();
+        call.route.start();
         let exchange = self.exchange(&mut call, &replicas, &request, method);
         match exchange.await {
             Ok(after) => after,
@@ -198,7 +198,7 @@ impl Lane<'_> {
     }
 
     async fn refuse(&mut self, call: &Call, error: GatewayError, method: Method) -> After {
-        call.route.counters.failure();
+        call.route.refused(&error);
         tracing::debug!(function = %call.route.function, %error, "call failed");
         let mut out = self.client.worker().buffers.take();
         let context = self.context(call, method);
@@ -250,11 +250,14 @@ impl Lane<'_> {
                 Err(Failure::Reset) => return Err(forward::hung_up(call, &lease).await.into()),
                 relayed => relayed?,
             };
+            // Before its last bytes go out: who has the answer finds it counted.
+            let now = Instant::now();
+            call.route.end(now);
             match relayed.kept {
                 Some(hint) => {
                     wire.answered();
                     let wires = &self.client.worker().wires;
-                    wires.put(&lease, wire, hint, Instant::now());
+                    wires.put(&lease, wire, hint, now);
                 }
                 None => drop(wire),
             }

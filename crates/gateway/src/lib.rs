@@ -14,6 +14,7 @@ mod client;
 mod config;
 mod connection;
 mod cors;
+mod counted;
 mod date;
 mod error;
 mod files;

@@ -62,7 +62,7 @@ pub(crate) async fn forward(
     let hold = Hold {
         upstream: None,
         lease,
-        route: std::sync::Arc::clone(&call.route),
+        route: call.route.hand_over(response.status()),
         client: Rc::clone(&call.client),
         deadline: call.deadline,
         keep_alive: None,
@@ -107,5 +107,5 @@ async fn splice(caller: OnUpgrade, replica: OnUpgrade, hold: Hold) {
         (TokioIo::new(caller), TokioIo::new(replica));
     // An error is one side hanging up, which is how these connections end.
     let _ = tokio::io::copy_bidirectional(&mut caller, &mut replica).await;
-    drop(hold);
+    hold.release();
 }

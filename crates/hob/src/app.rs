@@ -27,10 +27,13 @@ use tower::ServiceExt;
 
 use crate::{client::Address, config::Config, environment::Environment, exit::Failure};
 
+mod connection;
 mod local_socket;
+mod metrics_server;
 mod run_folder;
 
 use local_socket::LocalSocket;
+use metrics_server::MetricsServer;
 pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
@@ -54,11 +57,22 @@ const FUNCTION_BACKLOG: i32 = 1024;
 pub(crate) struct App {
     gateway: GatewayHandle,
     socket: LocalSocket,
+    metrics: Option<MetricsServer>,
     engine: Arc<LocalEngine>,
     background: JoinHandle<()>,
     stop: CancellationToken,
     run: RunFolder,
     notices: Notices,
+}
+
+/// The addresses that a server has taken.
+pub(crate) struct Doors {
+    /// For calls and the control API.
+    pub(crate) calls: TcpListener,
+    /// For Prometheus.
+    pub(crate) metrics: Option<TcpListener>,
+    /// What the owner should know of them, one line each.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What a starting server has to tell its owner.
@@ -86,16 +100,16 @@ pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 // === impl App ===
 
 impl App {
-    /// Brings everything up; on return calls are served on `listener`.
+    /// Brings everything up; on return calls are served.
     ///
     /// # Errors
     /// One line with the cure; nothing is left running.
     pub(crate) async fn start(
         config: Config,
-        listener: TcpListener,
+        doors: Doors,
         env: &Environment,
     ) -> anyhow::Result<Self> {
-        let address = listener.local_addr()?;
+        let address = doors.calls.local_addr()?;
         // First: it keeps every other server out of the data directory.
         let store = Store::open(&config.data)?;
         let id = id(&config.data)?;
@@ -103,7 +117,7 @@ impl App {
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
         let secrets = secrets(&config.data)?;
-        let listeners = listeners(&config, listener, env)?;
+        let listeners = listeners(&config, doors.calls, env)?;
         let engine = LocalEngine::new(
             engine_config(&config, &run, &id, &listeners),
             Arc::clone(&sandbox),
@@ -122,9 +136,10 @@ impl App {
         let password = store.ensure_admin_password()?;
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.password = password;
+        notices.warnings.extend(doors.warnings);
         let builder = builder(&config, sandbox);
         let control = Control::new(
-            control_config(&config, &notices, address),
+            control_config(&config, &notices, address, doors.metrics.as_ref())?,
             ControlParts {
                 store,
                 secrets,
@@ -142,6 +157,8 @@ impl App {
         let stop = CancellationToken::new();
         let background = tokio::spawn(Arc::clone(&control).run(stop.clone().cancelled_owned()));
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
+        let serve = |door| MetricsServer::serve(door, control.metrics_router());
+        let metrics = doors.metrics.map(serve).transpose()?;
         let gateway = Gateway::start(
             GatewayConfig::default(),
             listeners,
@@ -153,6 +170,7 @@ impl App {
         Ok(Self {
             gateway,
             socket,
+            metrics,
             engine,
             background,
             stop,
@@ -164,6 +182,11 @@ impl App {
     /// Where calls are accepted.
     pub(crate) fn url(&self) -> Address {
         self.gateway.local_addr().into()
+    }
+
+    /// Where Prometheus reads.
+    pub(crate) fn metrics(&self) -> Option<String> {
+        self.metrics.as_ref().map(MetricsServer::url)
     }
 
     /// Where the control API listens on this machine.
@@ -182,12 +205,27 @@ impl App {
     /// When something of it is left.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let gateway = self.gateway.shutdown(CALLS_GRACE);
-        tokio::join!(gateway, self.socket.stop(REQUESTS_GRACE));
+        let metrics = async {
+            if let Some(metrics) = self.metrics {
+                metrics.stop().await;
+            }
+        };
+        tokio::join!(gateway, self.socket.stop(REQUESTS_GRACE), metrics);
         self.stop.cancel();
         self.background.await?;
         self.engine.shutdown().await;
         let left = format!("cannot remove {}", self.run.path().display());
         self.run.remove().context(left)
+    }
+}
+
+impl From<TcpListener> for Doors {
+    fn from(calls: TcpListener) -> Self {
+        Self {
+            calls,
+            metrics: None,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -229,14 +267,21 @@ fn engine_config(config: &Config, run: &RunFolder, id: &str, listeners: &Listene
     local
 }
 
-fn control_config(config: &Config, notices: &Notices, address: SocketAddr) -> ControlConfig {
-    ControlConfig {
+fn control_config(
+    config: &Config,
+    notices: &Notices,
+    address: SocketAddr,
+    metrics: Option<&TcpListener>,
+) -> anyhow::Result<ControlConfig> {
+    let metrics = metrics.map(TcpListener::local_addr).transpose()?;
+    Ok(ControlConfig {
         data: config.data.clone(),
         gateway: Address::from(address).to_string(),
+        metrics: metrics.map(metrics_server::url),
         isolation: notices.isolation.clone(),
         warnings: notices.warnings.clone(),
         runtime: Handle::current(),
-    }
+    })
 }
 
 fn registry(

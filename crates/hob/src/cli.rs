@@ -22,6 +22,7 @@ mod progress;
 mod registry;
 mod remove;
 mod scale;
+mod schedule;
 mod secret;
 mod session;
 mod status;
@@ -57,6 +58,8 @@ enum Verb {
     Logs(logs::Logs),
     Scale(scale::Scale),
     Remove(remove::Remove),
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
     #[command(subcommand)]
     Secret(secret::Secret),
     #[command(subcommand)]
@@ -123,6 +126,7 @@ impl Cli {
             Verb::Logs(verb) => verb.run(context),
             Verb::Scale(verb) => verb.run(context),
             Verb::Remove(verb) => verb.run(context),
+            Verb::Schedule(verb) => verb.run(context),
             Verb::Secret(verb) => verb.run(context),
             Verb::Namespace(verb) => verb.run(context),
             Verb::Export(verb) => verb.run(context),

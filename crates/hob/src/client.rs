@@ -3,7 +3,7 @@
 use std::{fmt::Display, time::Duration};
 
 use futures_util::TryStreamExt;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use serde::de::DeserializeOwned;
@@ -160,7 +160,24 @@ impl Client {
         body: Body,
         length: Option<u64>,
     ) -> Result<Response<Incoming>, ClientError> {
+        self.stream_with(HeaderMap::new(), method, path, body, length)
+            .await
+    }
+
+    /// The same, with more in the head of the request.
+    ///
+    /// # Errors
+    /// [`ClientError`] until the head of the answer is there.
+    pub(crate) async fn stream_with(
+        &self,
+        headers: HeaderMap,
+        method: Method,
+        path: &str,
+        body: Body,
+        length: Option<u64>,
+    ) -> Result<Response<Incoming>, ClientError> {
         let mut request = self.request(method, path, body);
+        request.headers_mut().extend(headers);
         if let Some(length) = length {
             let headers = request.headers_mut();
             headers.insert(header::CONTENT_LENGTH, length.into());

@@ -6,8 +6,9 @@
 //! seen by everybody on the machine.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use clap::Args;
@@ -48,6 +49,14 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     listen: Option<SocketAddr>,
+    /// Address for Prometheus, which needs no password there, or `off` [default: 127.0.0.1:8082]
+    #[arg(
+        long,
+        env = "HOB_METRICS",
+        value_name = "ADDRESS",
+        hide_env_values = true
+    )]
+    metrics: Option<MetricsAddress>,
     /// How functions are caged that ask for nothing else: container or process [default: as strong as this machine can]
     #[arg(
         long,
@@ -107,12 +116,23 @@ pub(crate) struct ClientArgs {
 struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
+    metrics: Option<MetricsAddress>,
     isolation: Option<Isolation>,
     registry: Option<bool>,
     subnet: Option<String>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
+}
+
+/// Where Prometheus reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum MetricsAddress {
+    /// Nowhere.
+    Off,
+    /// At this address; port 0 means any free one.
+    At(SocketAddr),
 }
 
 /// What a server works with.
@@ -122,6 +142,8 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// Where calls are accepted; port 0 means any free one.
     pub(crate) listen: SocketAddr,
+    /// Where Prometheus reads; `None` means [`MetricsAddress::USUAL`], if it is free.
+    pub(crate) metrics: Option<MetricsAddress>,
     /// The cage of functions that ask for none; `None` means the strongest that works.
     pub(crate) isolation: Option<Isolation>,
     /// Whether images are taken and given under `/v2`.
@@ -143,6 +165,32 @@ pub(crate) struct ClientConfig {
     pub(crate) namespace: Option<Label>,
 }
 
+impl MetricsAddress {
+    /// Where OpenFaaS's gateway has its metrics.
+    pub(crate) const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8082);
+}
+
+impl FromStr for MetricsAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self::Off),
+            address => address.parse().map(Self::At).map_err(|_| {
+                "write an IP address and a port, as in 127.0.0.1:8082, or `off`".to_owned()
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for MetricsAddress {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 impl ServerArgs {
     /// Fills in from the file and the defaults.
     ///
@@ -159,6 +207,7 @@ impl ServerArgs {
                 Some(listen) => listen,
                 None => LISTEN.parse()?,
             },
+            metrics: self.metrics.or(file.metrics),
             isolation: self.isolation.or(file.isolation),
             registry: self.registry.or(file.registry).unwrap_or(false),
             subnet: match (self.subnet, file.subnet) {
@@ -301,6 +350,7 @@ mod tests {
             .expect("valid");
         assert_eq!(config.data, Path::new("/home/ada/.local/share/hob"));
         assert_eq!(config.listen.to_string(), LISTEN);
+        assert_eq!(config.metrics, None);
         assert_eq!(config.isolation, None);
         assert!(!config.registry);
     }
@@ -318,6 +368,11 @@ mod tests {
         let config = with_file(file, &["--registry=false"]).expect("valid");
         assert!(!config.registry);
         assert!(with_file("", &["--registry"]).expect("valid").registry);
+        let file = "metrics = \"127.0.0.1:9002\"\n";
+        let at = MetricsAddress::At(([127, 0, 0, 1], 9002).into());
+        assert_eq!(with_file(file, &[]).expect("valid").metrics, Some(at));
+        let config = with_file(file, &["--metrics", "off"]).expect("valid");
+        assert_eq!(config.metrics, Some(MetricsAddress::Off));
     }
 
     #[test]
@@ -326,6 +381,7 @@ mod tests {
             ("\nlisten_on = \"x\"", ":2: unknown field `listen_on`"),
             ("listen = \"8080\"", ":1: invalid socket address"),
             ("isolation = \"vm\"", ":1: unknown variant `vm`"),
+            ("metrics = \"8082\"", ":1: write an IP address"),
         ] {
             let message = with_file(text, &[]).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");
@@ -345,6 +401,7 @@ mod tests {
     fn flag_variable_and_key_follow_one_scheme() {
         let example = |key: &str| match key {
             "listen" => "\"127.0.0.1:1\"",
+            "metrics" => "\"off\"",
             "isolation" => "\"process\"",
             "registry" => "true",
             "subnet" => "\"10.0.0.0/16\"",

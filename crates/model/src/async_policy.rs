@@ -1,15 +1,18 @@
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Timespan;
 
 /// How the asynchronous calls of a function are run: `[async]` of a `hob.toml`. The defaults of
 /// retries are those of OpenFaaS (<https://docs.openfaas.com/openfaas-pro/retries/>).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AsyncPolicy {
     /// Calls that run at the same time, 1 to 1,000. Default 4; with 1 they run in their order.
+    #[schema(minimum = 1, maximum = 1000)]
     pub concurrency: u32,
     /// How often a call is tried at most, 1 to 100. Default 10.
+    #[schema(minimum = 1, maximum = 100)]
     pub attempts: u32,
     /// Status codes after which it is tried again. Default 408, 429, 500, 502, 503 and 504.
     pub codes: Vec<u16>,

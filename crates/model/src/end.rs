@@ -1,9 +1,10 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How a call, a run or a replica ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EndReason {
     /// As it should.
@@ -27,6 +28,19 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::Exit,
+        Self::Timeout,
+        Self::Memory,
+        Self::Pids,
+        Self::Output,
+        Self::Cancelled,
+        Self::Unready,
+        Self::Host,
+    ];
+
     /// The word in `X-Hob-End`, in logs and in metrics.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,7 +64,7 @@ impl fmt::Display for EndReason {
 }
 
 /// A reason and one line for people: `exit` and "exit status 3", `memory` and "over 64Mi".
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct End {
     /// The kind of end.
     pub reason: EndReason,

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Schedule, SecretName, Timespan,
@@ -108,7 +109,7 @@ pub struct ImageRun {
 }
 
 /// What a function may do and use: the manifest with the defaults filled in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
     /// The program's own environment.
     pub env: BTreeMap<String, String>,
@@ -152,7 +153,7 @@ pub struct Settings {
 }
 
 /// What of the network a function can reach.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// Everything that the machine can.

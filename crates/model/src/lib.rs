@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod async_policy;
+mod counters;
 mod end;
 mod function;
 mod limits;
@@ -15,12 +16,14 @@ mod replica;
 mod rfc3339;
 mod route;
 mod schedule;
+mod schema;
 
 pub mod openfaas;
 pub mod port;
 pub mod wire;
 
 pub use async_policy::AsyncPolicy;
+pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};
 pub use end::{End, EndReason};
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use limits::{Isolation, Limits};
@@ -28,5 +31,5 @@ pub use manifest::{Command, Cors, ImageSection, Manifest, ManifestError};
 pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
 pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};
-pub use route::{Counters, Route, Routes, Target};
+pub use route::{Route, Routes, Target};
 pub use schedule::{Missed, Schedule};

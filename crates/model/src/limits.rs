@@ -1,11 +1,12 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{Cpu, Memory};
 
 /// What one replica may use. Every field has a bound; the defaults suit a small web handler.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Resident memory, page cache and tmpfs together. Default 256 MiB.
@@ -13,10 +14,12 @@ pub struct Limits {
     /// Processor time per second. Default 1 core.
     pub cpu: Cpu,
     /// Processes and threads. Default 256.
+    #[schema(minimum = 4)]
     pub pids: u32,
     /// Size of the private `/tmp`, in bytes; it counts as memory too. Default 64 MiB.
     pub tmp: Memory,
     /// Open file descriptors per process. Default 1,024.
+    #[schema(minimum = 16)]
     pub files: u32,
     /// Largest request body, in bytes. Default 2 GiB, since bodies stream through.
     pub body: Memory,
@@ -36,7 +39,9 @@ impl Default for Limits {
 }
 
 /// How a replica is caged on this machine, weakest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
     /// Own process group, rlimits, landlock and seccomp. Sees the host's processes and network.

@@ -2,15 +2,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::{
     AsyncPolicy, Isolation, Label, Limits, Network, Schedule, SecretName, Timespan,
     openfaas::{ScaleLabelError, ScaleLabels},
-    schedule::one_or_many,
+    schedule::{OneOrMany, one_or_many},
 };
 
 /// `hob.toml`: what the defaults do not fit. An empty file, or none, is a good manifest.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
     /// Name of the function; else the folder's.
@@ -56,6 +57,7 @@ pub struct Manifest {
         deserialize_with = "one_or_many",
         skip_serializing_if = "Vec::is_empty"
     )]
+    #[schema(value_type = OneOrMany)]
     pub schedule: Vec<Schedule>,
     /// How its asynchronous calls are run. Default [`AsyncPolicy::default`].
     #[serde(rename = "async", skip_serializing_if = "Option::is_none")]
@@ -72,7 +74,7 @@ pub struct Manifest {
 }
 
 /// `[image]` of a `hob.toml`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ImageSection {
     /// The image that the function's image stands on; else the language's usual one.
@@ -181,7 +183,7 @@ fn is_outbound(network: &Network) -> bool {
 }
 
 /// A command line: a text goes to `/bin/sh -c`, a list is executed as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Command {
     /// For the shell, which also expands `$PORT` and `$HOB_SOCKET`.

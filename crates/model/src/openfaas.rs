@@ -6,6 +6,9 @@ mod scale;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
+
+use crate::{Label, SecretName};
 
 pub use annotations::CRON_TOPIC;
 pub use scale::{ScaleLabelError, ScaleLabels};
@@ -23,14 +26,16 @@ pub const BUILD_CONTEXT: &str = "context";
 
 /// What a client asks for: the body of `POST` and `PUT /system/functions`. Kept as it came, since
 /// clients compare what they get back. Unknown keys are passed by.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FunctionDeployment {
     /// The function's name.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(required, value_type = Label)]
     pub service: String,
     /// Name of the image.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(required, min_length = 1)]
     pub image: String,
     /// What of the network it reaches: `none` is nothing, `outbound` everything; all else counts
     /// as left out.
@@ -50,6 +55,7 @@ pub struct FunctionDeployment {
     pub constraints: Option<Vec<String>>,
     /// Secrets that it may read.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<SecretName>>)]
     pub secrets: Option<Vec<String>>,
     /// Words for people and tools.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,7 +78,7 @@ pub struct FunctionDeployment {
 }
 
 /// Memory and processor time, in the notation of Kubernetes or Docker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FunctionResources {
     /// `64Mi`.
@@ -100,7 +106,7 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
 }
 
 /// A function as clients see it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionStatus {
     /// The function's name.
@@ -142,6 +148,7 @@ pub struct FunctionStatus {
     pub available_replicas: u32,
     /// When it was deployed for the first time, RFC 3339.
     #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: std::time::SystemTime,
     /// What its replicas use now; only where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +156,7 @@ pub struct FunctionStatus {
 }
 
 /// What all replicas of a function use together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionUsage {
     /// Thousandths of a processor core.
@@ -159,11 +166,12 @@ pub struct FunctionUsage {
 }
 
 /// The body of `DELETE /system/functions`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct DeleteFunction {
     /// The function's name.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(required, value_type = Label)]
     pub function_name: String,
     /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -172,7 +180,7 @@ pub struct DeleteFunction {
 
 /// The body of `POST /system/scale-function/NAME`. The path names the function, since clients do
 /// not agree on the key here.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ScaleService {
     /// The function's name, and perhaps its namespace after a dot.
@@ -187,7 +195,7 @@ pub struct ScaleService {
 
 /// The body of `POST` and `PUT /system/secrets`, and without values of `DELETE` and the answer to
 /// `GET`.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Secret {
     /// The secret's name.
@@ -205,7 +213,7 @@ pub struct Secret {
 }
 
 /// A namespace: the body of `POST`, `PUT` and `DELETE`, and the answer to `GET`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct FunctionNamespace {
     /// Its name.

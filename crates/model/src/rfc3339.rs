@@ -20,3 +20,27 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTi
         ))
     })
 }
+
+/// For times that may not have come yet.
+pub(crate) mod option {
+    use super::{Deserialize, Deserializer, Serializer, SystemTime};
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::serialize(time, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        #[derive(Deserialize)]
+        struct Time(#[serde(with = "super")] SystemTime);
+        let time = Option::<Time>::deserialize(from)?;
+        Ok(time.map(|Time(time)| time))
+    }
+}

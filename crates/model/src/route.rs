@@ -3,15 +3,12 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use arc_swap::ArcSwap;
 
-use crate::{Cors, DEFAULT_NAMESPACE, FunctionName, ReplicaSet, Timespan};
+use crate::{Cors, Counters, DEFAULT_NAMESPACE, FunctionName, ReplicaSet, Timespan};
 
 /// Everything the data plane has to know of one function.
 #[derive(Debug)]
@@ -39,33 +36,6 @@ pub enum Target {
     Replicas(Arc<ReplicaSet>),
     /// A folder of files on the host.
     Static(PathBuf),
-}
-
-/// Calls of one function since hob started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    calls: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Counters {
-    /// Counts a call that was let in.
-    pub fn call(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts a call that hob, not the function, had to answer with an error.
-    pub fn failure(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Calls let in, and those of them that hob had to answer with an error.
-    pub fn totals(&self) -> (u64, u64) {
-        (
-            self.calls.load(Ordering::Relaxed),
-            self.failed.load(Ordering::Relaxed),
-        )
-    }
 }
 
 /// Parts of the route table. A change copies one part, so that it stays cheap with 10,000

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 /// When a function is called by the clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct Schedule {
 }
 
 /// What becomes of the runs of a schedule that were due while hob was down.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Missed {
     /// They are left out.
@@ -68,20 +69,21 @@ impl fmt::Display for Schedule {
 }
 
 /// A schedule as people write it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
-enum Written {
+pub(crate) enum Written {
     Text(String),
-    Table(Table),
+    Table(#[schema(inline)] Table),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Table {
+pub(crate) struct Table {
     cron: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     zone: Option<String>,
     #[serde(default)]
+    #[schema(inline)]
     missed: Missed,
 }
 
@@ -109,18 +111,20 @@ impl From<Schedule> for Table {
 }
 
 /// One schedule, or a list of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = Schedules)]
+pub(crate) enum OneOrMany {
+    Many(Vec<Schedule>),
+    One(Schedule),
+}
+
 pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Schedule>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Some {
-        Many(Vec<Schedule>),
-        One(Schedule),
-    }
-    Ok(match Some::deserialize(deserializer)? {
-        Some::One(one) => vec![one],
-        Some::Many(many) => many,
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
     })
 }
 

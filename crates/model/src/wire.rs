@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use crate::{End, FunctionName, ReplicaId, Settings};
+use crate::{End, FunctionName, Missed, ReplicaId, Settings};
 
 /// One replica that runs now.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Instance {
     /// Its name, also that of its log file.
     pub id: ReplicaId,
@@ -28,11 +29,12 @@ pub struct Instance {
     pub in_flight: u32,
     /// When it was started.
     #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub started_at: SystemTime,
 }
 
 /// Where a replica stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum InstanceState {
     /// Started, does not listen yet.
@@ -44,7 +46,7 @@ pub enum InstanceState {
 }
 
 /// Where a function stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FunctionState {
     /// At least one replica takes calls, or it needs none.
@@ -58,7 +60,7 @@ pub enum FunctionState {
 }
 
 /// A function, as `hob list` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionSummary {
     /// Short form of the name.
     pub name: FunctionName,
@@ -80,11 +82,12 @@ pub struct FunctionSummary {
     pub path: String,
     /// When the last deploy was acknowledged.
     #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: SystemTime,
 }
 
 /// A function, as `hob describe` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionDetail {
     /// What `hob list` shows.
     #[serde(flatten)]
@@ -94,17 +97,54 @@ pub struct FunctionDetail {
     pub image: Option<FunctionImage>,
     /// When the first deploy was acknowledged.
     #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: SystemTime,
     /// What the function may do and use. Secrets by name only.
     pub settings: Settings,
+    /// When the clock calls it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<ScheduleSummary>,
     /// Its replicas.
     pub instances: Vec<Instance>,
     /// How its last replica that did not end well ended.
     pub last_end: Option<End>,
 }
 
+/// A schedule of a function, as `hob schedule list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScheduleSummary {
+    /// Which function it calls.
+    pub function: FunctionName,
+    /// As it was written, without the time zone.
+    pub schedule: String,
+    /// Time zone by its IANA name.
+    pub zone: String,
+    /// What becomes of runs that were due while hob was down.
+    pub missed: Missed,
+    /// The time of the next run.
+    #[serde(with = "crate::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next: Option<SystemTime>,
+    /// The time that the last run was for.
+    #[serde(with = "crate::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last: Option<SystemTime>,
+    /// Call id of the last run.
+    pub last_call: Option<String>,
+    /// Why it cannot run, where this machine has changed since the deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// The answer to an order to run a schedule at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScheduleRun {
+    /// Id of the call that was put into the queue.
+    pub call: String,
+}
+
 /// The image of a function.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionImage {
     /// Its name, as it was asked for.
     pub name: String,
@@ -113,7 +153,7 @@ pub struct FunctionImage {
 }
 
 /// One line of the answer to a deploy, which is a stream of JSON lines.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum DeployEvent {
     /// hob begins a step.
@@ -145,7 +185,7 @@ pub enum DeployEvent {
 }
 
 /// One line of the answer to `POST /hob/v1/images/build`, which is a stream of JSON lines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum ImageEvent {
     /// hob begins a step.
@@ -175,7 +215,7 @@ pub enum ImageEvent {
 }
 
 /// An image that was built, as `hob build` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BuiltImage {
     /// Its name in full.
     pub image: String,
@@ -192,7 +232,7 @@ pub struct BuiltImage {
 }
 
 /// One platform of an image that was built.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BuiltPlatform {
     /// `linux/arm64`.
     pub platform: String,
@@ -203,7 +243,7 @@ pub struct BuiltPlatform {
 }
 
 /// Who has to mend a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fault {
     /// The one who sent the folder.
@@ -213,15 +253,16 @@ pub enum Fault {
 }
 
 /// `{"replicas": 3}`, the body of a scale request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
     /// Replicas wanted while awake; 0 stops it until the next call.
+    #[schema(maximum = 100)]
     pub replicas: u32,
 }
 
 /// One line of `GET /hob/v1/functions/NAME/logs`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
     /// Which replica wrote it.
     pub instance: ReplicaId,
@@ -230,7 +271,7 @@ pub struct LogLine {
 }
 
 /// A secret, without its value.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SecretSummary {
     /// Its name.
     pub name: String,
@@ -248,7 +289,7 @@ pub struct NamespaceSummary {
 }
 
 /// `GET /hob/v1/status`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// Version of the server.
     pub version: String,
@@ -260,6 +301,8 @@ pub struct Status {
     pub memory: u64,
     /// Where calls are accepted: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where the metrics are: `http://127.0.0.1:8082/metrics`. `None` when they are not served.
+    pub metrics: Option<String>,
     /// The data directory.
     pub data: String,
     /// How replicas are caged unless they ask otherwise: `container`.
@@ -274,21 +317,23 @@ pub struct Status {
 
 /// What a function of an image is made of: the body of
 /// `PUT /hob/v1/functions/NAME/image`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ImageDeploy {
     /// Name of the image: `registry.example.net/hello:1.0`.
+    #[schema(min_length = 1)]
     pub image: String,
     /// What the function may do and use.
     #[serde(default)]
     pub manifest: crate::Manifest,
-    /// What a client of OpenFaaS asked for.
+    /// What a client of OpenFaaS would ask for; it counts in place of the manifest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub openfaas: Option<Box<crate::openfaas::FunctionDeployment>>,
 }
 
 /// One name in the image store, as `hob image list` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImageSummary {
     /// The whole name.
     pub image: String,
@@ -305,7 +350,7 @@ pub struct ImageSummary {
 }
 
 /// What was pruned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PruneSummary {
     /// Names that are gone.
     pub images: Vec<String>,
@@ -314,7 +359,7 @@ pub struct PruneSummary {
 }
 
 /// A registry that hob knows something of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RegistrySummary {
     /// Host and perhaps port; `*` for authorities that are trusted for all.
     pub registry: String,
@@ -327,7 +372,7 @@ pub struct RegistrySummary {
 }
 
 /// The body of `PUT /hob/v1/registries/NAME/login`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RegistryLogin {
     /// The user's name.

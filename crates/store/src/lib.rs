@@ -18,4 +18,4 @@ pub use authority::{
 pub use error::StoreError;
 pub use password::{AdminHash, AdminPassword};
 pub use secret::{SecretStore, Written};
-pub use store::{NewCall, Store};
+pub use store::{NewCall, ScheduleRow, Store};

@@ -129,6 +129,9 @@ impl SecretStore {
     /// # Errors
     /// When the disk refuses.
     pub fn remove(&self, namespace: &Label, name: &SecretName) -> Result<bool, StoreError> {
+        if name.as_str().len() > LONGEST_NAME {
+            return Ok(false);
+        }
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         durable::remove(&self.folder.join(namespace.as_str()), &file_name(name))
     }

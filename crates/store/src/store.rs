@@ -3,6 +3,7 @@ mod function;
 mod lock;
 mod meta;
 mod namespace;
+mod schedule;
 mod schema;
 
 use std::{
@@ -17,6 +18,7 @@ use rusqlite::Connection;
 use crate::{StoreError, durable};
 pub use call::NewCall;
 use lock::DataLock;
+pub use schedule::ScheduleRow;
 
 /// File name of the database in the data directory.
 const DATABASE: &str = "hob.db";

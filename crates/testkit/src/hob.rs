@@ -60,6 +60,8 @@ pub struct Hob {
 struct Running {
     child: Child,
     address: SocketAddr,
+    /// Where Prometheus reads, if anywhere.
+    metrics: Option<SocketAddr>,
     /// Where `<data>/run` led while it ran.
     run: PathBuf,
     banner: Vec<String>,
@@ -186,6 +188,24 @@ impl Hob {
         self.running().address
     }
 
+    /// Where Prometheus reads; `None` when nowhere.
+    ///
+    /// # Panics
+    /// When it is down.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.running().metrics
+    }
+
+    /// What Prometheus reads now.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub fn metrics(&self) -> String {
+        let request = Request::builder().uri("/metrics").body(Bytes::new());
+        let answer = self.send_to_metrics(request.expect("a valid request"));
+        answer.expect(200).text().to_owned()
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
@@ -239,7 +259,19 @@ impl Hob {
     /// # Panics
     /// When nobody answers.
     pub fn send(&self, request: Request<Bytes>) -> Answer {
-        let send = || answer::send(self.address(), request).expect("an answer");
+        self.send_to(self.address(), request)
+    }
+
+    /// Any request to the address for metrics.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub fn send_to_metrics(&self, request: Request<Bytes>) -> Answer {
+        self.send_to(self.metrics_address().expect("metrics"), request)
+    }
+
+    fn send_to(&self, address: SocketAddr, request: Request<Bytes>) -> Answer {
+        let send = || answer::send(address, request).expect("an answer");
         match &self.net {
             Some(net) => net.enter(send),
             None => send(),
@@ -312,6 +344,7 @@ impl Running {
             // As variables, so that a test can put flags above them.
             .env("HOB_CONFIG", "/dev/null")
             .env("HOB_LISTEN", "127.0.0.1:0")
+            .env("HOB_METRICS", "127.0.0.1:0")
             .env("HOB_DATA", hob.data())
             .envs(hob.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -325,9 +358,9 @@ impl Running {
             panic!("hob does not come up: {said:?}\n{}", hob.log());
         });
         let url = value_of(&banner, "listening").expect("a line with the address");
-        let address = url.trim_start_matches("http://");
         Self {
-            address: address.parse().expect("an address"),
+            address: address_of(url),
+            metrics: value_of(&banner, "metrics").map(address_of),
             run: fs::canonicalize(hob.data().join("run")).expect("a run folder"),
             child,
             banner,
@@ -384,6 +417,12 @@ fn banner(lines: &Receiver<String>) -> Result<Vec<String>, Vec<String>> {
             Err(_) => return Err(said),
         }
     }
+}
+
+/// The address in `http://ADDRESS` and `http://ADDRESS/PATH`.
+fn address_of(url: &str) -> SocketAddr {
+    let address = url.trim_start_matches("http://").split('/').next();
+    address.unwrap_or_default().parse().expect("an address")
 }
 
 /// What follows `key` in the banner.

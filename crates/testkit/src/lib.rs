@@ -12,6 +12,7 @@ mod hob;
 mod leftovers;
 mod needs;
 mod net;
+mod prometheus;
 mod registry;
 
 pub use answer::Answer;
@@ -20,4 +21,5 @@ pub use eventually::{EVENTUALLY, wait_until};
 pub use hob::{Hob, HobBuilder};
 pub use needs::{has_programs, rare_program};
 pub use net::Net;
+pub use prometheus::{PROMETHEUS_PROGRAM, Prometheus};
 pub use registry::{REGISTRY_PROGRAM, Registry};

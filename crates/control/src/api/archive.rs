@@ -18,8 +18,14 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
+use utoipa::IntoParams;
 
-use super::{error::ApiError, images::parse, request::Asked};
+use super::{
+    error::ApiError,
+    images::parse,
+    refusals::{Bad, Conflict, Missing, TooSlow},
+    request::Asked,
+};
 use crate::{Control, control::blocking};
 
 /// Bytes of an archive between the disk and the connection.
@@ -27,20 +33,32 @@ const BUFFER: usize = 256 << 10;
 /// Longest wait for the next part of an archive.
 const STALL: Duration = Duration::from_secs(60);
 
+/// An archive.
+const TAR: &str = "application/x-tar";
+
 /// Which images to save: their names with commas between them.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
+    /// Names of images with commas between them.
+    #[param(min_length = 1)]
     image: String,
 }
 
 /// Under which name to load the one image of an archive.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Given {
+    /// The name that the one image of the archive gets; else those that the archive gives.
     image: Option<String>,
 }
 
-/// A tar of an OCI layout. When something goes wrong in the middle the answer breaks off, so that
-/// nobody takes a part for the whole.
+/// Saves images as a tar of an OCI layout.
+///
+/// When something goes wrong in the middle the answer breaks off, so that nobody takes a part for
+/// the whole.
+#[utoipa::path(get, path = "/hob/v1/images/archive", tag = "images", params(Wanted),
+    responses((status = 200, content_type = TAR), Bad, Missing, Conflict))]
 pub(super) async fn save(
     State(control): State<Arc<Control>>,
     Asked(Wanted { image }): Asked<Wanted>,
@@ -73,7 +91,7 @@ pub(super) async fn save(
             Err(_) => Err(io::Error::other("the archive broke off")),
         }
     });
-    let kind = [(header::CONTENT_TYPE, "application/x-tar")];
+    let kind = [(header::CONTENT_TYPE, TAR)];
     Ok((kind, Body::from_stream(archive.chain(end))).into_response())
 }
 
@@ -101,7 +119,12 @@ fn stalled() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-/// Answers with the names that the images have here.
+/// Loads the images of an archive.
+///
+/// Answers with the names that they have here.
+#[utoipa::path(post, path = "/hob/v1/images/archive", tag = "images", params(Given),
+    request_body(content_type = "application/octet-stream"),
+    responses((status = 200, body = [String]), Bad, TooSlow, Conflict))]
 pub(super) async fn load(
     State(control): State<Arc<Control>>,
     Asked(Given { image }): Asked<Given>,

@@ -8,17 +8,27 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, header};
 
-use super::{builder, error::ApiError};
+use super::{builder, document, error::ApiError};
 use crate::{
     Control,
     registry::{self, RegistryError},
 };
 
-/// Paths without the password: one tells strangers that somebody is at home, the others look for a
-/// signature instead.
-const OPEN: [&str; 3] = ["/healthz", builder::BUILD, builder::PUBLIC_KEY];
+/// Paths without the password: the first tells strangers that somebody is at home, the second what
+/// anybody can read in hob's source, and the others look for a signature instead.
+const OPEN: [&str; 4] = [
+    "/healthz",
+    document::PATH,
+    builder::BUILD,
+    builder::PUBLIC_KEY,
+];
 /// The only user there is.
 const USER: &[u8] = b"admin";
+
+/// Whether strangers are answered here.
+pub(super) fn is_open(path: &str) -> bool {
+    OPEN.contains(&path)
+}
 
 /// Lets nobody through who does not know the admin password.
 pub(super) async fn require_admin(
@@ -35,7 +45,7 @@ pub(super) async fn require_admin(
 }
 
 async fn admit(control: &Control, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
-    if OPEN.contains(&path) {
+    if is_open(path) {
         return Ok(());
     }
     let password = password(headers).ok_or(ApiError::Unauthorized)?;

@@ -2,12 +2,14 @@ use std::{fmt::Display, sync::Arc};
 
 use axum::{body::Body, extract::State, response::Response};
 use hob_image::{ImageOrder, ImageRef, Platform};
-use hob_model::{FunctionName, port::Packing};
+use hob_model::{FunctionName, port::Packing, wire::ImageEvent};
 use http::HeaderMap;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
     error::ApiError,
+    refusals::{Bad, Missing, TooLarge, TooSlow},
     request::{Asked, NamedFunction},
     stream, upload,
 };
@@ -21,24 +23,32 @@ use crate::{
 const MAX_PLATFORMS: usize = 512;
 
 /// What is asked for beside the folder.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Order {
     /// Name of the image.
+    #[param(value_type = String, min_length = 1)]
     image: ImageRef,
     /// Name of the function, for its caches and its title; else the image's own.
     name: Option<FunctionName>,
     /// Platforms, separated by commas; else the server's own.
     platform: Option<String>,
     /// What it stands on, in place of what the folder says.
+    #[param(value_type = Option<String>)]
     base: Option<ImageRef>,
     /// Whether it is sent to its registry as well.
     #[serde(default)]
     push: bool,
 }
 
-/// Takes a folder and answers with the events of its build. Mistakes of the request itself are
-/// plain errors, told before the folder is sent; then the last event says how it went.
-pub(super) async fn start(
+/// Builds an image of a folder: a gzip-compressed tar.
+///
+/// Answers with the events of the build, a line each. Mistakes of the request itself are plain
+/// errors, told before the folder is sent; then the last event says how it went.
+#[utoipa::path(post, path = "/hob/v1/images/build", tag = "images", params(Order),
+    request_body(content_type = "application/octet-stream"),
+    responses((status = 200, body = ImageEvent, content_type = stream::NDJSON), Bad, TooSlow, TooLarge))]
+pub(super) async fn build(
     State(control): State<Arc<Control>>,
     Asked(order): Asked<Order>,
     headers: HeaderMap,
@@ -54,7 +64,12 @@ pub(super) async fn start(
     Ok(stream::events(reader))
 }
 
-/// The same of a function that is deployed.
+/// Builds an image of a function that is deployed.
+///
+/// Answers with the events of the build, as for a folder.
+#[utoipa::path(post, path = "/hob/v1/functions/{name}/export", tag = "images",
+    params(NamedFunction, Order),
+    responses((status = 200, body = ImageEvent, content_type = stream::NDJSON), Bad, Missing))]
 pub(super) async fn export(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,

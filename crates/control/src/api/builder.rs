@@ -37,8 +37,6 @@ pub(super) const BUILD: &str = "/build";
 pub(super) const PUBLIC_KEY: &str = "/publickey";
 /// The header with the HMAC of the body.
 const SIGNATURE: &str = "x-build-signature";
-/// What a client accepts that reads the log line by line.
-const STREAM: &str = "application/x-ndjson";
 /// Longest time that a body may take to come.
 const RECEIVE_TIME: Duration = Duration::from_secs(10 * 60);
 
@@ -151,7 +149,11 @@ async fn read(
 
 fn wants_stream(headers: &HeaderMap) -> bool {
     let mut accepted = headers.get_all(header::ACCEPT).into_iter();
-    accepted.any(|value| value.to_str().is_ok_and(|text| text.contains(STREAM)))
+    accepted.any(|value| {
+        value
+            .to_str()
+            .is_ok_and(|text| text.contains(stream::NDJSON))
+    })
 }
 
 fn line_by_line(reports: Reports, reader: EventReader<ImageEvent>) -> Response {

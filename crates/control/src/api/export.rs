@@ -9,11 +9,19 @@ use flate2::{Compression, write::GzEncoder};
 use http::header;
 use tokio_util::io::ReaderStream;
 
-use super::{error::ApiError, request::NamedFunction};
+use super::{
+    error::ApiError,
+    refusals::{Bad, Conflict, Missing},
+    request::NamedFunction,
+};
 use crate::{Control, control::blocking};
 
-/// A gzip-compressed tar of the folder that runs without hob. Put together on the disk first, so
-/// that whatever fails is an error and never half an archive.
+/// A gzip-compressed tar of the function as a folder that runs without hob.
+///
+/// Put together on the disk first, so that whatever fails is an error and never half an archive.
+#[utoipa::path(get, path = "/hob/v1/functions/{name}/export", tag = "functions",
+    params(NamedFunction),
+    responses((status = 200, content_type = "application/gzip"), Bad, Missing, Conflict))]
 pub(super) async fn download(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,

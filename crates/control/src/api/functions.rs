@@ -10,6 +10,7 @@ use http::StatusCode;
 
 use super::{
     error::ApiError,
+    refusals::{Bad, Conflict, Missing, TooLarge},
     request::{NamedFunction, read_body},
 };
 use crate::Control;
@@ -19,6 +20,9 @@ const SCALE_BODY: usize = 1 << 10;
 /// Most replicas of one function on one machine.
 const MOST_REPLICAS: u32 = 100;
 
+/// All functions.
+#[utoipa::path(get, path = "/hob/v1/functions", tag = "functions",
+    responses((status = 200, body = [FunctionSummary])))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
 ) -> Result<Json<Vec<FunctionSummary>>, ApiError> {
@@ -30,6 +34,9 @@ pub(super) async fn list(
     Ok(Json(summaries.collect()))
 }
 
+/// One function with its settings and replicas.
+#[utoipa::path(get, path = "/hob/v1/functions/{name}", tag = "functions", params(NamedFunction),
+    responses((status = 200, body = FunctionDetail), Bad, Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
@@ -52,11 +59,15 @@ pub(super) async fn show(
         },
         created_at: function.created_at,
         settings: function.revision.settings.clone(),
+        schedules: control.schedules(Some(&name)),
         instances,
         last_end,
     }))
 }
 
+/// Removes a function for good.
+#[utoipa::path(delete, path = "/hob/v1/functions/{name}", tag = "functions", params(NamedFunction),
+    responses((status = 204), Bad, Missing))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
@@ -88,11 +99,16 @@ impl Control {
             return Err(error.into());
         }
         self.deployed.remove(&name);
+        self.reschedule(&name, &[]).await;
         self.wakes.forgive(&name);
         Ok(())
     }
 }
 
+/// Changes how many replicas a function has while it is awake.
+#[utoipa::path(post, path = "/hob/v1/functions/{name}/scale", tag = "functions",
+    params(NamedFunction), request_body = ScaleRequest,
+    responses((status = 200, body = FunctionSummary), Bad, Missing, Conflict, TooLarge))]
 pub(super) async fn scale(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,

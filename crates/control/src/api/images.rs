@@ -4,13 +4,15 @@ use axum::{Json, body::Body, extract::State, response::Response};
 use hob_image::{ImageRef, Origin, Pruning, Tagged};
 use hob_model::{
     FunctionName, Run,
-    wire::{ImageDeploy, ImageSummary, PruneSummary},
+    wire::{DeployEvent, ImageDeploy, ImageSummary, PruneSummary},
 };
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     error::ApiError,
+    refusals::{Bad, Conflict, Missing, TooLarge},
     request::{Asked, NamedFunction, read_body},
     stream,
 };
@@ -20,19 +22,42 @@ use crate::{Control, control::blocking, events, images::PruneError, origin::Orig
 const DEPLOY_BODY: usize = 1 << 20;
 
 /// Which image is meant.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Named {
+    /// Its name.
+    #[param(min_length = 1)]
     image: String,
 }
 
 /// What to take away.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// `unreachable`, the default, `pulled` or `all`.
-    which: Option<String>,
+    #[serde(default)]
+    #[param(inline)]
+    which: Needless,
 }
 
-/// Answers with the events of the deploy, as an upload does.
+/// What no function needs.
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Needless {
+    /// What no name leads to.
+    #[default]
+    Unreachable,
+    /// Also names of images that a registry has.
+    Pulled,
+    /// Also names of images that were built here, loaded or pushed.
+    All,
+}
+
+/// Deploys an image.
+///
+/// Answers with the events of the deploy, as for a folder.
+#[utoipa::path(put, path = "/hob/v1/functions/{name}/image", tag = "images",
+    params(NamedFunction), request_body = ImageDeploy,
+    responses((status = 200, body = DeployEvent, content_type = stream::NDJSON), Bad, TooLarge))]
 pub(super) async fn deploy(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
@@ -41,13 +66,24 @@ pub(super) async fn deploy(
     let body = read_body(body, DEPLOY_BODY, "the deploy").await?;
     let mut asked: ImageDeploy =
         serde_json::from_slice(&body).map_err(|error| ApiError::Bad(error.to_string()))?;
-    let manifest = asked.manifest.completed();
-    asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
+    parse(&asked.image)?;
+    let origin = match asked.openfaas.take() {
+        // What a client of OpenFaaS would send says it all.
+        Some(deployment) => Made::Asked(deployment),
+        None => {
+            let manifest = asked.manifest.completed();
+            asked.manifest = manifest.map_err(|error| ApiError::Bad(error.to_string()))?;
+            Made::Image(Box::new(asked))
+        }
+    };
     let (events, reader) = events::channel();
-    tokio::spawn(control.deploy(name, Made::Image(Box::new(asked)), events));
+    tokio::spawn(control.deploy(name, origin, events));
     Ok(stream::events(reader))
 }
 
+/// The images on this machine.
+#[utoipa::path(get, path = "/hob/v1/images", tag = "images",
+    responses((status = 200, body = [ImageSummary])))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
 ) -> Result<Json<Vec<ImageSummary>>, ApiError> {
@@ -82,6 +118,9 @@ pub(super) async fn list(
     Ok(Json(summaries.await))
 }
 
+/// Forgets the name of an image.
+#[utoipa::path(delete, path = "/hob/v1/images", tag = "images", params(Named),
+    responses((status = 204), Bad, Missing))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Asked(Named { image }): Asked<Named>,
@@ -95,18 +134,17 @@ pub(super) async fn remove(
     }
 }
 
+/// Frees the disk of what no function needs.
+#[utoipa::path(post, path = "/hob/v1/images/prune", tag = "images", params(Which),
+    responses((status = 200, body = PruneSummary), Bad, Conflict))]
 pub(super) async fn prune(
     State(control): State<Arc<Control>>,
     Asked(Which { which }): Asked<Which>,
 ) -> Result<Json<PruneSummary>, ApiError> {
-    let pruning = match which.as_deref() {
-        None | Some("unreachable") => Pruning::Unreachable,
-        Some("pulled") => Pruning::Pulled,
-        Some("all") => Pruning::All,
-        Some(other) => {
-            let text = format!("`which` is `{other}` and must be unreachable, pulled or all");
-            return Err(ApiError::Bad(text));
-        }
+    let pruning = match which {
+        Needless::Unreachable => Pruning::Unreachable,
+        Needless::Pulled => Pruning::Pulled,
+        Needless::All => Pruning::All,
     };
     let pruned = control
         .prune_images(pruning)

@@ -8,8 +8,14 @@ use axum::{
 use hob_image::Credential;
 use hob_model::wire::{RegistryLogin, RegistrySummary};
 use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{error::ApiError, request::read_body};
+use super::{
+    error::ApiError,
+    refusals::{Bad, Conflict, Missing, TooLarge},
+    request::read_body,
+};
 use crate::{Control, KnownRegistries, RegistriesError, control::blocking};
 
 /// Largest login, in bytes; tokens can be long.
@@ -17,16 +23,32 @@ const LOGIN_BODY: usize = 64 << 10;
 /// Largest file of certificates, in bytes.
 const TRUST_BODY: usize = 1 << 20;
 
+/// The registry named in the path.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct Named {
+    /// Host and perhaps port; `*` for all.
+    name: String,
+}
+
+/// The registries that hob knows something of.
+#[utoipa::path(get, path = "/hob/v1/registries", tag = "registries",
+    responses((status = 200, body = [RegistrySummary])))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
 ) -> Result<Json<Vec<RegistrySummary>>, ApiError> {
     Ok(Json(with(&control, KnownRegistries::list).await?))
 }
 
-/// Tries the login first: a wrong one is not kept.
+/// Logs in at a registry.
+///
+/// The login is tried first: a wrong one is not kept.
+#[utoipa::path(put, path = "/hob/v1/registries/{name}/login", tag = "registries",
+    params(Named), request_body = RegistryLogin,
+    responses((status = 204), Bad, Conflict, TooLarge))]
 pub(super) async fn log_in(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let body = read_body(body, LOGIN_BODY, "the login").await?;
@@ -46,9 +68,12 @@ pub(super) async fn log_in(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Forgets the login at a registry.
+#[utoipa::path(delete, path = "/hob/v1/registries/{name}/login", tag = "registries",
+    params(Named), responses((status = 204), Bad, Missing))]
 pub(super) async fn log_out(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
 ) -> Result<StatusCode, ApiError> {
     let name = registry.clone();
     known(
@@ -57,10 +82,15 @@ pub(super) async fn log_out(
     )
 }
 
-/// Answers with the number of authorities that were new.
+/// Trusts the authorities of a file of certificates for a registry.
+///
+/// Answers with the number of those that were new.
+#[utoipa::path(put, path = "/hob/v1/registries/{name}/trust", tag = "registries",
+    params(Named), request_body = String,
+    responses((status = 200, body = usize, content_type = "application/json"), Bad, TooLarge))]
 pub(super) async fn trust(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
     body: Body,
 ) -> Result<Json<usize>, ApiError> {
     let pem = read_body(body, TRUST_BODY, "the certificate").await?;
@@ -70,17 +100,23 @@ pub(super) async fn trust(
     ))
 }
 
+/// Speaks to a registry without TLS.
+#[utoipa::path(put, path = "/hob/v1/registries/{name}/plain-http", tag = "registries",
+    params(Named), responses((status = 204), Bad))]
 pub(super) async fn plain_http(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
 ) -> Result<StatusCode, ApiError> {
     with(&control, move |known| known.plain_http(&registry)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Forgets everything of a registry.
+#[utoipa::path(delete, path = "/hob/v1/registries/{name}", tag = "registries",
+    params(Named), responses((status = 204), Bad, Missing))]
 pub(super) async fn forget(
     State(control): State<Arc<Control>>,
-    Path(registry): Path<String>,
+    Path(Named { name: registry }): Path<Named>,
 ) -> Result<StatusCode, ApiError> {
     let name = registry.clone();
     known(

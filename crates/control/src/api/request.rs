@@ -9,10 +9,13 @@ use hob_model::{DEFAULT_NAMESPACE, FunctionName, Label, SecretName};
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::IntoParams;
 
 use super::error::ApiError;
 
 /// The function named in the path: `NAME` or `NAME.NAMESPACE`.
+#[derive(IntoParams)]
+#[into_params(names("name"), parameter_in = Path)]
 pub(super) struct NamedFunction(pub(super) FunctionName);
 
 /// The text at the end of the path, as it is.
@@ -26,6 +29,15 @@ pub(super) struct NamedSecret {
 
 /// The namespace in the query, else the default one.
 pub(super) struct Namespace(pub(super) Label);
+
+/// How the query says it.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct NamespaceKey {
+    /// Else the default one.
+    #[param(value_type = Option<Label>)]
+    namespace: Option<String>,
+}
 
 /// The query; `T` names the keys that count, others are passed by.
 pub(super) struct Asked<T>(pub(super) T);
@@ -61,11 +73,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Namespace {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        #[derive(Deserialize)]
-        struct Keys {
-            namespace: Option<String>,
-        }
-        let Asked(Keys { namespace }) = Asked::from_request_parts(parts, state).await?;
+        let Asked(NamespaceKey { namespace }) = Asked::from_request_parts(parts, state).await?;
         let namespace = namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         namespace.parse().map(Self).map_err(bad)
     }

@@ -6,16 +6,20 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use hob_model::{FunctionName, wire::SecretSummary};
+use hob_model::{FunctionName, SecretName, wire::SecretSummary};
 use hob_store::{SecretStore, Written};
 use http::StatusCode;
 
 use super::{
     error::ApiError,
-    request::{NamedSecret, Namespace, read_body},
+    refusals::{Bad, Missing, TooLarge},
+    request::{NamedSecret, Namespace, NamespaceKey, read_body},
 };
 use crate::Control;
 
+/// The secrets of a namespace, without their values.
+#[utoipa::path(get, path = "/hob/v1/secrets", tag = "secrets", params(NamespaceKey),
+    responses((status = 200, body = [SecretSummary]), Bad))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     Namespace(namespace): Namespace,
@@ -24,7 +28,11 @@ pub(super) async fn list(
     Ok(Json(secrets.await?))
 }
 
-/// Keeps the body as it is, byte for byte.
+/// Keeps the body as the value of a secret, byte for byte.
+#[utoipa::path(put, path = "/hob/v1/secrets/{name}", tag = "secrets",
+    params(("name" = SecretName, Path), NamespaceKey),
+    request_body(content_type = "application/octet-stream"),
+    responses((status = 201), (status = 204), Bad, TooLarge))]
 pub(super) async fn set(
     State(control): State<Arc<Control>>,
     secret: NamedSecret,
@@ -43,8 +51,13 @@ pub(super) async fn set(
     })
 }
 
-/// A secret in use may go too: what runs keeps its value, what starts will miss it, and the
-/// answer says which functions those are.
+/// Removes a secret.
+///
+/// One in use may go too: what runs keeps its value, what starts will miss it, and the answer says
+/// which functions those are.
+#[utoipa::path(delete, path = "/hob/v1/secrets/{name}", tag = "secrets",
+    params(("name" = SecretName, Path), NamespaceKey),
+    responses((status = 200, body = String), (status = 204), Bad, Missing))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     secret: NamedSecret,

@@ -1,15 +1,19 @@
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use hob_model::wire::Status;
 
 use super::error::ApiError;
-use crate::Control;
+use crate::{Control, metrics::resident_memory};
 
+/// Says that hob is up.
+#[utoipa::path(get, path = "/healthz", tag = "server", responses((status = 200, body = String)))]
 pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
+/// How the server is.
+#[utoipa::path(get, path = "/hob/v1/status", tag = "server", responses((status = 200, body = Status)))]
 pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Status>, ApiError> {
     let observed = control.observed().await?;
     Ok(Json(Status {
@@ -18,19 +22,11 @@ pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Sta
         uptime: control.started.elapsed().as_secs(),
         memory: resident_memory(),
         gateway: control.config.gateway.clone(),
+        metrics: control.config.metrics.clone(),
         data: control.config.data.display().to_string(),
         isolation: control.config.isolation.clone(),
         warnings: control.config.warnings.clone(),
         functions: control.deployed.count(),
         replicas: observed.values().map(|one| one.instances.len()).sum(),
     }))
-}
-
-/// Of this process, in bytes; 0 where the kernel does not tell.
-fn resident_memory() -> u64 {
-    // A read of procfs never waits for a disk.
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
 }

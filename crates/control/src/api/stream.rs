@@ -12,6 +12,9 @@ use serde::Serialize;
 
 use crate::events::{Event, EventReader};
 
+/// A JSON value a line.
+pub(super) const NDJSON: &str = "application/x-ndjson";
+
 /// Events of a deploy or a build, a line each, sent as they come.
 pub(super) fn events<E: Event + Serialize + Send + 'static>(reader: EventReader<E>) -> Response {
     ndjson(stream::unfold(reader, |mut reader| async move {
@@ -42,7 +45,7 @@ where
         Ok(item) => line(&item),
         Err(error) => Err(io::Error::other(error)),
     });
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    let kind = [(header::CONTENT_TYPE, NDJSON)];
     (kind, Body::from_stream(lines)).into_response()
 }
 

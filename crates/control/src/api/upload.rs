@@ -6,12 +6,18 @@ use futures_util::{StreamExt, stream as streams};
 use hob_model::{
     FunctionName, Settings,
     openfaas::{DEPLOYMENT_HEADER, FunctionDeployment},
+    wire::DeployEvent,
 };
 use http::{HeaderMap, header};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::{fs::File, io::AsyncWriteExt, time::timeout};
 
-use super::{error::ApiError, request::NamedFunction, stream};
+use super::{
+    error::ApiError,
+    refusals::{Bad, TooLarge, TooSlow},
+    request::NamedFunction,
+    stream,
+};
 use crate::{Control, control::blocking, events, origin::Origin, translate::translate};
 
 /// Largest packed folder, in bytes.
@@ -23,12 +29,17 @@ const STALL: Duration = Duration::from_secs(60);
 /// How a gzip file begins (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Takes a folder and answers with the events of its deploy. Mistakes of the request itself are
-/// plain errors; once the folder is here, the last event says how it went.
+/// Deploys a folder: a gzip-compressed tar.
 ///
-/// With the header [`DEPLOYMENT_HEADER`], whose value is a number of bytes, the body begins with so
-/// many bytes of JSON: a [`FunctionDeployment`], which is laid over the folder's `hob.toml`. The
+/// Answers with the events of the deploy, a line each. Mistakes of the request itself are plain
+/// errors; once the folder is here, the last event says how it went.
+///
+/// With the header `X-Hob-Deployment`, whose value is a number of bytes, the body begins with so
+/// many bytes of JSON: a `FunctionDeployment`, which is laid over the folder's `hob.toml`. The
 /// folder follows at once. (A header could not hold it: the head of a request has a bound.)
+#[utoipa::path(put, path = "/hob/v1/functions/{name}", tag = "functions", params(NamedFunction),
+    request_body(content_type = "application/octet-stream"),
+    responses((status = 200, body = DeployEvent, content_type = stream::NDJSON), Bad, TooSlow, TooLarge))]
 pub(super) async fn deploy(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,

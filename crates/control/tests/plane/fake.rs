@@ -268,6 +268,9 @@ fn revision(script: &str) -> Revision {
     if script.contains("needs-key") {
         settings.secrets = vec!["key".parse().expect("valid")];
     }
+    if let Some((_, schedules)) = script.split_once("clock ") {
+        settings.schedule = serde_json::from_str(schedules).expect("schedules");
+    }
     let run = match script.contains("static") {
         true => Run::Static { root: ".".into() },
         false => Run::Process {

@@ -4,12 +4,14 @@
 mod auth;
 mod build;
 mod deploy;
+mod document;
 mod fake;
 mod idle;
 mod mistakes;
 mod openfaas;
 mod rest;
 mod restore;
+mod schedule;
 mod secrets;
 mod wake;
 
@@ -56,6 +58,7 @@ impl Plane {
         let config = ControlConfig {
             data: folder.to_owned(),
             gateway: "http://127.0.0.1:8080".into(),
+            metrics: None,
             isolation: "container".into(),
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),

@@ -76,6 +76,12 @@ async fn on_functions() {
             "function `helo` does not exist",
         ),
         (
+            "PUT /hob/v1/functions/hello/image",
+            br#"{"image": ""}"#,
+            400,
+            "image ``",
+        ),
+        (
             "GET /hob/v1/functions/Hello",
             b"",
             400,

@@ -46,6 +46,8 @@ pub(super) struct Context<'a> {
 
 /// The head of an answer that has been written to the caller's buffer.
 pub(super) struct Head {
+    /// Its status code.
+    pub(super) code: u16,
     /// Bytes that it took.
     pub(super) length: usize,
     pub(super) framing: Framing,
@@ -106,6 +108,7 @@ pub(super) fn pass(
     put_receipt(out, context);
     let kept = minor == 1 && !hop.closes && !matches!(framing, Framing::UntilClose);
     Ok(Look::Head(Head {
+        code,
         length,
         framing,
         kept: kept.then_some(hop.keep_alive),

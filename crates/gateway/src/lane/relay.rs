@@ -1,6 +1,6 @@
 use std::{io, time::Duration};
 
-use hob_model::BackendLease;
+use hob_model::{BackendLease, EndReason};
 
 use super::{
     Failure, Lane,
@@ -62,10 +62,12 @@ impl<'a> Relay<'a> {
     pub(super) async fn run(mut self, lane: &mut Lane<'_>) -> Result<Relayed, Failure> {
         let (head, after) = self.head(lane).await?;
         let Head {
+            code,
             length,
             mut framing,
             kept,
         } = head;
+        self.call.route.head(code);
         if matches!(framing, Framing::Length(0)) {
             self.wire.doubt();
         }
@@ -96,7 +98,7 @@ impl<'a> Relay<'a> {
                 Ok(0) | Err(_) => Err(Malformed),
             };
             passed = next.map_err(|Malformed| {
-                self.call.route.counters.failure();
+                self.call.route.cut(forward::broken_off(self.lease));
                 Failure::Cut
             })?;
         }
@@ -145,7 +147,7 @@ impl<'a> Relay<'a> {
     /// What an interrupt means once the answer has begun.
     fn cut(&self, interrupt: &Interrupt) -> Failure {
         if matches!(interrupt, Interrupt::Overdue) {
-            self.call.route.counters.failure();
+            self.call.route.cut(EndReason::Timeout);
             // Reported, so that its work is killed; the caller sees the cut.
             let _ = forward::overdue(self.call, self.lease);
         }

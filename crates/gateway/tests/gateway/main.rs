@@ -7,6 +7,7 @@ mod harness;
 
 mod bodies;
 mod cors;
+mod counts;
 mod deadline;
 mod failure;
 mod files;

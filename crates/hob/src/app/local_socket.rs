@@ -8,22 +8,17 @@ use std::{
 use anyhow::Context;
 use axum::Router;
 use http::{StatusCode, header};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use tokio::{
     net::{UnixListener, UnixStream},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::connection;
+
 const NAME: &str = "hob.sock";
 /// Only its owner may connect; root may always.
 const MODE: u32 = 0o600;
-/// Longest wait for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait after a connection that could not be accepted, most likely for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -87,31 +82,14 @@ async fn accept(
                 } else {
                     stranger()
                 };
-                connections.spawn(serve(stream, router, stop.clone()));
+                let stop = stop.clone().cancelled_owned();
+                connections.spawn(connection::serve(stream, router, stop));
             }
             Err(error) => {
                 tracing::warn!("cannot accept a connection on {NAME}: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
-}
-
-async fn serve(stream: UnixStream, router: Router, stop: CancellationToken) {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("a connection on {NAME} broke: {error}");
     }
 }
 

@@ -1,8 +1,11 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use hob_image::{ImageRef, Platform};
-use hob_model::wire::{BuiltImage, ImageEvent};
+use hob_model::{
+    FunctionName,
+    wire::{BuiltImage, ImageEvent},
+};
 use http::Method;
 
 use super::{
@@ -12,7 +15,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    client::{Lines, quoted},
+    client::{Client, Lines, quoted},
     config::ClientArgs,
     exit::Failure,
     output::{self, Format, OutputArgs, Table},
@@ -42,7 +45,7 @@ pub(super) struct Build {
 }
 
 /// What can be asked of an image that is made.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct OrderArgs {
     /// For which machines, separated by commas, as in linux/amd64,linux/arm64 [default: the server's]
     #[arg(long, value_name = "LIST", value_delimiter = ',', requires = "image")]
@@ -59,17 +62,10 @@ impl Build {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client.clone(), context)?;
         let name = session.function(name_of(&self.folder)?.as_str())?;
-        let archive = pack::pack(&self.folder)?;
+        let query = self.order.query(&self.image);
         let progress = Progress::new(context.terminal);
         let image = context.wait(async {
-            let (length, files) = (archive.length, output::count(archive.files, "file"));
-            progress.step(format!("sending {files}, {}", output::bytes(length)));
-            let body = upload(archive, &progress);
-            let query = self.order.query(&self.image);
-            let path = format!("/hob/v1/images/build?name={name}&{query}");
-            let client = &session.client;
-            let answer = client.stream(Method::POST, &path, body, Some(length));
-            let done = follow(client.lines(answer.await?), &progress).await;
+            let done = build(&session.client, &name, &self.folder, &query, &progress).await;
             progress.finish();
             done
         })?;
@@ -96,6 +92,23 @@ impl OrderArgs {
         }
         path
     }
+}
+
+/// Has the server make an image of a folder, as `query` says.
+pub(super) async fn build(
+    client: &Client,
+    name: &FunctionName,
+    folder: &Path,
+    query: &str,
+    progress: &Progress,
+) -> anyhow::Result<BuiltImage> {
+    let archive = pack::pack(folder)?;
+    let (length, files) = (archive.length, output::count(archive.files, "file"));
+    progress.step(format!("sending {files}, {}", output::bytes(length)));
+    let body = upload(archive, progress);
+    let path = format!("/hob/v1/images/build?name={name}&{query}");
+    let answer = client.stream(Method::POST, &path, body, Some(length));
+    follow(client.lines(answer.await?), progress).await
 }
 
 /// Follows the making of an image to its end.

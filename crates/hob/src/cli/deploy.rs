@@ -1,14 +1,16 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use hob_model::{
     FunctionName, Label, Manifest,
+    openfaas::{DEPLOYMENT_HEADER, FunctionDeployment},
     wire::{DeployEvent, FunctionSummary, ImageDeploy},
 };
-use http::Method;
+use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
+use serde::Serialize;
 use tokio_util::io::ReaderStream;
 
 use super::{
@@ -16,15 +18,19 @@ use super::{
     progress::Progress,
     session::{Session, function_path},
 };
+mod image;
+mod settings;
+mod stack;
+
+use settings::SettingArgs;
+
 use crate::{
     client::{Body, Client, Lines},
     config::ClientArgs,
     exit::Failure,
-    output,
+    output::{self, Format, OutputArgs},
     pack::{self, Archive},
 };
-
-mod image;
 
 const MANIFEST: &str = "hob.toml";
 /// Bytes of an upload that are read from disk at once.
@@ -38,16 +44,25 @@ const UPLOAD_CHUNK: usize = 256 << 10;
 ///
 /// With --image nothing is sent or built: the server pulls the image, which has to serve HTTP on
 /// port 8080. A folder beside it is read for its hob.toml only.
+///
+/// With -f, or in a folder that has a stack.yml and no function of its own, every function of the
+/// stack.yml is deployed as `faas-cli deploy` does it; those whose folder is here are built by hob.
 #[derive(Debug, Args)]
 pub(super) struct Deploy {
     /// Folder of the function
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", conflicts_with = "yaml")]
     folder: Option<PathBuf>,
     /// Name of the function [default: `name` in hob.toml, else that of the folder or image]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "yaml")]
     name: Option<String>,
     #[command(flatten)]
     image: image::ImageArgs,
+    #[command(flatten)]
+    settings: SettingArgs,
+    #[command(flatten)]
+    stack: stack::StackDeployArgs,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -71,7 +86,13 @@ enum What {
 impl Deploy {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
-        let what = match self.image.asked(self.folder.as_deref())? {
+        let alone = self.folder.is_none() && !self.image.is_given();
+        if alone && self.stack.is_meant() {
+            return self
+                .stack
+                .run(&session, &self.settings, self.output.output, context);
+        }
+        let what = match self.image.asked(self.folder.as_deref(), &self.settings)? {
             Some(asked) => What::Image(asked),
             None => What::Folder(self.folder.unwrap_or_else(|| ".".into())),
         };
@@ -84,15 +105,54 @@ impl Deploy {
         context.wait(async {
             let sent = match &what {
                 What::Folder(folder) => {
-                    send(&session.client, &name, pack::pack(folder)?, &progress).await
+                    send(&session.client, &name, None, pack::pack(folder)?, &progress).await
                 }
                 What::Image(asked) => image::send(&session.client, &name, asked, &progress).await,
             };
             progress.finish();
             let done = sent?;
             let gateway = session.gateway().await?;
-            output::line(&summary(&done, &format!("{gateway}{}", done.function.path)))
+            let url = format!("{gateway}{}", done.function.path);
+            match self.output.output {
+                Format::Text => output::line(&summary(&done, &url)),
+                Format::Json => output::json(&[Report::of(&done, url)]),
+            }
         })
+    }
+}
+
+/// A deploy, as programs read it.
+#[derive(Debug, Serialize)]
+struct Report {
+    name: FunctionName,
+    #[serde(flatten)]
+    done: Option<Done>,
+    /// Why it came to nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// A deploy that worked.
+#[derive(Debug, Serialize)]
+struct Done {
+    url: String,
+    revision: String,
+    changed: bool,
+    millis: u64,
+}
+
+impl Report {
+    fn of(done: &Deployed, url: String) -> Self {
+        Self {
+            name: done.function.name.clone(),
+            done: Some(Done {
+                url,
+                revision: done.function.revision.clone(),
+                changed: done.changed,
+                millis: done.millis,
+            }),
+            error: None,
+        }
     }
 }
 
@@ -156,25 +216,37 @@ fn one_line(text: &str) -> Failure {
     Failure::failed(message)
 }
 
-/// Sends a packed folder and follows its build to the end.
+/// Sends a packed folder, perhaps with what is laid over its hob.toml, and follows its build to
+/// the end.
 pub(super) async fn send(
     client: &Client,
     name: &FunctionName,
+    over: Option<&FunctionDeployment>,
     archive: Archive,
     progress: &Progress,
 ) -> anyhow::Result<Deployed> {
-    let length = archive.length;
+    let mut headers = HeaderMap::new();
+    let mut before = Vec::new();
+    if let Some(over) = over {
+        before = serde_json::to_vec(over)?;
+        headers.insert(DEPLOYMENT_HEADER, before.len().into());
+    }
+    let length = archive.length + before.len() as u64;
     let files = output::count(archive.files, "file");
     progress.step(format!("sending {files}, {}", output::bytes(length)));
-    let body = upload(archive, progress);
+    let body = upload_after(before, archive, progress);
     let path = function_path(name, "");
-    let answer = client
-        .stream(Method::PUT, &path, body, Some(length))
-        .await?;
-    follow(client.lines(answer), progress).await
+    let answer = client.stream_with(headers, Method::PUT, &path, body, Some(length));
+    follow(client.lines(answer.await?), progress).await
 }
 
 pub(super) fn upload(archive: Archive, progress: &Progress) -> Body {
+    upload_after(Vec::new(), archive, progress)
+}
+
+/// These bytes, and then the archive.
+fn upload_after(before: Vec<u8>, archive: Archive, progress: &Progress) -> Body {
+    let before = stream::iter([Ok(Frame::data(before.into()))]);
     let bar = progress.upload(archive.length);
     let file = tokio::fs::File::from_std(archive.file);
     let chunks = ReaderStream::with_capacity(file, UPLOAD_CHUNK).map_ok(move |chunk| {
@@ -184,7 +256,7 @@ pub(super) fn upload(archive: Archive, progress: &Progress) -> Body {
         }
         Frame::data(chunk)
     });
-    StreamBody::new(chunks).boxed_unsync()
+    StreamBody::new(before.chain(chunks)).boxed_unsync()
 }
 
 async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<Deployed> {

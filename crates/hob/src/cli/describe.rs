@@ -7,6 +7,7 @@ use hob_model::{
 use super::{
     Context,
     list::{is_files, state},
+    schedule::next_run,
     session::{Session, function_path},
 };
 use crate::{
@@ -71,6 +72,13 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
         format!("{} ago", output::age(summary.updated_at)),
     );
     table.pair("created", format!("{} ago", output::age(detail.created_at)));
+    for schedule in &detail.schedules {
+        let (cron, zone) = (&schedule.schedule, &schedule.zone);
+        table.pair(
+            "schedule",
+            format!("{cron} ({zone}), {}", next_run(schedule)),
+        );
+    }
     settings(&mut table, &detail.settings);
     if let Some(end) = &detail.last_end {
         table.pair("last end", Cell::tinted(end.to_string(), Tint::Odd));

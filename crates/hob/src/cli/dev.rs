@@ -23,7 +23,7 @@ use super::{
 use crate::{
     app::{self, App},
     client::{Address, Client, empty},
-    config::{Config, parse_listen, parse_log},
+    config::{Config, MetricsAddress, parse_listen, parse_log},
     exit::report,
     output, pack,
 };
@@ -70,13 +70,14 @@ impl Dev {
         let config = Config {
             data: data.path().to_owned(),
             listen: self.listen,
+            metrics: Some(MetricsAddress::Off),
             isolation: None,
             registry: false,
             subnet: None,
             log: self.log.clone(),
         };
         up::log(&config);
-        let listener = up::listen(&config)?;
+        let doors = up::doors(&config)?;
         app::runtime()?.block_on(async {
             let kinds = [
                 SignalKind::terminate(),
@@ -84,7 +85,7 @@ impl Dev {
                 SignalKind::hangup(),
             ];
             let stop = up::stop_signal(kinds)?;
-            let app = App::start(config, listener, &context.env).await?;
+            let app = App::start(config, doors, &context.env).await?;
             for warning in &app.notices().warnings {
                 eprintln!("warning: {warning}");
             }
@@ -145,7 +146,7 @@ impl Bench {
 
     async fn deploy(&self, progress: &Progress) -> anyhow::Result<String> {
         let archive = pack::pack(&self.folder)?;
-        let done = deploy::send(&self.client, &self.name, archive, progress).await?;
+        let done = deploy::send(&self.client, &self.name, None, archive, progress).await?;
         let url = format!("{}{}", self.url, done.function.path);
         Ok(deploy::summary(&done, &url))
     }

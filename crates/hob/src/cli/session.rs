@@ -44,6 +44,11 @@ impl Session {
         asked.map_or(DEFAULT_NAMESPACE, Label::as_str)
     }
 
+    /// The namespace that somebody named, if one did.
+    pub(super) fn asked_namespace(&self) -> Option<&str> {
+        self.namespace.as_ref().map(Label::as_str)
+    }
+
     /// Whether `name` belongs to what was asked for: everything, unless a namespace was named.
     pub(super) fn shows(&self, name: &FunctionName) -> bool {
         let asked = self.namespace.as_ref();

@@ -29,6 +29,7 @@ impl Status {
         let mut table = Table::plain();
         table.pair("version", status.version);
         table.pair("gateway", status.gateway);
+        table.pair("metrics", status.metrics.as_deref().unwrap_or("off"));
         table.pair("data", status.data);
         table.pair("isolation", status.isolation);
         table.pair("functions", status.functions.to_string());

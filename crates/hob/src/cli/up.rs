@@ -1,4 +1,8 @@
-use std::{io, net::TcpListener, time::Instant};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Instant,
+};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -7,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::Context;
 use crate::{
-    app::{self, App, Notices},
-    config::{Config, ServerArgs},
+    app::{self, App, Doors, Notices},
+    config::{Config, MetricsAddress, ServerArgs},
     exit::Failure,
     output,
 };
@@ -27,19 +31,20 @@ impl Up {
         let started = Instant::now();
         let config = self.server.resolve(&context.env)?;
         log(&config);
-        let listener = listen(&config)?;
+        let doors = doors(&config)?;
         let data = config.data.clone();
         let runtime = app::runtime()?;
         runtime.block_on(async {
             // Before anything is made that an early Ctrl-C would leave behind.
             let stop = stop_signal([SignalKind::terminate(), SignalKind::interrupt()])?;
-            let app = App::start(config, listener, &context.env).await?;
+            let app = App::start(config, doors, &context.env).await?;
             let millis = started.elapsed().as_millis();
             let mut told = vec![
                 format!("hob {}", env!("CARGO_PKG_VERSION")),
                 format!("data       {}", data.display()),
                 format!("listening  {}", app.url()),
             ];
+            told.extend(app.metrics().map(|url| format!("metrics    {url}")));
             told.extend(describe(app.notices()));
             told.push(format!("ready in {millis} ms"));
             // A reader that went away is no reason to stop serving.
@@ -81,30 +86,54 @@ pub(super) fn log(config: &Config) {
         .try_init();
 }
 
-/// Takes the address for calls, or says who has it and how to go on.
-pub(super) fn listen(config: &Config) -> anyhow::Result<TcpListener> {
-    let address = config.listen;
+/// Takes the addresses of a server, or says who has them and how to go on.
+pub(super) fn doors(config: &Config) -> anyhow::Result<Doors> {
+    let calls = listen(config.listen, "--listen").map_err(Failure::failed)?;
+    let mut doors = Doors::from(calls);
+    let address = match config.metrics {
+        Some(MetricsAddress::Off) => return Ok(doors),
+        Some(MetricsAddress::At(address)) => address,
+        None => MetricsAddress::USUAL,
+    };
+    match listen(address, "--metrics") {
+        Ok(metrics) => doors.metrics = Some(metrics),
+        Err(problem) if config.metrics.is_some() => return Err(Failure::failed(problem).into()),
+        // Nobody asked for them: a second server on the machine serves calls all the same.
+        Err(problem) => {
+            let warning = format!("there are no metrics: {problem}, or `--metrics off`");
+            doors.warnings.push(warning);
+        }
+    }
+    if !address.ip().is_loopback() {
+        doors.warnings.push(format!(
+            "everybody who reaches {address} can read how every function is called and how much"
+        ));
+    }
+    Ok(doors)
+}
+
+/// Takes the address that `flag` sets.
+fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| {
-        let message = match error.kind() {
+        match error.kind() {
             io::ErrorKind::AddrInUse => {
                 let other = address.port().checked_add(1).unwrap_or(8080);
                 format!(
-                    "{address} is taken by another program (`ss -ltnp 'sport = :{}'` shows which): stop it, or use `--listen {}`",
+                    "{address} is taken by another program (`ss -ltnp 'sport = :{}'` shows which): stop it, or use `{flag} {}`",
                     address.port(),
-                    std::net::SocketAddr::new(address.ip(), other)
+                    SocketAddr::new(address.ip(), other)
                 )
             }
             io::ErrorKind::PermissionDenied => format!(
-                "{address} is only for root, as all ports below 1024: use `--listen {}`",
-                std::net::SocketAddr::new(address.ip(), 8080)
+                "{address} is only for root, as all ports below 1024: use `{flag} {}`",
+                SocketAddr::new(address.ip(), 8080)
             ),
             io::ErrorKind::AddrNotAvailable => format!(
                 "{} is no address of this machine: `ip addr` shows those that it has",
                 address.ip()
             ),
             _ => format!("cannot listen on {address}: {error}"),
-        };
-        Failure::failed(message).into()
+        }
     })
 }
 

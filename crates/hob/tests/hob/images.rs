@@ -5,4 +5,5 @@ mod contract;
 pub(crate) mod desk;
 pub(crate) mod network;
 mod private;
+mod stack;
 mod watchdog;

@@ -51,6 +51,7 @@ fn every_list_has_its_shape() {
         "gateway",
         "isolation",
         "memory",
+        "metrics",
         "pid",
         "replicas",
         "uptime",

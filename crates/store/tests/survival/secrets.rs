@@ -148,6 +148,7 @@ fn values_that_nobody_means_are_refused_and_the_former_stands() {
         matches!(error, StoreError::SecretNameTooLong { .. }),
         "{error}"
     );
+    assert!(!store.remove(&ns(), &name(&long)).expect("not there"));
     store.set(&ns(), &name(&long[..251]), b"x").expect("fits");
     assert_eq!(reveal(&store, &long[..251]), b"x");
 }

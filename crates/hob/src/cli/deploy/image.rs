@@ -7,7 +7,7 @@ use hob_image::ImageRef;
 use hob_model::{FunctionName, Manifest, NameError, SecretName, wire::ImageDeploy};
 use http::Method;
 
-use super::{Deployed, follow, manifest_of};
+use super::{Deployed, SettingArgs, follow, manifest_of};
 use crate::{
     cli::{progress::Progress, session::function_path},
     client::{Client, full},
@@ -18,31 +18,31 @@ use crate::{
 #[derive(Debug, Args)]
 pub(super) struct ImageArgs {
     /// Image to run in place of a folder: registry.example.net/hello:1.0
-    #[arg(long, value_name = "REF")]
+    #[arg(long, value_name = "REF", group = "source")]
     image: Option<String>,
-    /// Variable of the image's environment
-    #[arg(short, long, value_name = "NAME=VALUE", requires = "image")]
-    env: Vec<String>,
-    /// Secret that it may read, as a file in /var/openfaas/secrets
-    #[arg(long, value_name = "NAME", requires = "image")]
-    secret: Vec<String>,
 }
 
 impl ImageArgs {
+    /// Whether an image was named.
+    pub(super) fn is_given(&self) -> bool {
+        self.image.is_some()
+    }
+
     /// The deploy that is asked for, if it is one of an image.
-    pub(super) fn asked(self, folder: Option<&Path>) -> anyhow::Result<Option<Box<ImageDeploy>>> {
+    pub(super) fn asked(
+        self,
+        folder: Option<&Path>,
+        settings: &SettingArgs,
+    ) -> anyhow::Result<Option<Box<ImageDeploy>>> {
         let Some(image) = self.image else {
             return Ok(None);
         };
         reference(&image)?;
         let mut manifest = folder.map_or(Ok(Manifest::default()), manifest_of)?;
-        for line in &self.env {
-            let (name, value) = line
-                .split_once('=')
-                .ok_or_else(|| Failure::usage(format!("--env `{line}` must be NAME=VALUE")))?;
-            manifest.env.insert(name.to_owned(), value.to_owned());
-        }
-        for name in &self.secret {
+        manifest.env.extend(settings.env()?);
+        manifest.labels.extend(settings.labels()?);
+        manifest.annotations.extend(settings.annotations()?);
+        for name in settings.secrets() {
             let name: SecretName = name
                 .parse()
                 .map_err(|error: NameError| Failure::usage(error.to_string()))?;

@@ -74,8 +74,11 @@ fn server(config: &ClientConfig, context: &Context) -> Finding {
         Ok(status) => Finding::ok(
             check,
             format!(
-                "version {} at {}, isolation {}",
-                status.version, status.gateway, status.isolation
+                "version {} at {}, metrics {}, isolation {}",
+                status.version,
+                status.gateway,
+                status.metrics.as_deref().unwrap_or("off"),
+                status.isolation
             ),
         ),
         // A machine with no server yet is no worse for it.

@@ -1,0 +1,109 @@
+//! The OpenAPI document. Each operation stands at its handler; here is what all of them share.
+
+use axum::{Extension, response::IntoResponse};
+use bytes::Bytes;
+use http::{StatusCode, header};
+use utoipa::{
+    OpenApi,
+    openapi::{
+        self, RefOr, Required, Response,
+        path::{Operation, PathItem},
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+use super::{auth, refusals};
+
+/// Where the document is.
+pub(super) const PATH: &str = "/openapi.json";
+/// The document's name of the password.
+const PASSWORD: &str = "password";
+
+/// The document as it is sent.
+#[derive(Clone)]
+pub(super) struct Document(Bytes);
+
+/// What the document says before any operation. Its version is that of the API.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "hob",
+    version = "1",
+    description = "Functions on a machine you own. Log in as `admin` with the admin password. Errors are one line of text that names the cause and the cure. `/hob/v1` is hob's own API; `/system` is what clients of OpenFaaS call.",
+    license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
+))]
+struct Head;
+
+/// The document without its operations.
+pub(super) fn head() -> openapi::OpenApi {
+    let mut head = Head::openapi();
+    let components = head.components.get_or_insert_default();
+    let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
+    components.add_security_scheme(PASSWORD, SecurityScheme::Http(basic));
+    refusals::describe(components);
+    head
+}
+
+/// This document.
+#[utoipa::path(get, path = PATH, tag = "server", responses((status = 200, body = Object)))]
+pub(super) async fn document(Extension(Document(json)): Extension<Document>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], json)
+}
+
+// === impl Document ===
+
+impl Document {
+    /// Adds to each operation what the guard around it answers, and a name of its own.
+    pub(super) fn new(mut document: openapi::OpenApi) -> Self {
+        for (path, item) in &mut document.paths.paths {
+            for operation in operations(item) {
+                complete(operation, auth::is_open(path));
+            }
+        }
+        // Texts and lists only: there is nothing in it that could fail.
+        Self(document.to_json().unwrap_or_default().into())
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    let all = [
+        &mut item.get,
+        &mut item.put,
+        &mut item.post,
+        &mut item.delete,
+        &mut item.patch,
+    ];
+    all.into_iter().flatten()
+}
+
+fn complete(operation: &mut Operation, open: bool) {
+    let tag = operation.tags.iter().flatten().next();
+    let handler = operation.operation_id.take();
+    // `functions_list`: handlers are unique in their files only.
+    let name = tag.zip(handler).map(|(tag, name)| format!("{tag}_{name}"));
+    operation.operation_id = name.map(|name| name.replace('-', "_"));
+    if !open {
+        let password = SecurityRequirement::new::<_, [&str; 0], _>(PASSWORD, []);
+        operation.security = Some(vec![password]);
+        operation
+            .responses
+            .responses
+            .extend(refusals::by_the_guard());
+    }
+    if let Some(RefOr::T(body)) = &mut operation.request_body {
+        body.required.get_or_insert(Required::True);
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response {
+            describe(status, response);
+        }
+    }
+}
+
+/// What the number means, where the handler says nothing more.
+fn describe(status: &str, response: &mut Response) {
+    let meaning = StatusCode::from_bytes(status.as_bytes()).ok();
+    let meaning = meaning.and_then(|status| status.canonical_reason());
+    if let Some(meaning) = meaning.filter(|_| response.description.is_empty()) {
+        meaning.clone_into(&mut response.description);
+    }
+}

@@ -1,0 +1,69 @@
+//! Replicas, as the engine sees them. Folders of files have none, and no values.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hob_model::{
+    Function, FunctionName, Run,
+    port::Observed,
+    wire::{InstanceState, InstanceState::*},
+};
+use prometheus::Error;
+
+use super::family::{Family, Text, float};
+
+/// Every state of a replica, with its label.
+const STATES: [(InstanceState, &str); 3] = [
+    (Starting, "starting"),
+    (Ready, "ready"),
+    (Draining, "draining"),
+];
+
+/// Writes all that there is on replicas.
+pub(super) fn write(
+    functions: &[Arc<Function>],
+    observed: &HashMap<FunctionName, Observed>,
+    text: &mut Text,
+) -> Result<(), Error> {
+    let mut running = Family::gauges(
+        "gateway_service_count",
+        "Replicas that take calls or are about to; 0 while asleep.",
+    );
+    let mut ready = Family::gauges(
+        "gateway_service_ready_count",
+        "Replicas that take calls; 0 while asleep.",
+    );
+    let mut least = Family::gauges(
+        "gateway_service_min",
+        "Replicas that it has while it is awake.",
+    );
+    for function in functions {
+        if matches!(function.revision.run, Run::Static { .. }) {
+            continue;
+        }
+        let name = function.name.qualified();
+        let labels = [("function_name", &*name)];
+        let here = observed.get(&function.name);
+        let count = |states: &[InstanceState]| here.map_or(0.0, |here| in_states(here, states));
+        running.gauge(&labels, count(&[Starting, Ready]));
+        ready.gauge(&labels, count(&[Ready]));
+        least.gauge(&labels, f64::from(function.replicas));
+    }
+    text.add(running)?;
+    text.add(ready)?;
+    text.add(least)?;
+    let mut states = Family::gauges("hob_replicas", "Replicas of all functions, by state.");
+    for (state, label) in STATES {
+        let counts = observed.values().map(|here| in_states(here, &[state]));
+        states.gauge(&[("state", label)], counts.sum());
+    }
+    text.add(states)
+}
+
+fn in_states(observed: &Observed, states: &[InstanceState]) -> f64 {
+    let replicas = observed.instances.iter();
+    float(
+        replicas
+            .filter(|replica| states.contains(&replica.state))
+            .count() as u64,
+    )
+}

@@ -1,0 +1,217 @@
+//! The task that makes the runs that are due.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use hob_model::{FunctionName, Missed, Schedule, openfaas::CRON_TOPIC};
+use hob_store::{NewCall, ScheduleRow, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    timetable::{Entry, Key},
+    timing::{Timing, now, rfc3339},
+};
+use crate::{Control, control::blocking};
+
+/// Most missed runs that are made up for where all are wanted; older ones are left out.
+const MOST_MISSED: usize = 100;
+/// A run that is made at most this much late is not a missed one, in milliseconds.
+const LATE: i64 = 60_000;
+/// Longest time between two looks at the clock, which somebody may set.
+const PACE: Duration = Duration::from_secs(30);
+/// A clock that goes back by more than this was set, and schedules go by its new time. In
+/// milliseconds.
+pub(super) const SET_BACK: i64 = 5 * 60_000;
+/// Schedules whose runs are put into the queue side by side and settled in one write.
+const BATCH: usize = 256;
+/// After a failure of the disk a run is tried again so much later, in milliseconds.
+const RETRY: i64 = 10_000;
+
+/// What becomes of a schedule that is due.
+struct Plan {
+    key: Key,
+    schedule: Schedule,
+    /// Runs up to here were settled before.
+    since: i64,
+    /// The times of the runs to make, the oldest first.
+    runs: Vec<i64>,
+    /// Runs up to here are settled then.
+    until: i64,
+}
+
+/// What came of a plan.
+struct Made {
+    key: Key,
+    settled: ScheduleRow,
+    /// Whether the rest has to be tried again.
+    failed: bool,
+}
+
+// === impl Control ===
+
+impl Control {
+    /// Calls functions by the clock until `stop`.
+    pub(crate) async fn keep_time(self: Arc<Self>, stop: CancellationToken) {
+        let mut before = now();
+        while !stop.is_cancelled() {
+            let time = now();
+            if time + SET_BACK < before {
+                tracing::warn!("the clock was set back: schedules go by its new time");
+                self.timetable.set_back(time);
+            }
+            before = time;
+            if self.run_due(time).await < BATCH {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = self.timetable.wait(now(), PACE) => {}
+                }
+            }
+        }
+    }
+
+    /// Makes one run of a schedule at once, besides those by the clock; returns its call id.
+    pub(crate) async fn run_now(
+        &self,
+        function: FunctionName,
+        schedule: &Schedule,
+    ) -> Result<String, StoreError> {
+        let call = call(function, schedule, now());
+        let id = call.id.clone();
+        self.enqueue(call).await.map(|()| id)
+    }
+
+    /// Makes the runs of one batch of schedules that are due; returns how many these were.
+    async fn run_due(&self, now: i64) -> usize {
+        let due = self.timetable.due(now, BATCH);
+        if due.is_empty() {
+            return 0;
+        }
+        let count = due.len();
+        // Looking for missed runs may take some milliseconds for each schedule.
+        let plans = blocking(&self.config.runtime, move || -> Vec<Plan> {
+            due.into_iter().map(|due| Plan::of(due, now)).collect()
+        });
+        let made = plans.await.into_iter().map(|plan| self.make(plan));
+        let made: Vec<Made> = join_all(made).await;
+        let rows: Vec<_> = made.iter().map(|made| made.settled.clone()).collect();
+        // A crash before this makes the runs come again: at least once, as all calls of the queue.
+        let written = self.stored(move |store| store.settle_schedules(&rows));
+        if let Err(error) = written.await {
+            tracing::error!("runs of schedules could not be settled and may come again: {error}");
+        }
+        for made in made {
+            let last = made.settled.last_run.zip(made.settled.last_call);
+            self.timetable.settle(&made.key, made.settled.since, last);
+            if made.failed {
+                self.timetable.postpone(&made.key, now + RETRY);
+            }
+        }
+        count
+    }
+
+    /// Puts the runs into the queue, one after the other.
+    async fn make(&self, plan: Plan) -> Made {
+        let mut made = Made {
+            settled: ScheduleRow {
+                function: plan.key.function.clone(),
+                schedule: plan.key.text.clone(),
+                since: plan.since,
+                last_run: None,
+                last_call: None,
+            },
+            key: plan.key,
+            failed: false,
+        };
+        for run in plan.runs {
+            let function = &made.key.function;
+            let call = call(function.clone(), &plan.schedule, run);
+            let id = call.id.clone();
+            if let Err(error) = self.enqueue(call).await {
+                tracing::error!("`{function}` could not be called by its schedule: {error}");
+                made.failed = true;
+                return made;
+            }
+            let settled = &mut made.settled;
+            (settled.since, settled.last_run, settled.last_call) = (run, Some(run), Some(id));
+        }
+        made.settled.since = plan.until;
+        made
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// What the schedule's policy makes of the runs that are due at `now`.
+    fn of((key, entry): (Key, Entry), now: i64) -> Self {
+        let Entry {
+            schedule, since, ..
+        } = entry;
+        let most = match schedule.missed {
+            Missed::Skip | Missed::Once => 1,
+            Missed::All => MOST_MISSED,
+        };
+        let timing = Timing::of(&schedule);
+        // One more, to see whether any is left out.
+        let mut runs =
+            timing.map_or_else(|_| Vec::new(), |timing| timing.due(since, now, most + 1));
+        let until = runs.last().copied().unwrap_or(now);
+        let left_out = if schedule.missed == Missed::Skip && until < now - LATE {
+            runs.drain(..).next_back()
+        } else if runs.len() > most {
+            Some(runs.remove(0))
+        } else {
+            None
+        };
+        if let Some(left_out) = left_out {
+            let (function, left_out) = (&key.function, rfc3339(left_out));
+            tracing::info!(
+                "schedule `{schedule}` of `{function}`: runs up to {left_out} are left out"
+            );
+        }
+        Self {
+            key,
+            schedule,
+            since,
+            runs,
+            until,
+        }
+    }
+}
+
+/// A run as OpenFaaS's cron connector makes it, and what it is for.
+fn call(function: FunctionName, schedule: &Schedule, run: i64) -> NewCall {
+    let headers = [
+        ("Content-Type", "text/plain".to_owned()),
+        ("X-Connector", "cron-connector".to_owned()),
+        ("X-Topic", CRON_TOPIC.to_owned()),
+        ("X-Hob-Schedule", schedule.to_string()),
+        ("X-Hob-Scheduled-For", rfc3339(run)),
+    ];
+    NewCall {
+        id: call_id(),
+        function,
+        target: String::new(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+        body: Vec::new(),
+        callback: None,
+        taken_at: now(),
+    }
+}
+
+/// Tells calls apart; it is no secret.
+fn call_id() -> String {
+    let mut bytes = [0; 16];
+    // Without a random source all runs have one name, which the queue bears.
+    let _ = getrandom::fill(&mut bytes);
+    let hex = hex::encode(bytes);
+    // In the shape of a version 4 UUID, as all call ids.
+    format!(
+        "{}-{}-4{}-a{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..]
+    )
+}

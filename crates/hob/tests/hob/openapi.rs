@@ -1,0 +1,52 @@
+//! The API asked by its own OpenAPI document: for what that allows, and for much that it forbids.
+
+use std::{path::Path, sync::Arc};
+
+use hob_testkit::{Hob, Net, has_programs};
+
+use crate::bench::{HOB, handler, write};
+
+/// `make test` installs the first.
+const NEEDED: [&str; 5] = ["schemathesis", "python3", "ip", "unshare", "nsenter"];
+/// How it asks, and what it does not know of hob.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hob/openapi");
+/// What ends the function and the secret that all else is tried on.
+const ENDS: &str = "_(remove|forget)$";
+
+#[test]
+fn the_api_is_what_its_document_says() {
+    if !has_programs(&NEEDED) {
+        return;
+    }
+    // No image is fetched from the world, and no registry of the world hears of this.
+    let net = Arc::new(Net::new());
+    let hob = Hob::builder(HOB).inside(&net).start();
+    let folder = tempfile::tempdir().unwrap();
+    // The names are those of the document's examples.
+    let hello = folder.path().join("hello");
+    write(&hello.join("handler.py"), &handler("print('called')"));
+    hob.cli(["deploy", hello.to_str().unwrap()]).ok();
+    let set = hob.command().args(["secret", "set", "api-key"]);
+    set.stdin("x").run().ok();
+    hob.get("/function/hello").expect(200);
+
+    for which in [
+        "--exclude-operation-id-regex",
+        "--include-operation-id-regex",
+    ] {
+        let output = net
+            .command("schemathesis")
+            .args(["--no-color", "--config-file"])
+            .arg(Path::new(FOLDER).join("schemathesis.toml"))
+            .args(["run", &format!("{}/openapi.json", hob.url()), which, ENDS])
+            .env("PYTHONPATH", FOLDER)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("HOB_PASSWORD", hob.password())
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{output:?}");
+        assert!(said.contains("No issues found"), "{said}");
+    }
+}

@@ -1,0 +1,74 @@
+//! What the OpenAPI document says of types that are not in JSON what they are in Rust: the grammar
+//! that their parsers take.
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type},
+    },
+};
+
+use crate::{
+    Cors, Cpu, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName, Timespan,
+    schedule::Written,
+};
+
+/// An RFC 1123 label.
+const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
+/// Units of [`Memory`].
+const BYTES: &str = "b|B|k|kb|kB|K|KB|m|mb|M|MB|g|gb|G|GB|Ki|KiB|Mi|MiB|Gi|GiB";
+/// The usual units of a [`Timespan`].
+const TIMES: &str = "ns|us|ms|s|m|h|d|days?|w|weeks?|M|months?|y|years?";
+/// A web origin.
+const ORIGIN: &str = "[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]+)?";
+
+macro_rules! schemas {
+    ($($kind:ident => $schema:expr;)*) => {$(
+        impl PartialSchema for $kind {
+            fn schema() -> RefOr<Schema> {
+                $schema.into()
+            }
+        }
+        impl ToSchema for $kind {}
+    )*};
+}
+
+schemas! {
+    Label => text("hello", LABEL);
+    FunctionName => text("hello", &format!("{LABEL}(\\.{LABEL})?"))
+        .description(Some("`NAME`, or `NAME.NAMESPACE` outside the default namespace"));
+    SecretName => text("api-key", &format!("{LABEL}(\\.{LABEL})*")).max_length(Some(251));
+    ReplicaId => ObjectBuilder::new().schema_type(Type::String);
+    Memory => OneOfBuilder::new()
+        .description(Some("Bytes, or a text with a unit"))
+        .item(whole())
+        .item(text("64Mi", &format!("[0-9]{{1,9}}({BYTES})?")));
+    Cpu => OneOfBuilder::new()
+        .description(Some("Cores, or a text that may count thousandths of one"))
+        .item(ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0.001)).maximum(Some(4096)))
+        .item(text("500m", "[0-9]{1,3}(\\.[0-9]{1,3})?|[1-9][0-9]{0,6}m"));
+    Timespan => OneOfBuilder::new()
+        .description(Some("Seconds, or a text with units"))
+        .item(whole())
+        .item(text("1h30m", &format!("[0-9]{{1,9}}|([0-9]{{1,6}}({TIMES}))+")));
+    Cors => OneOfBuilder::new()
+        .description(Some("`*`, a web origin, or several"))
+        .item(text("*", &format!("\\*|{ORIGIN}")))
+        .item(ArrayBuilder::new().items(text("https://app.example.net", ORIGIN)));
+    Schedule => Written::schema();
+}
+
+/// A text that matches `grammar` from its beginning to its end.
+fn text(example: &str, grammar: &str) -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(format!("^({grammar})$")))
+        .examples([example])
+}
+
+fn whole() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(0))
+}
