@@ -19,6 +19,7 @@ mod secrets;
 mod status;
 mod stream;
 mod system;
+mod system_logs;
 mod upload;
 
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         .route(builder::BUILD, post(builder::build))
         .route(builder::PUBLIC_KEY, get(builder::public_key))
         .merge(system::router())
+        .route("/system/logs", get(system_logs::show))
         .layer(Extension(Document::new(document)))
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)

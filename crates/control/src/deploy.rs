@@ -235,7 +235,9 @@ impl DeployError {
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,
             Self::Build(BuildError::Missing(_) | BuildError::Host(_)) => Fault::Host,
             Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_)) => Fault::Caller,
-            Self::Engine(EngineError::NotFound(_) | EngineError::Host(_)) => Fault::Host,
+            Self::Engine(
+                EngineError::NotFound(_) | EngineError::NoInstance { .. } | EngineError::Host(_),
+            ) => Fault::Host,
             Self::Image(error) if error.fault() == ImageFault::Caller => Fault::Caller,
             Self::Image(_) => Fault::Host,
             Self::Schedule(error) => error.fault(),

@@ -172,7 +172,7 @@ fn error(failure: &EngineError, name: &FunctionName) -> WakeError {
             tracing::error!("function `{name}` did not start: {detail}");
             format!("function `{name}` did not start because its machine failed")
         }
-        EngineError::NotFound(_) => failure.to_string(),
+        EngineError::NotFound(_) | EngineError::NoInstance { .. } => failure.to_string(),
         EngineError::Start { .. } | EngineError::Unsupported(_) => {
             tracing::warn!("function `{name}` did not start: {failure}");
             failure.to_string()

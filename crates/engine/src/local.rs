@@ -99,7 +99,8 @@ impl LocalEngine {
             EngineError::Host(format!("cannot use folder {}: {problem}", run.display()))
         })?;
         let fleets = Fleets::new(host);
-        tokio::spawn(Arc::clone(&fleets).rotate_logs());
+        let logs = Arc::clone(&fleets.host.logs);
+        tokio::spawn(logs.run(fleets.host.closing.clone()));
         Ok(Arc::new(Self { fleets }))
     }
 
@@ -145,8 +146,20 @@ impl Engine for LocalEngine {
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<LogStream, EngineError> {
         let fleet = self.fleets.get(name)?;
         let folder = fleet.host.places.logs(name);
-        let living = Arc::new(move || fleet.living());
-        Ok(logs::stream(folder, query, living))
+        if let Some(instance) = &query.instance {
+            let log = logs::path_of(&folder, &instance.0);
+            if !tokio::fs::try_exists(log).await.unwrap_or(true) {
+                let (function, instance) = (name.clone(), instance.clone());
+                return Err(EngineError::NoInstance { function, instance });
+            }
+        }
+        let source = logs::Source {
+            keeper: Arc::clone(&fleet.host.logs),
+            folder,
+            closed: fleet.closed.clone(),
+            living: Box::new(move || fleet.living()),
+        };
+        Ok(logs::stream(source, query))
     }
 
     async fn condemn(&self, name: &FunctionName, replica: &ReplicaId, why: EndReason) {

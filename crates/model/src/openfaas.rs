@@ -3,12 +3,12 @@
 mod annotations;
 mod scale;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Label, SecretName};
+use crate::{Label, ReplicaId, SecretName};
 
 pub use annotations::CRON_TOPIC;
 pub use scale::{ScaleLabelError, ScaleLabels};
@@ -239,4 +239,21 @@ impl FunctionNamespace {
         };
         says(&self.labels) || says(&self.annotations)
     }
+}
+
+/// One line of `GET /system/logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct LogMessage {
+    /// The function's name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Which replica wrote it.
+    pub instance: ReplicaId,
+    /// When it was written.
+    #[serde(serialize_with = "crate::rfc3339::millis::serialize")]
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: SystemTime,
+    /// The line, without its end.
+    pub text: String,
 }

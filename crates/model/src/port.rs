@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
+    time::SystemTime,
 };
 
 use async_trait::async_trait;
@@ -38,7 +39,8 @@ pub trait Engine: Send + Sync {
     /// What really runs now, function by function.
     async fn observe(&self) -> Result<Vec<Observed>, EngineError>;
 
-    /// The lines that the replicas of a function wrote, also those that are gone.
+    /// The lines that the replicas of a function wrote, also those that are gone, in the order of
+    /// their times. A stream that follows ends when the function is removed.
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<LogStream, EngineError>;
 
     /// Takes a replica out of service at once: no new calls, killed when its other calls are
@@ -64,10 +66,14 @@ pub struct Observed {
 }
 
 /// Which lines of a log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogQuery {
     /// Only so many of the last lines; `None` means all that are kept.
     pub tail: Option<usize>,
+    /// Only lines of this time and later.
+    pub since: Option<SystemTime>,
+    /// Only lines of this replica.
+    pub instance: Option<ReplicaId>,
     /// Go on with new lines, also those of replicas that start later.
     pub follow: bool,
 }
@@ -82,6 +88,16 @@ pub enum EngineError {
     /// No such function here.
     #[error("function `{0}` does not exist")]
     NotFound(FunctionName),
+    /// No log of such a replica is kept.
+    #[error(
+        "function `{function}` has no log of an instance `{instance}`: leave it out to see all"
+    )]
+    NoInstance {
+        /// Of which function.
+        function: FunctionName,
+        /// Which replica was asked for.
+        instance: ReplicaId,
+    },
     /// The program ended or did not listen in time. The caller's to mend.
     #[error("{message}")]
     Start {
@@ -105,7 +121,9 @@ impl EngineError {
     pub fn reason(&self) -> EndReason {
         match self {
             Self::Start { reason, .. } => *reason,
-            Self::NotFound(_) | Self::Unsupported(_) | Self::Host(_) => EndReason::Host,
+            Self::NotFound(_) | Self::NoInstance { .. } | Self::Unsupported(_) | Self::Host(_) => {
+                EndReason::Host
+            }
         }
     }
 }

@@ -44,3 +44,17 @@ pub(crate) mod option {
         Ok(time.map(|Time(time)| time))
     }
 }
+
+/// With three digits, always.
+pub(crate) mod millis {
+    use std::time::SystemTime;
+
+    use serde::Serializer;
+
+    pub(crate) use super::deserialize;
+
+    pub(crate) fn serialize<S: Serializer>(time: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
+        let time = (*time).max(SystemTime::UNIX_EPOCH);
+        to.collect_str(&humantime::format_rfc3339_millis(time))
+    }
+}

@@ -266,6 +266,10 @@ pub struct ScaleRequest {
 pub struct LogLine {
     /// Which replica wrote it.
     pub instance: ReplicaId,
+    /// When it was written, to the millisecond.
+    #[serde(with = "crate::rfc3339::millis")]
+    #[schema(value_type = String, format = DateTime)]
+    pub timestamp: SystemTime,
     /// The line, without its end.
     pub text: String,
 }

@@ -17,6 +17,9 @@ pub(super) enum ApiError {
     /// The request makes no sense as it is.
     #[error("{0}")]
     Bad(String),
+    /// The keys of a query of OpenFaaS's make no sense.
+    #[error("could not parse the log request: {0}")]
+    Unreadable(String),
     /// No password, or not the right one.
     #[error("invalid credentials: log in as `admin`, or set HOB_PASSWORD")]
     Unauthorized,
@@ -125,7 +128,8 @@ pub(super) enum ApiError {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Bad(_) => StatusCode::BAD_REQUEST,
+            Self::Bad(_) | Self::Engine(EngineError::NoInstance { .. }) => StatusCode::BAD_REQUEST,
+            Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::Unsigned | Self::KubeSystem => StatusCode::UNAUTHORIZED,
             Self::CrossSite => StatusCode::FORBIDDEN,

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use axum::{extract::State, response::Response};
-use hob_model::{port::LogQuery, wire::LogLine};
+use hob_model::{Moment, ReplicaId, port::LogQuery, wire::LogLine};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -13,12 +13,16 @@ use super::{
 };
 use crate::Control;
 
-/// `?tail=N&follow=true`
+/// `?tail=N&since=5m&instance=ID&follow=true`
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Keys {
     /// So many lines of each replica; else all that are kept.
     tail: Option<usize>,
+    /// Only lines since then: a span such as `5m`, or a time by RFC 3339.
+    since: Option<String>,
+    /// Only lines of this replica.
+    instance: Option<String>,
     /// Whether to wait for more, without an end.
     #[serde(default)]
     follow: bool,
@@ -31,12 +35,18 @@ pub(super) struct Keys {
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
-    Asked(Keys { tail, follow }): Asked<Keys>,
+    Asked(keys): Asked<Keys>,
 ) -> Result<Response, ApiError> {
     control.function(&name)?;
-    let lines = control
-        .engine
-        .logs(&name, LogQuery { tail, follow })
-        .await?;
+    let since = keys.since.map(|text| text.parse().map(Moment::time));
+    let query = LogQuery {
+        tail: keys.tail,
+        since: since
+            .transpose()
+            .map_err(|error| ApiError::Bad(format!("query: since: {error}")))?,
+        instance: keys.instance.map(|id| ReplicaId(id.into())),
+        follow: keys.follow,
+    };
+    let lines = control.engine.logs(&name, query).await?;
     Ok(stream::log_lines(lines))
 }

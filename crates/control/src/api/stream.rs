@@ -6,7 +6,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use hob_model::port::LogStream;
+use hob_model::port::EngineError;
 use http::header;
 use serde::Serialize;
 
@@ -25,7 +25,12 @@ pub(super) fn events<E: Event + Serialize + Send + 'static>(reader: EventReader<
 
 /// Log lines, a line each, sent as they come. An error in between breaks the connection off,
 /// so that a cut log is never taken for a whole one.
-pub(super) fn log_lines(lines: LogStream) -> Response {
+pub(super) fn log_lines<T>(
+    lines: impl Stream<Item = Result<T, EngineError>> + Send + 'static,
+) -> Response
+where
+    T: Serialize + 'static,
+{
     ndjson(lines.map(|line| {
         line.inspect_err(|error| tracing::error!("reading a log ended early: {error}"))
     }))

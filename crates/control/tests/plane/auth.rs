@@ -15,6 +15,7 @@ const WALK: &[&str] = &[
     "DELETE /hob/v1/functions/hello",
     "POST /hob/v1/functions/hello/scale",
     "GET /hob/v1/functions/hello/logs",
+    "GET /system/logs?name=hello",
     "GET /hob/v1/functions/hello/export",
     "GET /hob/v1/secrets",
     "PUT /hob/v1/secrets/key",

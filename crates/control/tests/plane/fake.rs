@@ -162,6 +162,7 @@ impl Engine for FakeEngine {
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<LogStream, EngineError> {
         let lines = (0..query.tail.unwrap_or(3)).map(|number| LogLine {
             instance: ReplicaId(format!("{name}-0").into()),
+            timestamp: SystemTime::UNIX_EPOCH + Duration::from_millis(1_500),
             text: format!("line {number}, follow {}", query.follow),
         });
         Ok(Box::pin(stream::iter(lines.map(Ok).collect::<Vec<_>>())))

@@ -187,6 +187,12 @@ async fn on_logs_and_exports() {
         ("GET /hob/v1/functions/helo/logs", b"", 404, "`helo`"),
         ("GET /hob/v1/functions/hello/logs?tail=-1", b"", 400, "tail"),
         (
+            "GET /hob/v1/functions/hello/logs?since=soon",
+            b"",
+            400,
+            "`soon`",
+        ),
+        (
             "GET /hob/v1/functions/hello/logs?tail=all",
             b"",
             400,

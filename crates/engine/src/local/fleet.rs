@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
 };
 
@@ -207,13 +206,6 @@ impl Fleet {
             Arc::new(SecretFolder::new(path, &self.name, owner))
         });
         Arc::clone(folder)
-    }
-
-    /// Log files that are being written.
-    pub(super) fn open_logs(&self) -> Vec<PathBuf> {
-        let state = self.state();
-        let entries = state.entries.iter();
-        entries.map(|entry| entry.replica.log.clone()).collect()
     }
 
     /// Removes logs of replicas that are long gone.

@@ -1,17 +1,13 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use futures_util::future::join_all;
 use hob_model::{End, EndReason, Function, FunctionName, port::EngineError};
-use tokio::{sync::OwnedMutexGuard, task::spawn_blocking, time::sleep};
+use tokio::{sync::OwnedMutexGuard, task::spawn_blocking};
 
-use super::{fleet::Fleet, host::Host, logs, places::remove_tree, plan::Plan, scale::stopping};
-
-/// How often it is looked whether a log has grown too long.
-const ROTATE_EVERY: Duration = Duration::from_secs(2);
+use super::{fleet::Fleet, host::Host, places::remove_tree, plan::Plan, scale::stopping};
 
 /// All functions of this machine.
 pub(super) struct Fleets {
@@ -110,32 +106,6 @@ impl Fleets {
         let _ = spawn_blocking(move || host.networks.shutdown()).await;
         if let Err(problem) = self.host.places.clear() {
             tracing::warn!(%problem, "the folder of running replicas could not be cleared");
-        }
-    }
-
-    /// Keeps logs from growing without bound, until hob stops.
-    pub(super) async fn rotate_logs(self: Arc<Self>) {
-        let closing = self.host.closing.clone();
-        while closing
-            .run_until_cancelled(sleep(ROTATE_EVERY))
-            .await
-            .is_some()
-        {
-            let logs: Vec<_> = self
-                .list()
-                .iter()
-                .flat_map(|fleet| fleet.open_logs())
-                .collect();
-            // A panic in there is shown by the runtime.
-            let _ = spawn_blocking(move || {
-                for log in logs {
-                    if let Err(problem) = logs::rotate(&log) {
-                        let log = log.display();
-                        tracing::warn!(%log, %problem, "a log could not be put aside");
-                    }
-                }
-            })
-            .await;
         }
     }
 

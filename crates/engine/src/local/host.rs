@@ -2,17 +2,20 @@ use std::{
     collections::BTreeSet,
     io,
     net::{Ipv4Addr, TcpListener},
+    os::fd::{BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use hob_model::{FunctionName, Isolation, Revision, Routes, port::EngineError, port::Secrets};
 use hob_sandbox::{CAGE_UID, Sandbox};
+use tokio::io::{Interest, unix::AsyncFd};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     LocalConfig,
     isolation::{self, CageKind},
+    logs::LogKeeper,
     networks::Networks,
     places::{Owner, Places},
 };
@@ -31,6 +34,7 @@ pub(super) struct Host {
     /// Cancelled once, when all replicas are to stop for good.
     pub(super) closing: CancellationToken,
     pub(super) networks: Networks,
+    pub(super) logs: Arc<LogKeeper>,
     isolation: Option<Isolation>,
     ports: Arc<Mutex<BTreeSet<u16>>>,
 }
@@ -55,6 +59,7 @@ impl Host {
         Self {
             networks: Networks::new(config.network, places.hosts(), Arc::clone(&routes)),
             places,
+            logs: LogKeeper::new(),
             sandbox,
             routes,
             secrets,
@@ -113,4 +118,15 @@ impl Drop for PortLease {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.remove(&self.port);
     }
+}
+
+/// Tells when there is something to read at what `fd` stands for. Has to be called inside a tokio
+/// runtime.
+pub(super) fn listen_to(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+    let fd = fd.try_clone_to_owned()?;
+    #[expect(
+        deprecated,
+        reason = "an `OwnedFd` stays what it is, which is all that the unsafe twin asks for"
+    )]
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }

@@ -1,7 +1,12 @@
-//! The log files of one function: one a replica, written by the replica itself, never by hob.
+//! The log files of one function: one a replica, written by the replica itself, never by hob, who
+//! only notes beside it when it grew.
 
 mod follow;
+mod keeper;
+mod place;
 mod reader;
+mod seek;
+mod times;
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +19,8 @@ use std::{
 
 use super::places::remove_file;
 
-pub(super) use follow::stream;
+pub(super) use follow::{Source, stream};
+pub(super) use keeper::{LogKeeper, OpenLog};
 
 /// How many logs of replicas that are gone stay, per function.
 const ENDED_KEPT: usize = 5;
@@ -32,12 +38,24 @@ const FILE_MODE: u32 = 0o640;
 const FOLDER_MODE: u32 = 0o750;
 const CURRENT: &str = ".log";
 const FORMER: &str = ".log.1";
+/// What hob makes for a replica, and takes away with its log.
+const KINDS: [&str; 7] = [
+    "log",
+    "log.1",
+    "log.draft",
+    "times",
+    "times.1",
+    "times.draft",
+    "times.1.draft",
+];
 
 /// A file of the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct LogFile {
     replica: String,
     path: PathBuf,
+    /// When its lines were written.
+    times: PathBuf,
     /// When its replica was started.
     since: SystemTime,
     /// When its replica last wrote.
@@ -69,7 +87,17 @@ pub(super) fn path_of(folder: &Path, replica: &str) -> PathBuf {
 
 /// Removes the log of a replica that was never started.
 pub(super) fn discard(folder: &Path, replica: &str) -> io::Result<()> {
-    remove_file(&path_of(folder, replica))
+    let log = path_of(folder, replica);
+    remove_file(&Part::Current.times(&log))?;
+    remove_file(&log)
+}
+
+/// `None` if it was removed meanwhile, or was never there.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
+        file => file.map(Some),
+    }
 }
 
 /// The last words of a program: a few lines, bounded in bytes.
@@ -90,71 +118,77 @@ fn read_end(path: &Path) -> io::Result<Vec<String>> {
     Ok(lines[surplus..].iter().map(ToString::to_string).collect())
 }
 
-/// Puts the end of the log aside if it has grown too long. Within the kernel, whatever its
-/// length.
+/// Puts the end of a log of this length aside, and empties it. Within the kernel, whatever its
+/// length; returns how many bytes at its beginning were given up.
 ///
 /// Lines written in the instant between the end of the copy and the cut are lost; a rename
 /// cannot do, since the writer holds the file open.
-pub(super) fn rotate(path: &Path) -> io::Result<()> {
-    let length = match fs::metadata(path) {
-        // Its replica and its function are gone.
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(()),
-        about => about?.len(),
-    };
-    if length <= LOG_MAX {
-        return Ok(());
-    }
+fn rotate(path: &Path, length: u64) -> io::Result<u64> {
+    let start = length.saturating_sub(LOG_MAX + LOG_SLACK);
     let draft = path.with_extension("log.draft");
-    let copied = copy_end(path, &draft, length.saturating_sub(LOG_MAX + LOG_SLACK));
-    let copied = copied.and_then(|()| fs::rename(&draft, path.with_extension("log.1")));
-    if let Err(problem) = copied {
+    if let Err(problem) = copy_end(path, &draft, start) {
         remove_file(&draft)?;
-        // On a full disk, the room is worth more than the lines.
         if problem.kind() != io::ErrorKind::StorageFull {
             return Err(problem);
         }
+        // On a full disk, the room is worth more than the lines.
+        remove_file(&Part::Former.log(path))?;
     }
-    OpenOptions::new().write(true).open(path)?.set_len(0)
+    OpenOptions::new().write(true).open(path)?.set_len(0)?;
+    Ok(start)
 }
 
 /// Bounded, so that a writer who is faster than the copy does not keep it going for ever.
-fn copy_end(from: &Path, to: &Path, start: u64) -> io::Result<()> {
-    let mut source = File::open(from)?;
-    source.seek(SeekFrom::Start(start))?;
+fn copy_end(path: &Path, draft: &Path, start: u64) -> io::Result<()> {
+    let mut log = File::open(path)?;
+    log.seek(SeekFrom::Start(start))?;
+    let mut log = log.take(2 * (LOG_MAX + LOG_SLACK));
     let mut options = OpenOptions::new();
     let options = options
         .write(true)
         .create(true)
         .truncate(true)
         .mode(FILE_MODE);
-    let mut target = options.open(to)?;
-    io::copy(&mut source.take(2 * (LOG_MAX + LOG_SLACK)), &mut target).map(drop)
+    let mut former = options.open(draft)?;
+    io::copy(&mut log, &mut former)?;
+    fs::rename(draft, Part::Former.log(path))?;
+    // What was written while it got its name, which can take milliseconds.
+    io::copy(&mut log, &mut former).map(drop)
 }
 
-/// Removes the oldest logs of replicas that are gone, all but a few.
+/// Removes the oldest logs of replicas that are gone, all but a few, and what belongs to no log.
 pub(super) fn prune(folder: &Path, living: &BTreeSet<String>) -> io::Result<()> {
     let mut ended = list(folder)?;
-    ended.retain(|file| !living.contains(&file.replica));
-    let mut newest_first: Vec<_> = ended
-        .iter()
-        .filter(|file| file.part == Part::Current)
-        .collect();
-    newest_first.sort_by_key(|file| std::cmp::Reverse(file.written));
-    let kept: BTreeSet<_> = newest_first
-        .iter()
-        .take(ENDED_KEPT)
-        .map(|file| &file.replica)
-        .collect();
-    let mut surplus = ended.iter().filter(|file| !kept.contains(&file.replica));
-    surplus.try_for_each(|file| remove_file(&file.path))
+    ended.retain(|file| file.part == Part::Current && !living.contains(&file.replica));
+    ended.sort_by_key(|file| std::cmp::Reverse(file.written));
+    let kept: BTreeSet<_> = ended.iter().take(ENDED_KEPT).map(|f| &*f.replica).collect();
+    for entry in entries(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_str().and_then(|name| name.split_once('.'));
+        if let Some((replica, kind)) = name
+            && KINDS.contains(&kind)
+            && !living.contains(replica)
+            && !kept.contains(replica)
+        {
+            remove_file(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// What is in the folder; nothing if there is none.
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs::DirEntry>>> {
+    match fs::read_dir(folder) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
+        entries => entries.map(Some),
+    }
+    .map(|entries| entries.into_iter().flatten())
 }
 
 /// The files of the folder in the order of their lines: by start of the replica.
 fn list(folder: &Path) -> io::Result<Vec<LogFile>> {
-    let entries = match fs::read_dir(folder) {
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    let entries = entries(folder)?;
     let mut files: Vec<LogFile> = entries.filter_map(|entry| describe(&entry.ok()?)).collect();
     // A former part is younger than the file that it was cut from, so it takes over its age.
     let ages: Vec<_> = files
@@ -170,6 +204,20 @@ fn list(folder: &Path) -> io::Result<Vec<LogFile>> {
     Ok(files)
 }
 
+/// The files of one replica, whose log is at `path`, in the order of their lines.
+fn parts_of(path: &Path) -> io::Result<Vec<LogFile>> {
+    let name = path.file_stem().unwrap_or_default();
+    let replica = name.to_string_lossy();
+    let mut files = Vec::new();
+    for part in [Part::Former, Part::Current] {
+        match fs::metadata(part.log(path)) {
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => {}
+            about => files.push(LogFile::new(&replica, path, part, &about?)?),
+        }
+    }
+    Ok(files)
+}
+
 /// `None` for what is no log, and for what is gone by now.
 fn describe(entry: &fs::DirEntry) -> Option<LogFile> {
     let name = entry.file_name().into_string().ok()?;
@@ -177,17 +225,46 @@ fn describe(entry: &fs::DirEntry) -> Option<LogFile> {
         Some(replica) => (replica, Part::Former),
         None => (name.strip_suffix(CURRENT)?, Part::Current),
     };
-    let about = entry.metadata().ok()?;
-    let written = about.modified().ok()?;
-    Some(LogFile {
-        replica: replica.to_owned(),
-        path: entry.path(),
-        // Not every filesystem knows when a file was made.
-        since: about.created().unwrap_or(written),
-        written,
-        bytes: about.len(),
-        part,
-    })
+    let path = entry.path().with_file_name(format!("{replica}{CURRENT}"));
+    LogFile::new(replica, &path, part, &entry.metadata().ok()?).ok()
+}
+
+// === impl LogFile ===
+
+impl LogFile {
+    fn new(replica: &str, path: &Path, part: Part, about: &fs::Metadata) -> io::Result<Self> {
+        let written = about.modified()?;
+        Ok(Self {
+            replica: replica.to_owned(),
+            path: part.log(path),
+            times: part.times(path),
+            // Not every filesystem knows when a file was made.
+            since: about.created().unwrap_or(written),
+            written,
+            bytes: about.len(),
+            part,
+        })
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Where it is of the log at `path`.
+    fn log(self, path: &Path) -> PathBuf {
+        path.with_extension(match self {
+            Self::Former => "log.1",
+            Self::Current => "log",
+        })
+    }
+
+    /// Where its times are.
+    fn times(self, path: &Path) -> PathBuf {
+        path.with_extension(match self {
+            Self::Former => "times.1",
+            Self::Current => "times",
+        })
+    }
 }
 
 #[cfg(test)]
@@ -202,12 +279,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for number in 0..9 {
             create(folder.path(), &format!("f-{number}")).unwrap();
+            fs::write(folder.path().join(format!("f-{number}.times")), "").unwrap();
         }
+        fs::write(folder.path().join("f-9.times.1"), "").unwrap();
         let living = BTreeSet::from(["f-0".to_owned()]);
         prune(folder.path(), &living).unwrap();
         let left = list(folder.path()).unwrap();
         assert_eq!(left.len(), 1 + ENDED_KEPT);
         assert!(left.iter().any(|file| file.replica == "f-0"));
+        assert!(left.iter().all(|file| file.times.exists()));
+        let all = entries(folder.path()).unwrap().count();
+        assert_eq!(all, 2 * left.len());
     }
 
     #[test]
@@ -216,10 +298,8 @@ mod tests {
         let mut writer = create(folder.path(), "f-1").unwrap();
         let path = path_of(folder.path(), "f-1");
         writer.set_len(LOG_MAX).unwrap();
-        rotate(&path).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().len(), LOG_MAX);
         writer.write_all(b"full\n").unwrap();
-        rotate(&path).unwrap();
+        assert_eq!(rotate(&path, LOG_MAX + 5).unwrap(), 0);
         writer.write_all(b"anew\n").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"anew\n");
         let parts: Vec<_> = list(folder.path()).unwrap();
@@ -237,7 +317,8 @@ mod tests {
         let path = path_of(folder.path(), "f-1");
         writer.set_len(4 * (LOG_MAX + LOG_SLACK)).unwrap();
         writer.write_all(b"the end\n").unwrap();
-        rotate(&path).unwrap();
+        let start = rotate(&path, 4 * (LOG_MAX + LOG_SLACK) + 8).unwrap();
+        assert_eq!(start, 3 * (LOG_MAX + LOG_SLACK) + 8);
         let former = path.with_extension("log.1");
         assert_eq!(fs::metadata(&former).unwrap().len(), LOG_MAX + LOG_SLACK);
         assert_eq!(

@@ -18,7 +18,7 @@ use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 use super::{
     environment::{Folders, socket_in, variables},
     host::{Host, PortLease},
-    logs,
+    logs::{self, OpenLog},
     places::{give, own_folder, remove_file, remove_tree},
     plan::{Home, Program},
     secrets::{SecretFolder, SecretLease},
@@ -75,6 +75,7 @@ struct Belongings {
     _secrets: SecretLease,
     _port: Port,
     _network: Option<Namespace>,
+    _log: OpenLog,
 }
 
 /// Where a program is told to listen.
@@ -127,6 +128,7 @@ impl Replica {
         let output = logs::create(&folder, &scratch.id)
             .and_then(|output| give(&log, program.owner()).map(|()| output))
             .map_err(|e| broken(&format!("cannot make {}", log.display()), e))?;
+        let open_log = host.logs.open(log.clone());
         let mut spec = cage_spec(program, &scratch, secrets.path(), port.number(), output);
         if let Some(namespace) = &network {
             host.networks.dress(&mut spec, namespace, program)?;
@@ -156,6 +158,7 @@ impl Replica {
                 _secrets: lease,
                 _port: port,
                 _network: network,
+                _log: open_log,
             })),
         })
     }

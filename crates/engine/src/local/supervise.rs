@@ -1,16 +1,14 @@
 //! The watch over one replica, from its first moment until nothing is left of it.
 
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{io, sync::Arc};
 
 use hob_model::{End, EndReason, ReplicaId};
 use hob_sandbox::Cage;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    task::spawn_blocking,
-};
+use tokio::task::spawn_blocking;
 
 use super::{
     fleet::{Fleet, Phase},
+    host::listen_to,
     replica::{Life, Replica},
     retire::{Farewell, see_off},
 };
@@ -39,12 +37,7 @@ async fn end_of(cage: Arc<Cage>) -> End {
 }
 
 async fn wait(cage: &Cage) -> io::Result<Option<End>> {
-    let pidfd: OwnedFd = cage.pidfd().try_clone_to_owned()?;
-    #[expect(
-        deprecated,
-        reason = "an `OwnedFd` stays what it is, which is all that the unsafe twin asks for"
-    )]
-    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    let pidfd = listen_to(cage.pidfd())?;
     let _ended = pidfd.readable().await?;
     cage.try_wait().map_err(io::Error::other)
 }

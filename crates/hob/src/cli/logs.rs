@@ -1,5 +1,5 @@
 use clap::Args;
-use hob_model::wire::LogLine;
+use hob_model::{Label, Moment, wire::LogLine};
 use http::Method;
 
 use super::{
@@ -23,6 +23,15 @@ pub(super) struct Logs {
     /// Only so many of the last lines
     #[arg(long, value_name = "LINES")]
     tail: Option<usize>,
+    /// Only lines of this time and later: 5m for how long ago, or 2026-11-22T14:08:03Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+    /// Only lines of this replica; `hob describe` lists those that run
+    #[arg(long, value_name = "ID")]
+    instance: Option<Label>,
+    /// Begin each line with its time
+    #[arg(short, long)]
+    timestamps: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -37,6 +46,12 @@ impl Logs {
         if let Some(tail) = self.tail {
             query.push_str(&format!("&tail={tail}"));
         }
+        if let Some(since) = self.since {
+            query.push_str(&format!("&since={since}"));
+        }
+        if let Some(instance) = &self.instance {
+            query.push_str(&format!("&instance={}", instance.as_str()));
+        }
         let path = function_path(&name, &query);
         context.wait(async {
             let client = &session.client;
@@ -49,6 +64,10 @@ impl Logs {
                 let line: LogLine =
                     serde_json::from_slice(&json).map_err(|error| lines.broken(error))?;
                 match self.output.output {
+                    Format::Text if self.timestamps => {
+                        let time = humantime::format_rfc3339_millis(line.timestamp);
+                        output::line(&format!("{time} {}", line.text))?;
+                    }
                     Format::Text => output::line(&line.text)?,
                     Format::Json => output::line(&serde_json::to_string(&line)?)?,
                 }

@@ -50,6 +50,7 @@ fn a_wrong_command_line_ends_with_64_and_says_what_was_meant() {
         (&["list", "-o", "yaml"], "json"),
         (&["describe"], "<NAME>"),
         (&["logs", "hello", "--tail", "all"], "invalid value 'all'"),
+        (&["logs", "hello", "--since", "soon"], "`soon` is no time"),
         (&["scale", "hello"], "<REPLICAS>"),
         (&["remove"], "<NAMES>"),
         (&["secret", "set"], "<NAME>"),

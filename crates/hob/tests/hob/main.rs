@@ -13,6 +13,7 @@ mod export;
 mod first_function;
 mod images;
 mod json_shapes;
+mod logs;
 mod metrics;
 mod mistakes;
 mod openapi;

@@ -1,37 +1,43 @@
-use std::{
-    collections::BTreeSet,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::stream;
 use hob_model::{
     port::{EngineError, LogQuery, LogStream},
     wire::LogLine,
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
+use tokio_util::sync::CancellationToken;
 
-use super::reader::LogReader;
+use super::{keeper::LogKeeper, reader::LogReader};
 
 /// How soon a follower sees a new line.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The same while the last replicas end, whose logs may go right after.
+const LOOK_EVERY_AT_THE_END: Duration = Duration::from_millis(5);
 /// Blocks of lines that wait for a slow reader; after these, reading waits for it.
 const BLOCKS_AHEAD: usize = 2;
 
-/// Tells which replicas still write.
-pub(in crate::local) type Living = Arc<dyn Fn() -> BTreeSet<String> + Send + Sync>;
+/// Where lines come from.
+pub(in crate::local) struct Source {
+    /// Knows which logs are being written.
+    pub(in crate::local) keeper: Arc<LogKeeper>,
+    /// The logs of one function.
+    pub(in crate::local) folder: PathBuf,
+    /// Which replicas still write.
+    pub(in crate::local) living: Box<dyn Fn() -> BTreeSet<String> + Send + Sync>,
+    /// Cancelled when no new replicas will come.
+    pub(in crate::local) closed: CancellationToken,
+}
 
 /// What a block of reading gives: the lines, and the reader for the next block.
 type Step = io::Result<(Vec<LogLine>, LogReader)>;
 
-/// The lines in `folder` that `query` asks for. Dropping the stream ends the reading.
-pub(in crate::local) fn stream(folder: PathBuf, query: LogQuery, living: Living) -> LogStream {
+/// The lines that `query` asks for. Dropping the stream ends the reading.
+pub(in crate::local) fn stream(source: Source, query: LogQuery) -> LogStream {
     let (send, receive) = mpsc::channel(BLOCKS_AHEAD);
     tokio::spawn(async move {
-        if let Err(problem) = copy(&folder, query, &living, &send).await {
-            let folder = folder.display();
+        if let Err(problem) = copy(&source, query, &send).await {
+            let folder = source.folder.display();
             let message = format!("logs in {folder} cannot be read: {problem}");
             // A reader who is gone needs no error.
             let _ = send.send(Err(EngineError::Host(message))).await;
@@ -49,34 +55,42 @@ pub(in crate::local) fn stream(folder: PathBuf, query: LogQuery, living: Living)
 }
 
 async fn copy(
-    folder: &Path,
+    source: &Source,
     query: LogQuery,
-    living: &Living,
     send: &mpsc::Sender<Result<Vec<LogLine>, EngineError>>,
 ) -> io::Result<()> {
-    let folder = folder.to_owned();
-    let mut reader = blocking(move || LogReader::new(folder, query.tail)).await?;
+    let (keeper, folder) = (Arc::clone(&source.keeper), source.folder.clone());
+    let follow = query.follow;
+    let mut reader = blocking(move || LogReader::new(keeper, folder, &query)).await?;
     loop {
         // Asked before reading: who is not living now has written its last word.
-        let alive = if query.follow {
-            living()
+        let closed = source.closed.is_cancelled();
+        let living = if follow {
+            (source.living)()
         } else {
             BTreeSet::new()
         };
+        let is_over = !follow || (closed && living.is_empty());
         let lines;
-        (lines, reader) = blocking(move || read(reader, &alive)).await?;
+        (lines, reader) = blocking(move || read(reader, &living)).await?;
         if !lines.is_empty() {
             if send.send(Ok(lines)).await.is_err() {
                 return Ok(());
             }
             continue;
         }
-        if !query.follow {
+        if is_over {
             return Ok(());
         }
-        let closed = tokio::time::timeout(LOOK_EVERY, send.closed()).await;
-        if closed.is_ok() {
-            return Ok(());
+        let pause = if closed {
+            LOOK_EVERY_AT_THE_END
+        } else {
+            LOOK_EVERY
+        };
+        tokio::select! {
+            () = send.closed() => return Ok(()),
+            () = source.closed.cancelled(), if !closed => {}
+            () = sleep(pause) => {}
         }
         reader = blocking(move || {
             let mut reader = reader;
@@ -87,11 +101,8 @@ async fn copy(
     }
 }
 
-fn read(mut reader: LogReader, alive: &BTreeSet<String>) -> Step {
-    let mut lines = reader.next_lines()?;
-    if lines.is_empty() {
-        lines = reader.finish(alive);
-    }
+fn read(mut reader: LogReader, living: &BTreeSet<String>) -> Step {
+    let lines = reader.next_lines(living)?;
     Ok((lines, reader))
 }
 

@@ -1,300 +1,171 @@
-use std::{
-    collections::BTreeSet,
-    fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::SystemTime};
 
-use hob_model::{ReplicaId, wire::LogLine};
+use hob_model::{ReplicaId, port::LogQuery, wire::LogLine};
 
-use super::{LogFile, Part, list};
+use super::{keeper::LogKeeper, list, path_of, place::Place};
 
-/// A longer line is cut here; the rest of it is passed by.
-const LINE_MAX: usize = 64 << 10;
-/// How much is read at once, and about how much is handed on at once.
-const BLOCK: usize = 64 << 10;
+/// About how much is handed on at once, in bytes of text.
+const HANDFUL: usize = 64 << 10;
+/// What a line takes besides its text, in bytes.
+const LINE_COST: usize = 64;
 
-/// Reads the logs of a function from some place on, replica by replica. Blocks on files; holds
-/// one block and one unfinished line per file, whatever their length.
+/// Reads the logs of a function from some place on, in the order of their times. Blocks on files;
+/// holds a block and a line for each replica, whatever the length of their logs.
 #[derive(Debug)]
 pub(super) struct LogReader {
+    keeper: Arc<LogKeeper>,
     folder: PathBuf,
+    instance: Option<ReplicaId>,
+    /// By start of the replica.
     places: Vec<Place>,
-    pace: Pace,
-}
-
-/// In which order lines come.
-#[derive(Debug)]
-enum Pace {
-    /// All of one replica before any of the next: what was written before the reader came.
-    InTurn,
-    /// Some of each in turn, so that a loud replica does not hide the others.
-    Together,
-}
-
-/// How far one replica's log was read.
-#[derive(Debug)]
-struct Place {
-    id: ReplicaId,
-    part: Part,
-    path: PathBuf,
-    offset: u64,
-    line: Line,
-}
-
-/// The line that is not complete yet.
-#[derive(Debug)]
-enum Line {
-    Open(Vec<u8>),
-    /// Its beginning was handed on, its rest is passed by.
-    Cut,
+    /// So many lines come before those that were asked for: each replica gives as many as are
+    /// wanted of all.
+    surplus: usize,
 }
 
 // === impl LogReader ===
 
 impl LogReader {
-    /// Begins `tail` lines before the end of all logs together, or at their very beginning.
-    pub(super) fn new(folder: PathBuf, tail: Option<usize>) -> io::Result<Self> {
-        let mut files = list(&folder)?;
-        let mut wanted = tail.unwrap_or(usize::MAX);
-        let mut places = Vec::new();
-        while let Some(file) = files.pop() {
-            let offset = match tail {
-                None => 0,
-                Some(_) => skip_back(&file, &mut wanted)?,
-            };
-            places.push(Place::new(file, offset));
-        }
-        places.reverse();
-        Ok(Self {
+    /// Begins where `query` says.
+    pub(super) fn new(
+        keeper: Arc<LogKeeper>,
+        folder: PathBuf,
+        query: &LogQuery,
+    ) -> io::Result<Self> {
+        let mut reader = Self {
+            keeper,
             folder,
-            places,
-            pace: Pace::InTurn,
-        })
+            instance: query.instance.clone(),
+            places: Vec::new(),
+            surplus: 0,
+        };
+        let lines = reader.take_in(reader.replicas()?, query)?;
+        reader.surplus = lines.saturating_sub(query.tail.unwrap_or(usize::MAX));
+        Ok(reader)
     }
 
-    /// The next lines, about a block of them; none when all is read for now.
-    pub(super) fn next_lines(&mut self) -> io::Result<Vec<LogLine>> {
-        let mut lines = Vec::new();
-        for at in 0..self.places.len() {
-            let before = lines.len();
-            self.places[at].read(&mut lines)?;
-            if lines.len() == before {
-                self.carry_over(at);
-            }
-            if matches!(self.pace, Pace::InTurn) && !lines.is_empty() {
-                return Ok(lines);
-            }
+    /// The next lines, about a handful of them; none when all is read for now. A last line that
+    /// has no end is handed on unless its replica is one of the `living`, who may still write it.
+    pub(super) fn next_lines(&mut self, living: &BTreeSet<String>) -> io::Result<Vec<LogLine>> {
+        for place in &mut self.places {
+            place.is_over = !living.contains(&*place.id.0);
         }
-        if lines.is_empty() {
-            self.pace = Pace::Together;
+        let mut lines = Vec::new();
+        let mut room = HANDFUL;
+        while room > 0 {
+            let Some(line) = self.next_line()? else { break };
+            if self.surplus > 0 {
+                self.surplus -= 1;
+                continue;
+            }
+            room = room.saturating_sub(LINE_COST + line.text.len());
+            lines.push(line);
         }
         Ok(lines)
     }
 
-    /// Hands on the last lines that have no end, of all replicas but those that may still
-    /// write it.
-    pub(super) fn finish(&mut self, living: &BTreeSet<String>) -> Vec<LogLine> {
-        let ended = self.places.iter_mut();
-        ended
-            .filter(|place| !living.contains(&*place.id.0))
-            .filter_map(Place::finish)
-            .collect()
-    }
-
-    /// Looks for logs of new replicas, and for those that were put aside.
+    /// Looks for logs of new replicas.
     pub(super) fn look_again(&mut self) -> io::Result<()> {
-        let files = list(&self.folder)?;
+        let mut replicas = self.replicas()?;
         self.places
-            .retain(|place| files.iter().any(|file| file.replica == *place.id.0));
-        for file in files {
-            let same = |place: &Place| place.id.0.as_ref() == file.replica;
-            match self.places.iter().rposition(same) {
-                None => self.places.push(Place::new(file, 0)),
-                Some(at) if file.part == Part::Current => self.follow_cut(at, file),
-                Some(_) => {}
-            }
+            .retain(|place| replicas.iter().any(|replica| *place.id.0 == **replica));
+        for place in &mut self.places {
+            place.join(&self.keeper);
         }
-        Ok(())
-    }
-
-    /// What was not read yet of a log that was put aside stands in its former part now.
-    fn follow_cut(&mut self, at: usize, file: LogFile) {
-        let place = &mut self.places[at];
-        match place.part {
-            Part::Current if file.bytes >= place.offset => return,
-            Part::Current => {
-                place.path = file.path.with_extension("log.1");
-                place.part = Part::Former;
-            }
-            Part::Former => {}
-        }
-        self.places.insert(at + 1, Place::new(file, 0));
-        if at > 0 && self.places[at - 1].id == self.places[at].id {
-            self.places.remove(at - 1);
-        }
-    }
-
-    /// A line that was cut in two with its log is one line again.
-    fn carry_over(&mut self, at: usize) {
-        let (before, after) = self.places.split_at_mut(at + 1);
-        if let ([.., former], [current, ..]) = (before, after)
-            && former.id == current.id
-            && current.offset == 0
-        {
-            current.line = std::mem::replace(&mut former.line, Line::Open(Vec::new()));
-        }
-    }
-}
-
-// === impl Place ===
-
-impl Place {
-    fn new(file: LogFile, offset: u64) -> Self {
-        Self {
-            id: ReplicaId(Arc::from(file.replica)),
-            part: file.part,
-            path: file.path,
-            offset,
-            line: Line::Open(Vec::new()),
-        }
-    }
-
-    /// Reads on until there is at least one line or nothing more.
-    fn read(&mut self, lines: &mut Vec<LogLine>) -> io::Result<()> {
-        let Some(file) = open(&self.path)? else {
-            return Ok(());
+        replicas.retain(|replica| self.places.iter().all(|place| *place.id.0 != **replica));
+        let all = LogQuery {
+            follow: true,
+            ..LogQuery::default()
         };
-        let mut file = BufReader::with_capacity(BLOCK, file);
-        file.seek(SeekFrom::Start(self.offset))?;
-        while lines.is_empty() {
-            let block = file.fill_buf()?;
-            if block.is_empty() {
-                break;
-            }
-            let length = block.len();
-            for piece in block.split_inclusive(|&byte| byte == b'\n') {
-                lines.extend(self.take(piece));
-            }
-            file.consume(length);
-            self.offset += length as u64;
-        }
-        Ok(())
+        self.take_in(replicas, &all).map(drop)
     }
 
-    fn take(&mut self, piece: &[u8]) -> Option<LogLine> {
-        let (text, ends) = match piece.strip_suffix(b"\n") {
-            Some(text) => (text, true),
-            None => (piece, false),
-        };
-        match &mut self.line {
-            Line::Cut if ends => {
-                self.line = Line::Open(Vec::new());
-                None
-            }
-            Line::Cut => None,
-            Line::Open(line) => {
-                let room = LINE_MAX - line.len();
-                line.extend_from_slice(&text[..text.len().min(room)]);
-                let full = text.len() > room;
-                (ends || full).then(|| self.close(ends))
-            }
+    /// Returns how many lines they have.
+    fn take_in(&mut self, replicas: Vec<String>, query: &LogQuery) -> io::Result<usize> {
+        let mut count: usize = 0;
+        for replica in replicas {
+            let path = path_of(&self.folder, &replica);
+            let (place, lines) = Place::new(&self.keeper, path, &replica, query)?;
+            count += lines;
+            self.places.push(place);
         }
+        Ok(count)
     }
 
-    fn close(&mut self, ends: bool) -> LogLine {
-        let next = if ends {
-            Line::Open(Vec::new())
-        } else {
-            Line::Cut
-        };
-        let bytes = match std::mem::replace(&mut self.line, next) {
-            Line::Open(bytes) => bytes,
-            Line::Cut => Vec::new(),
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        LogLine {
-            instance: self.id.clone(),
-            text: text.strip_suffix('\r').unwrap_or(&text).to_owned(),
-        }
-    }
-
-    fn finish(&mut self) -> Option<LogLine> {
-        match &self.line {
-            Line::Open(bytes) if !bytes.is_empty() => Some(self.close(true)),
-            _ => None,
-        }
-    }
-}
-
-/// `None` if it was removed meanwhile.
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(None),
-        file => file.map(Some),
-    }
-}
-
-/// The offset `wanted` lines before the end of `file`, and how many are wanted from files
-/// before it. Reads from the end, block by block.
-fn skip_back(file: &LogFile, wanted: &mut usize) -> io::Result<u64> {
-    let Some(mut source) = open(&file.path)? else {
-        return Ok(0);
-    };
-    if *wanted == 0 {
-        return Ok(file.bytes);
-    }
-    let mut block = vec![0; BLOCK];
-    let mut start = file.bytes;
-    // The end of the last line begins no line, whether its newline is there or not.
-    let mut last = true;
-    while start > 0 {
-        let length = usize::try_from(start).unwrap_or(BLOCK).min(BLOCK);
-        start -= length as u64;
-        source.seek(SeekFrom::Start(start))?;
-        let block = &mut block[..length];
-        match source.read_exact(block) {
-            Err(problem) if problem.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-            read => read?,
-        }
-        for (at, _) in block.iter().enumerate().rev().filter(|(_, b)| **b == b'\n') {
-            if std::mem::take(&mut last) && start + at as u64 + 1 == file.bytes {
-                continue;
-            }
-            *wanted -= 1;
-            if *wanted == 0 {
-                return Ok(start + at as u64 + 1);
+    /// The earliest line of all replicas.
+    fn next_line(&mut self) -> io::Result<Option<LogLine>> {
+        let mut earliest: Option<(SystemTime, usize)> = None;
+        for (at, place) in self.places.iter_mut().enumerate() {
+            if let Some(line) = place.peek()?
+                && earliest.is_none_or(|(time, _)| line.timestamp < time)
+            {
+                earliest = Some((line.timestamp, at));
             }
         }
+        Ok(earliest.and_then(|(_, at)| self.places[at].take()))
     }
-    // The first line has no newline before it.
-    *wanted -= usize::from(file.bytes > 0);
-    Ok(0)
+
+    /// Those that have a log and are asked for.
+    fn replicas(&self) -> io::Result<Vec<String>> {
+        let files = list(&self.folder)?.into_iter();
+        let mut replicas: Vec<_> = files.map(|file| file.replica).collect();
+        replicas.dedup();
+        if let Some(instance) = &self.instance {
+            replicas.retain(|replica| **replica == *instance.0);
+        }
+        Ok(replicas)
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{fs, io::Write};
+    use std::{fs, io::Write, path::Path, time::Duration};
 
-    use super::super::{create, path_of};
+    use super::super::{LOG_MAX, Part, create, place::LINE_MAX, times::Times};
     use super::*;
 
     fn read_all(reader: &mut LogReader) -> Vec<String> {
         let mut all = Vec::new();
         loop {
-            let lines = reader.next_lines().unwrap();
+            let lines = reader.next_lines(&BTreeSet::new()).unwrap();
             if lines.is_empty() {
-                all.extend(reader.finish(&BTreeSet::new()));
-                return all.into_iter().map(|line: LogLine| line.text).collect();
+                return all;
             }
-            all.extend(lines);
+            all.extend(lines.into_iter().map(|line| line.text));
         }
     }
 
+    fn reader(folder: &Path, query: LogQuery) -> LogReader {
+        LogReader::new(LogKeeper::new(), folder.to_owned(), &query).unwrap()
+    }
+
     fn tail(folder: &Path, lines: usize) -> Vec<String> {
-        read_all(&mut LogReader::new(folder.to_owned(), Some(lines)).unwrap())
+        let tail = Some(lines);
+        read_all(&mut reader(
+            folder,
+            LogQuery {
+                tail,
+                ..LogQuery::default()
+            },
+        ))
+    }
+
+    fn at(millis: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_401_590_000 + millis)
+    }
+
+    /// Writes a log whose pieces were written at the times before them.
+    fn write_timed(folder: &Path, replica: &str, pieces: &[(u64, &str)]) {
+        let path = path_of(folder, replica);
+        let mut log = create(folder, replica).unwrap();
+        let mut times = Times::new(Part::Current.times(&path), Part::Former.times(&path));
+        for (millis, text) in pieces {
+            log.write_all(text.as_bytes()).unwrap();
+            times
+                .mark(at(*millis), fs::metadata(&path).unwrap().len())
+                .unwrap();
+        }
     }
 
     #[test]
@@ -309,7 +180,7 @@ mod tests {
         assert_eq!(tail(folder, 2), ["c", "d"]);
         assert_eq!(tail(folder, 3), ["b", "c", "d"]);
         assert_eq!(tail(folder, 9), ["a", "b", "c", "d"]);
-        let mut all = LogReader::new(folder.to_owned(), None).unwrap();
+        let mut all = reader(folder, LogQuery::default());
         assert_eq!(read_all(&mut all), ["a", "b", "c", "d"]);
     }
 
@@ -333,7 +204,7 @@ mod tests {
         file.write_all(b"\nnext\n").unwrap();
         file.write_all(&vec![b'y'; LINE_MAX]).unwrap();
         file.write_all(b"\nlast\n").unwrap();
-        let mut reader = LogReader::new(folder.path().to_owned(), None).unwrap();
+        let mut reader = reader(folder.path(), LogQuery::default());
         let lines = read_all(&mut reader);
         assert_eq!(lines.len(), 4);
         assert_eq!(lines[0].len(), LINE_MAX);
@@ -344,22 +215,134 @@ mod tests {
     #[test]
     fn a_log_that_was_put_aside_loses_no_line() {
         let folder = tempfile::tempdir().unwrap();
-        let mut file = create(folder.path(), "f-1").unwrap();
-        let path = path_of(folder.path(), "f-1");
+        let folder = folder.path();
+        let keeper = LogKeeper::new();
+        let mut file = create(folder, "f-1").unwrap();
+        let open = keeper.open(path_of(folder, "f-1"));
         file.write_all(b"one\n").unwrap();
-        let mut reader = LogReader::new(folder.path().to_owned(), None).unwrap();
+        let query = LogQuery {
+            follow: true,
+            ..LogQuery::default()
+        };
+        let mut reader = LogReader::new(keeper, folder.to_owned(), &query).unwrap();
         assert_eq!(read_all(&mut reader), ["one"]);
-        file.write_all(b"two\nthr").unwrap();
-        fs::copy(&path, path.with_extension("log.1")).unwrap();
-        file.set_len(0).unwrap();
-        file.write_all(b"ee\n").unwrap();
-        reader.look_again().unwrap();
-        assert_eq!(read_all(&mut reader), ["two", "three"]);
-        create(folder.path(), "f-2")
-            .unwrap()
-            .write_all(b"four\n")
+        file.write_all(&vec![b'x'; usize::try_from(LOG_MAX).unwrap()])
             .unwrap();
+        file.write_all(b"\ntwo\nthr").unwrap();
+        drop(open);
+        file.write_all(b"ee\n").unwrap();
+        // Longer than what was read of the former part.
+        file.write_all(&[b'y'; 99]).unwrap();
+        let lines = read_all(&mut reader);
+        assert_eq!(lines[1..3], ["two", "three"]);
+        assert_eq!((lines[0].len(), lines[3].len()), (LINE_MAX, 99));
+        create(folder, "f-2").unwrap().write_all(b"four\n").unwrap();
         reader.look_again().unwrap();
         assert_eq!(read_all(&mut reader), ["four"]);
+    }
+
+    #[test]
+    fn lines_of_several_replicas_come_by_their_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write_timed(folder, "f-1", &[(1, "a1\na2\n"), (7, "a7\n"), (9, "a9")]);
+        write_timed(folder, "f-2", &[(2, "b2\n"), (7, "b7\n"), (8, "b8\n")]);
+        let all = ["a1", "a2", "b2", "a7", "b7", "b8", "a9"];
+        assert_eq!(read_all(&mut reader(folder, LogQuery::default())), all);
+        for count in 0..9 {
+            assert_eq!(
+                tail(folder, count),
+                all[7_usize.saturating_sub(count)..],
+                "{count}"
+            );
+        }
+        let instance = Some(ReplicaId("f-2".into()));
+        let only = LogQuery {
+            instance,
+            tail: Some(2),
+            ..LogQuery::default()
+        };
+        assert_eq!(read_all(&mut reader(folder, only)), ["b7", "b8"]);
+        let lines = reader(folder, LogQuery::default())
+            .next_lines(&BTreeSet::new())
+            .unwrap();
+        let times: Vec<_> = lines.iter().map(|line| line.timestamp).collect();
+        assert_eq!(times, [1, 1, 2, 7, 7, 8, 9].map(at));
+    }
+
+    #[test]
+    fn older_lines_are_left_out_and_a_line_counts_when_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        write_timed(folder, "f-1", &[(1, "a\nb\n"), (5, "be"), (9, "gun\nd\n")]);
+        let since = |millis, tail| {
+            let since = Some(at(millis));
+            read_all(&mut reader(
+                folder,
+                LogQuery {
+                    since,
+                    tail,
+                    ..LogQuery::default()
+                },
+            ))
+        };
+        assert_eq!(since(0, None), ["a", "b", "begun", "d"]);
+        assert_eq!(since(1, None), ["a", "b", "begun", "d"]);
+        assert_eq!(since(2, None), ["begun", "d"]);
+        assert_eq!(since(9, None), ["begun", "d"]);
+        assert_eq!(since(9, Some(1)), ["d"]);
+        assert_eq!(since(2, Some(7)), ["begun", "d"]);
+        // What has no mark has the time of the file, which is now.
+        assert_eq!(since(10, None), Vec::<String>::new());
+        let log = path_of(folder, "f-1");
+        fs::OpenOptions::new()
+            .append(true)
+            .open(&log)
+            .unwrap()
+            .write_all(b"new\n")
+            .unwrap();
+        assert_eq!(since(10, None), ["new"]);
+        assert_eq!(since(9, None), ["begun", "d", "new"]);
+        fs::remove_file(Part::Current.times(&log)).unwrap();
+        assert_eq!(since(10, None).len(), 5);
+    }
+
+    #[test]
+    fn reading_ends_where_the_log_did_when_it_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let keeper = LogKeeper::new();
+        let mut file = create(folder, "f-1").unwrap();
+        let open = keeper.open(path_of(folder, "f-1"));
+        let mut write = |text: &[u8]| file.write_all(text).unwrap();
+        write(b"one\ntwo");
+        let query = LogQuery::default();
+        let new = || LogReader::new(Arc::clone(&keeper), folder.to_owned(), &query).unwrap();
+        let (mut soon, mut late) = (new(), new());
+        write(b"\nthree\n");
+        assert_eq!(read_all(&mut soon), ["one", "two"]);
+        write(&vec![b'\n'; usize::try_from(LOG_MAX).unwrap()]);
+        drop(open);
+        write(b"four\n");
+        assert_eq!(read_all(&mut late), ["one", "two"]);
+    }
+
+    #[test]
+    fn a_line_cut_in_two_with_its_log_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let path = path_of(folder, "f-1");
+        fs::write(path.with_extension("log.1"), "one\ntwo\nthr").unwrap();
+        for (text, all) in [
+            ("ee\nfour\n", &["one", "two", "three", "four"][..]),
+            ("", &["one", "two", "thr"]),
+            ("ee", &["one", "two", "three"]),
+        ] {
+            fs::write(&path, text).unwrap();
+            for count in 0..6 {
+                let expected = &all[all.len().saturating_sub(count)..];
+                assert_eq!(tail(folder, count), expected, "{text} {count}");
+            }
+        }
     }
 }

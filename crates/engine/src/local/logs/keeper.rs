@@ -1,0 +1,460 @@
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    mem::{MaybeUninit, take},
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::Notify,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{super::host::listen_to, LOG_MAX, Part, rotate, times::Times};
+
+/// How soon a log that grows is looked at again: no finer are the lines of a loud function timed.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often logs are looked at of which the kernel does not tell when they grow.
+const ROUND_EVERY: Duration = Duration::from_secs(2);
+/// Shortest time between two parts of one log that are put aside.
+const PUT_ASIDE_EVERY: Duration = Duration::from_secs(2);
+/// Bytes of news that are read from the kernel at once.
+const NEWS: usize = 4 << 10;
+
+/// Marks in each log when it grew, and puts long ones aside. While all are quiet it sleeps: the
+/// kernel wakes it at the first line of one. While a log grows, the kernel is not asked any more
+/// and the log is looked at at a fixed pace, so that a loud function keeps nobody busy.
+#[derive(Debug)]
+pub(in crate::local) struct LogKeeper {
+    /// `None` if this user has too many of the kind.
+    news: Option<OwnedFd>,
+    /// Wakes it for what the kernel does not know.
+    call: Notify,
+    warned: Once,
+    logs: Mutex<Logs>,
+}
+
+/// Every log that is being written is on one of the lists, or being looked at.
+#[derive(Debug, Default)]
+struct Logs {
+    all: BTreeMap<PathBuf, Arc<Log>>,
+    /// The kernel will tell when they grow; by the number of the watch.
+    quiet: BTreeMap<i32, Arc<Log>>,
+    /// Those to look at.
+    loud: Vec<Arc<Log>>,
+}
+
+/// A log that is being written, or was when a reader came.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    /// Nobody writes to it any more. Set with the state locked.
+    is_closed: AtomicBool,
+    /// Also held by readers for a moment.
+    state: Mutex<State>,
+}
+
+/// What was put aside of a log.
+#[derive(Debug)]
+struct PutAside {
+    /// How often, and 1.
+    count: u64,
+    /// How many bytes went for ever the last time, those at the beginning.
+    given_up: u64,
+    last: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct State {
+    times: Times,
+    put_aside: PutAside,
+    warned: Once,
+}
+
+/// What there is to see at a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// There are new lines, or so many that it has to be put aside soon.
+    Loud,
+    Quiet,
+    /// It will never grow again.
+    Over,
+}
+
+/// A log that is being written. Dropping it takes a last look and blocks on files.
+#[derive(Debug)]
+pub(in crate::local) struct OpenLog {
+    keeper: Arc<LogKeeper>,
+    log: Arc<Log>,
+}
+
+/// A log that is not put aside while this lives.
+#[derive(Debug)]
+pub(super) struct Held<'a>(MutexGuard<'a, State>);
+
+// === impl LogKeeper ===
+
+impl LogKeeper {
+    pub(in crate::local) fn new() -> Arc<Self> {
+        // Its absence is warned of when it is missed.
+        let news = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC);
+        Arc::new(Self {
+            news: news.ok(),
+            call: Notify::new(),
+            warned: Once::new(),
+            logs: Mutex::default(),
+        })
+    }
+
+    /// Keeps the times of the log at `path` from now on.
+    pub(in crate::local) fn open(self: &Arc<Self>, path: PathBuf) -> OpenLog {
+        let log = Arc::new(Log {
+            state: Mutex::new(State {
+                times: Times::new(Part::Current.times(&path), Part::Former.times(&path)),
+                put_aside: PutAside {
+                    count: 1,
+                    given_up: 0,
+                    last: None,
+                },
+                warned: Once::new(),
+            }),
+            is_closed: AtomicBool::new(false),
+            path,
+        });
+        let mut logs = self.logs();
+        logs.all.insert(log.path.clone(), Arc::clone(&log));
+        logs.loud.push(Arc::clone(&log));
+        drop(logs);
+        self.call.notify_one();
+        OpenLog {
+            keeper: Arc::clone(self),
+            log,
+        }
+    }
+
+    /// The log at `path`, if it is still being written.
+    pub(super) fn find(&self, path: &Path) -> Option<Arc<Log>> {
+        self.logs().all.get(path).cloned()
+    }
+
+    /// Works until hob stops.
+    pub(in crate::local) async fn run(self: Arc<Self>, closing: CancellationToken) {
+        let news = self.news.as_ref().map(|fd| listen_to(fd.as_fd()));
+        let news = news.and_then(|news| {
+            news.inspect_err(|problem| self.warn_of_no_news(problem))
+                .ok()
+        });
+        let work = async {
+            loop {
+                match self.look_around().await {
+                    // Not even news may cut it short.
+                    Some(pause) if pause == LOOK_EVERY => sleep(pause).await,
+                    Some(pause) => drop(timeout(pause, self.woken(news.as_ref())).await),
+                    None => self.woken(news.as_ref()).await,
+                }
+            }
+        };
+        closing.run_until_cancelled(work).await;
+    }
+
+    async fn woken(&self, news: Option<&AsyncFd<OwnedFd>>) {
+        let told = async {
+            match news {
+                // All of it is read after this, so the next news makes it ready again.
+                Some(news) => match news.readable().await {
+                    Ok(mut ready) => ready.clear_ready(),
+                    Err(_) => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = self.call.notified() => {}
+        }
+    }
+
+    async fn look_around(self: &Arc<Self>) -> Option<Duration> {
+        let keeper = Arc::clone(self);
+        // A panic in there is shown by the runtime.
+        spawn_blocking(move || keeper.round())
+            .await
+            .unwrap_or(Some(ROUND_EVERY))
+    }
+
+    /// Looks at all loud logs; returns when to do so again, if there still are any.
+    fn round(&self) -> Option<Duration> {
+        self.read_news();
+        let loud = take(&mut self.logs().loud);
+        let mut pause = None;
+        for log in loud {
+            let soon = match log.look() {
+                Look::Over => continue,
+                Look::Loud => LOOK_EVERY,
+                Look::Quiet => match self.watch(&log) {
+                    Ok(()) => {
+                        // What came before the watch has made no news.
+                        log.look();
+                        continue;
+                    }
+                    Err(problem) => {
+                        self.warn_of_no_news(&problem);
+                        ROUND_EVERY
+                    }
+                },
+            };
+            self.keep_loud(log);
+            pause = Some(pause.map_or(soon, |pause: Duration| pause.min(soon)));
+        }
+        pause
+    }
+
+    /// Logs that the kernel has news of are loud.
+    fn read_news(&self) {
+        let Some(fd) = &self.news else { return };
+        let mut room = [MaybeUninit::uninit(); NEWS];
+        let mut reader = inotify::Reader::new(fd, &mut room);
+        // There is an end to it: each watch makes two at most.
+        while let Ok(event) = reader.next() {
+            let wd = event.wd();
+            let mut logs = self.logs();
+            let log = logs.quiet.remove(&wd);
+            logs.loud.extend(log);
+        }
+    }
+
+    /// Has the kernel tell when `log` grows, once.
+    fn watch(&self, log: &Arc<Log>) -> io::Result<()> {
+        let fd = self.news.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        // Held until it is on the list: whoever closes the log must find it there.
+        let mut logs = self.logs();
+        if log.is_closed() {
+            return Ok(());
+        }
+        let flags = WatchFlags::MODIFY | WatchFlags::ONESHOT;
+        let wd = match inotify::add_watch(fd, &log.path, flags) {
+            Err(rustix::io::Errno::NOENT) => return Ok(()),
+            wd => wd?,
+        };
+        logs.quiet.insert(wd, Arc::clone(log));
+        Ok(())
+    }
+
+    fn keep_loud(&self, log: Arc<Log>) {
+        let mut logs = self.logs();
+        if !log.is_closed() {
+            logs.loud.push(log);
+        }
+    }
+
+    fn forget(&self, log: &Arc<Log>) {
+        let mut logs = self.logs();
+        logs.all.remove(&log.path);
+        let other = |known: &Arc<Log>| !Arc::ptr_eq(known, log);
+        logs.loud.retain(other);
+        if let Some(fd) = &self.news {
+            for (wd, _) in logs.quiet.iter().filter(|(_, known)| !other(known)) {
+                // It is gone already if its news was not read yet.
+                let _ = inotify::remove_watch(fd, *wd);
+            }
+        }
+        logs.quiet.retain(|_, known| other(known));
+    }
+
+    fn warn_of_no_news(&self, problem: &io::Error) {
+        self.warned.call_once(|| {
+            tracing::warn!(
+                %problem,
+                "logs are timed to {ROUND_EVERY:?} only: raise fs.inotify.max_user_watches and fs.inotify.max_user_instances"
+            );
+        });
+    }
+
+    fn logs(&self) -> MutexGuard<'_, Logs> {
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Log ===
+
+impl Log {
+    /// Marks how far it has grown and puts it aside if it is long. A log that cannot be marked
+    /// has coarser times, and that is all.
+    fn look(&self) -> Look {
+        let mut state = self.state();
+        if self.is_closed() {
+            return Look::Over;
+        }
+        state.look(&self.path, PUT_ASIDE_EVERY)
+    }
+
+    /// While this is held, it is not put aside.
+    pub(super) fn hold(&self) -> Held<'_> {
+        Held(self.state())
+    }
+
+    fn close(&self) {
+        let mut state = self.state();
+        state.look(&self.path, Duration::ZERO);
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn look(&mut self, log: &Path, put_aside_every: Duration) -> Look {
+        match self.try_look(log, put_aside_every) {
+            Ok(look) => look,
+            Err(problem) if problem.kind() == io::ErrorKind::NotFound => Look::Over,
+            Err(problem) => {
+                self.warned.call_once(|| {
+                    let log = log.display();
+                    tracing::warn!(%log, %problem, "a log could not be timed or put aside");
+                });
+                Look::Quiet
+            }
+        }
+    }
+
+    fn try_look(&mut self, log: &Path, put_aside_every: Duration) -> io::Result<Look> {
+        let about = fs::metadata(log)?;
+        let length = about.len();
+        if length < self.times.length() {
+            // Somebody else emptied it.
+            self.times.begin_anew()?;
+        }
+        let mut look = Look::Quiet;
+        let mut marked = Ok(());
+        if length > self.times.length() {
+            look = Look::Loud;
+            marked = self.times.mark(about.modified()?, length);
+        }
+        if length > LOG_MAX {
+            look = Look::Loud;
+            let lately = |at: Instant| at.elapsed() < put_aside_every;
+            if !self.put_aside.last.is_some_and(lately) {
+                self.put_aside.last = Some(Instant::now());
+                self.put_aside.given_up = rotate(log, length)?;
+                self.put_aside.count += 1;
+                self.times.put_aside(self.put_aside.given_up)?;
+            }
+        }
+        marked.map(|()| look)
+    }
+}
+
+// === impl Held ===
+
+impl Held<'_> {
+    /// How often the log was put aside, and 1.
+    pub(super) fn generation(&self) -> u64 {
+        self.0.put_aside.count
+    }
+
+    /// How many bytes at the beginning of its former part were not kept.
+    pub(super) fn given_up(&self) -> u64 {
+        self.0.put_aside.given_up
+    }
+}
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        self.log.close();
+        self.keeper.forget(&self.log);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{fs::File, io::Write};
+
+    use super::{
+        super::{create, path_of},
+        *,
+    };
+
+    fn log_in(folder: &tempfile::TempDir) -> (File, PathBuf) {
+        let file = create(folder.path(), "f-1").unwrap();
+        (file, path_of(folder.path(), "f-1"))
+    }
+
+    fn marks(log: &Path) -> usize {
+        let times = fs::read_to_string(Part::Current.times(log));
+        times.map_or(0, |text| text.lines().count())
+    }
+
+    #[test]
+    fn only_logs_that_grow_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, path) = log_in(&folder);
+        let keeper = LogKeeper::new();
+        let open = keeper.open(path.clone());
+        assert_eq!((keeper.round(), marks(&path)), (None, 0));
+        for count in 1..3 {
+            // Of many lines the kernel tells once.
+            for _ in 0..9 {
+                file.write_all(b"line\n").unwrap();
+            }
+            assert_eq!((keeper.round(), marks(&path)), (Some(LOOK_EVERY), count));
+            assert_eq!((keeper.round(), marks(&path)), (None, count));
+        }
+        file.write_all(b"last\n").unwrap();
+        assert!(keeper.find(&path).is_some());
+        drop(open);
+        assert_eq!((keeper.round(), marks(&path)), (None, 3));
+        let logs = keeper.logs();
+        assert!(logs.all.is_empty() && logs.quiet.is_empty() && logs.loud.is_empty());
+    }
+
+    #[test]
+    fn a_machine_with_no_watches_left_is_looked_at_at_a_pace() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, path) = log_in(&folder);
+        let mut keeper = Arc::into_inner(LogKeeper::new()).unwrap();
+        keeper.news = None;
+        let keeper = Arc::new(keeper);
+        let _open = keeper.open(path.clone());
+        assert_eq!(keeper.round(), Some(ROUND_EVERY));
+        file.write_all(b"line\n").unwrap();
+        assert_eq!((keeper.round(), marks(&path)), (Some(LOOK_EVERY), 1));
+        assert_eq!((keeper.round(), marks(&path)), (Some(ROUND_EVERY), 1));
+    }
+
+    #[test]
+    fn a_flood_is_put_aside_and_nothing_long_is_left_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, path) = log_in(&folder);
+        let keeper = LogKeeper::new();
+        let open = keeper.open(path.clone());
+        let length = || fs::metadata(&path).unwrap().len();
+        let flood = vec![b'\n'; usize::try_from(LOG_MAX + 1).unwrap()];
+        file.write_all(&flood).unwrap();
+        assert_eq!((keeper.round(), length()), (Some(LOOK_EVERY), 0));
+        file.write_all(&flood).unwrap();
+        // Perhaps it is too soon for that again, but not forgotten.
+        assert_eq!(keeper.round(), Some(LOOK_EVERY));
+        drop(open);
+        assert_eq!((length(), marks(&path)), (0, 0));
+        assert!(Part::Former.times(&path).exists());
+    }
+}
