@@ -37,7 +37,9 @@ pub(crate) enum DeployError {
         secret: SecretName,
         namespace: String,
     },
-    #[error("there is no bundle `{0}` on this machine: `hob deploy` the folder again")]
+    #[error(
+        "there is neither an image of this name nor bundle `{0}` on this machine: `hob deploy` the folder again"
+    )]
     NoBundle(String),
     #[error(transparent)]
     Build(#[from] BuildError),

@@ -26,6 +26,8 @@ pub(crate) enum AskedError {
     Quantity(#[from] QuantityError),
     #[error("validation failed: {0}")]
     Manifest(#[from] ManifestError),
+    #[error("validation failed: envProcess: holds a NUL byte")]
+    Process,
 }
 
 /// What becomes of the settings `former`, which a function has or its folder brings along.
@@ -58,6 +60,13 @@ pub(crate) fn translate(
         ..Manifest::default()
     };
     let mut manifest = manifest.completed()?;
+    if asked
+        .env_process
+        .as_ref()
+        .is_some_and(|text| text.contains('\0'))
+    {
+        return Err(AskedError::Process);
+    }
     let before = annotated(former);
     if manifest.schedule == before.schedule {
         manifest.schedule.clone_from(&former.schedule);

@@ -162,12 +162,14 @@ impl Manifest {
         if limits.tmp.0 < 64 << 10 {
             return range("limits.tmp", "must be at least 64Ki");
         }
-        if self
-            .env
-            .keys()
-            .any(|key| key.is_empty() || key.contains(['=', '\0']))
-        {
-            return range("env", "has a name that is empty or holds `=`");
+        let unfit = |(key, value): (&String, &String)| {
+            key.is_empty() || key.contains(['=', '\0']) || value.contains('\0')
+        };
+        if self.env.iter().any(unfit) {
+            return range(
+                "env",
+                "has a name that is empty or holds `=`, or a NUL byte",
+            );
         }
         match self.asynchronous.as_ref().and_then(AsyncPolicy::problem) {
             Some((key, problem)) => range(key, problem),

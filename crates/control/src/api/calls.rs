@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{
     error::ApiError,
-    request::{Asked, CallId},
+    request::{Asked, Segment},
 };
 use crate::Control;
 
@@ -37,7 +37,7 @@ pub(super) struct Keys {
 /// What OpenFaaS calls cancelling: the call is dropped unless it is over.
 pub(super) async fn cancel(
     State(control): State<Arc<Control>>,
-    CallId(id): CallId,
+    Segment(id): Segment,
 ) -> Result<StatusCode, ApiError> {
     drop_call(&control, id).await?;
     Ok(StatusCode::ACCEPTED)
@@ -45,7 +45,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
-    CallId(id): CallId,
+    Segment(id): Segment,
 ) -> Result<Json<CallDetail>, ApiError> {
     let asked = id.clone();
     let found = control.queued(move |calls| calls.find(&asked)).await?;
@@ -85,7 +85,7 @@ pub(super) async fn list(
 
 pub(super) async fn retry(
     State(control): State<Arc<Control>>,
-    CallId(id): CallId,
+    Segment(id): Segment,
 ) -> Result<Json<CallsChanged>, ApiError> {
     match control.queue.retry_call(id.clone()).await? {
         Some(Ok(())) => Ok(Json(CallsChanged { calls: 1 })),
@@ -99,7 +99,7 @@ pub(super) async fn retry(
 
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
-    CallId(id): CallId,
+    Segment(id): Segment,
 ) -> Result<StatusCode, ApiError> {
     drop_call(&control, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -18,8 +18,8 @@ use super::error::ApiError;
 #[into_params(names("name"), parameter_in = Path)]
 pub(super) struct NamedFunction(pub(super) FunctionName);
 
-/// The call named in the path.
-pub(super) struct CallId(pub(super) String);
+/// The text at the end of the path, as it is.
+pub(super) struct Segment(pub(super) String);
 
 /// The secret named in the path, and the namespace in the query.
 pub(super) struct NamedSecret {
@@ -51,7 +51,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NamedFunction {
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for CallId {
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {

@@ -29,7 +29,7 @@ use super::{
     toolchain::{Machine, SYSTEM_PATH, Toolchain},
     tree::Sharing,
     unpack::unpack,
-    workplace::{Workplace, give_to_cage},
+    workplace::{Workplace, give_to_cage, make_cache},
 };
 use crate::{export, remove::remove_tree};
 
@@ -156,29 +156,35 @@ impl Builder for FolderBuilder {
         let shared = Arc::clone(&self.shared);
         let turn = Arc::clone(&shared.turns).acquire_owned().await;
         let turn = turn.map_err(|error| BuildError::Host(error.to_string()))?;
-        let task = tokio::task::spawn_blocking(move || {
+        on_disk("build", move || {
             let _turn = turn;
             shared.build(&source, &log)
-        });
-        task.await
-            .unwrap_or_else(|error| Err(BuildError::Host(format!("the build broke down: {error}"))))
+        })
+        .await
     }
 
     async fn bundle(&self, start: &str) -> Result<Option<Revision>, BuildError> {
         let (shared, start) = (Arc::clone(&self.shared), start.to_owned());
-        let found = tokio::task::spawn_blocking(move || shared.bundle(&start)).await;
-        let found = found.map_err(io::Error::other).flatten();
-        found.map_err(|error| BuildError::Host(format!("cannot look for a bundle: {error}")))
+        on_disk("search for a bundle", move || shared.bundle(&start)).await
     }
 
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {
         let bundle = self.shared.bundles().join(&function.revision.bundle);
         let (function, target) = (function.clone(), target.to_path_buf());
-        let task = tokio::task::spawn_blocking(move || export::export(&function, &bundle, &target));
-        task.await.unwrap_or_else(|error| {
-            Err(BuildError::Host(format!("the export broke down: {error}")))
+        on_disk("export", move || {
+            export::export(&function, &bundle, &target)
         })
+        .await
     }
+}
+
+/// Works on a thread that may wait for the disk.
+async fn on_disk<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
+) -> Result<T, BuildError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(BuildError::Host(format!("the {what} broke down: {error}"))))
 }
 
 // === impl Shared ===
@@ -391,12 +397,4 @@ fn sharing(bench: &Workbench<'_>, found: &Found, manifest: &Manifest) -> Sharing
     } else {
         Sharing::Linked
     }
-}
-
-fn make_cache(cache: &Path) -> io::Result<()> {
-    if !cache.is_dir() {
-        fs::create_dir_all(cache)?;
-        give_to_cage(cache)?;
-    }
-    Ok(())
 }

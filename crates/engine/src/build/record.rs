@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hob_model::Revision;
+use hob_model::{Revision, port::BuildError};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -54,7 +54,12 @@ impl Shared {
     }
 
     /// The build whose bundle's name begins with `start`.
-    pub(super) fn bundle(&self, start: &str) -> io::Result<Option<Revision>> {
+    pub(super) fn bundle(&self, start: &str) -> Result<Option<Revision>, BuildError> {
+        self.find(start)
+            .map_err(|error| BuildError::Host(format!("cannot look for a bundle: {error}")))
+    }
+
+    fn find(&self, start: &str) -> io::Result<Option<Revision>> {
         let bundles = self.bundles();
         let entries = match fs::read_dir(&bundles) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

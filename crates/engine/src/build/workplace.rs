@@ -73,3 +73,12 @@ pub(crate) fn give_to_cage(path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Makes a folder that tools keep between builds.
+pub(super) fn make_cache(cache: &Path) -> io::Result<()> {
+    if !cache.is_dir() {
+        fs::create_dir_all(cache)?;
+        give_to_cage(cache)?;
+    }
+    Ok(())
+}

@@ -38,6 +38,25 @@ fn settings_are_part_of_the_revision() {
 }
 
 #[test]
+fn a_bundle_is_found_by_the_beginning_of_its_name() {
+    let workshop = Workshop::new();
+    let files = [("handler.sh", "cat"), ("hob.toml", "timeout = 5\n")];
+    let built = workshop.revision(&workshop.folder("one", &files));
+    assert_eq!(built.bundle, built.digest);
+    let other = workshop.revision(&workshop.scaffold("static"));
+    let found = |start: &str| workshop.find(start);
+    assert_eq!(found(built.short_bundle()), Some(built.clone()));
+    assert_eq!(found(&other.bundle), Some(other));
+    assert_eq!(found("0123456789ab"), None);
+    // One that is there again is known again.
+    fs::remove_dir_all(workshop.bundle(&built)).unwrap();
+    assert_eq!(found(&built.bundle), None);
+    let again = workshop.revision(&workshop.folder("again", &files));
+    let found = found(&again.bundle).expect("there");
+    assert_eq!((found.run, found.settings), (again.run, again.settings));
+}
+
+#[test]
 fn a_bundle_that_is_gone_is_built_again() {
     let workshop = Workshop::new();
     let folder = workshop.scaffold("bash");

@@ -143,6 +143,11 @@ impl Workshop {
             .unwrap_or_else(|error| panic!("{error}\n{:#?}", outcome.lines))
     }
 
+    /// Looks for a bundle.
+    pub(crate) fn find(&self, start: &str) -> Option<Revision> {
+        runtime().block_on(self.builder.bundle(start)).unwrap()
+    }
+
     /// Builds a folder with these files and starts its program.
     pub(crate) fn start(&self, name: &str, files: &[(&str, &str)]) -> Program {
         let revision = self.revision(&self.folder(name, files));

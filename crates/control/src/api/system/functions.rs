@@ -1,10 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-};
+use axum::{Json, body::Body, extract::State};
 use hob_model::{
     FunctionName,
     openfaas::{DeleteFunction, FunctionDeployment, FunctionStatus},
@@ -15,7 +11,10 @@ use http::{HeaderMap, StatusCode, header};
 use tokio::time::timeout;
 
 use super::{
-    super::{error::ApiError, request::Asked},
+    super::{
+        error::ApiError,
+        request::{Asked, Segment},
+    },
     InQuery, existing, meant, named, read,
     status::{Decoration, coming, decorate},
 };
@@ -63,7 +62,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     Asked(query): Asked<InQuery>,
 ) -> Result<Json<FunctionStatus>, ApiError> {
     let name = named(&name, meant(None, query.namespace.as_deref())?)?;

@@ -3,12 +3,15 @@ use std::{collections::BTreeSet, sync::Arc};
 use axum::{
     Json,
     body::{Body, to_bytes},
-    extract::{Path, State},
+    extract::State,
 };
 use hob_model::{DEFAULT_NAMESPACE, Label, openfaas::FunctionNamespace};
 use http::StatusCode;
 
-use super::{super::error::ApiError, BODY, marked, meant, read};
+use super::{
+    super::{error::ApiError, request::Segment},
+    BODY, marked, meant, read,
+};
 use crate::{Control, namespaces::is_reserved};
 
 pub(super) async fn list(
@@ -19,7 +22,7 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<Json<FunctionNamespace>, ApiError> {
     let name = meant(None, Some(&name))?;
     found(&control, &name).await.map(Json)
@@ -51,7 +54,7 @@ pub(super) async fn create(
 
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let name = meant(None, Some(&name))?;
@@ -69,7 +72,7 @@ pub(super) async fn update(
 /// fails in the middle is still there, to be removed again.
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let name = meant(None, Some(&name))?;

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use axum::{
-    body::Body,
-    extract::{Path, State},
-};
+use axum::{body::Body, extract::State};
 use hob_model::openfaas::ScaleService;
 use http::StatusCode;
 
 use super::{
-    super::{error::ApiError, request::Asked},
+    super::{
+        error::ApiError,
+        request::{Asked, Segment},
+    },
     InQuery, meant, named, read,
 };
 use crate::Control;
@@ -16,7 +16,7 @@ use crate::Control;
 /// The path names the function: clients call the same in the body by several names.
 pub(super) async fn scale(
     State(control): State<Arc<Control>>,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     Asked(query): Asked<InQuery>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {

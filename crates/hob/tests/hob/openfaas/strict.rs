@@ -160,8 +160,16 @@ fn mistakes_are_named() {
                 post,
                 image(json!({"image": "hob.local/hello:0123456789ab"})),
                 400,
-                "no bundle `0123456789ab` on this machine: `hob deploy`",
+                "nor bundle `0123456789ab` on this machine: `hob deploy`",
             ),
+            (
+                post,
+                image(json!({"envVars": {"A": "\u{0}"}})),
+                400,
+                "NUL byte",
+            ),
+            (post, image(json!({"envProcess": "\u{0}"})), 400, "NUL byte"),
+            ("GET /system/function/%FF", NONE, 400, "path"),
             ("GET /system/function/hello", NONE, 404, ""),
             (
                 "GET /system/functions?namespace=nowhere",
