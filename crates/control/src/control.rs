@@ -7,7 +7,7 @@ use hob_model::{
     port::{Builder, Engine},
 };
 use hob_store::{CallQueue, SecretStore, Store, StoreError};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{
     Registry,
@@ -97,6 +97,8 @@ pub struct Control {
     /// Engine and store change together, one change per name at a time. Always taken after
     /// `deploys`; held for a start, never for a build.
     pub(crate) changes: Turns,
+    /// One backup at a time; while it is locked no bundle may be taken away.
+    pub(crate) backups: Arc<Mutex<()>>,
     pub(crate) gate: Gate,
     pub(crate) remote_builds: RemoteBuilds,
     pub(crate) metrics: Arc<Metrics>,
@@ -134,6 +136,7 @@ impl Control {
             remote_builds: RemoteBuilds::default(),
             metrics: Arc::default(),
             changes: Turns::default(),
+            backups: Arc::default(),
             started: Instant::now(),
         })
     }

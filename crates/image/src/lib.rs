@@ -11,6 +11,7 @@ mod digest;
 mod disk;
 mod error;
 mod image;
+mod irreplaceable;
 mod index;
 mod layer;
 mod layers;
@@ -27,13 +28,14 @@ mod store;
 mod unpack;
 mod user;
 
-pub use archive::ArchiveError;
+pub use archive::{Allowance, ArchiveError, Metered};
 pub use assemble::{Assembled, Assembly, RunSettings};
 pub use blob::{BlobWriter, PartialBlob, replace_file};
 pub use builder::{DockerfileOrder, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
 pub use image::Image;
+pub use irreplaceable::Irreplaceable;
 pub use index::{Origin, Tagged};
 pub use layer::{FILE_TIME, Layer, LayerFiles};
 pub use manifest::{
