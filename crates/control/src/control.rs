@@ -1,9 +1,9 @@
-use std::{future, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, future, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::Router;
 use hob_image::{ImageBuilder, ImageStore, RegistryClient};
 use hob_model::{
-    Routes,
+    FunctionName, Routes,
     port::{Builder, Engine},
 };
 use hob_store::{CallQueue, SecretStore, Store, StoreError};
@@ -86,6 +86,8 @@ pub struct Control {
     pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
+    /// Functions that cannot run, since something that they need is gone, and what it is.
+    pub(crate) lost: std::sync::Mutex<BTreeMap<FunctionName, String>>,
     pub(crate) wakes: Arc<Wakes>,
     /// What will be deployed as soon as it can run.
     pub(crate) coming: Comings,
@@ -128,6 +130,7 @@ impl Control {
             routes: parts.routes,
             registry: parts.registry,
             deployed: Deployed::default(),
+            lost: std::sync::Mutex::default(),
             wakes: Arc::default(),
             coming: Comings::default(),
             usage: Usage::default(),

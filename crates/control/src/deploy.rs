@@ -159,6 +159,7 @@ impl Control {
         };
         let next = successor(former.name.clone(), words_only, Some(&former));
         self.engine.apply(&awake(&next)).await?;
+        self.found(&next.name);
         self.wakes.forgive(&next.name);
         if next.revision == former.revision && next.replicas == former.replicas {
             return Ok((former, false));
@@ -195,6 +196,7 @@ impl Control {
             }
             return Err(error.into());
         }
+        self.found(&next.name);
         self.wakes.forgive(&next.name);
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&next.name, &next.revision.settings.schedule)

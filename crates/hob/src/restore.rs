@@ -87,7 +87,8 @@ fn secrets(folder: &Path) -> anyhow::Result<u64> {
             let namespace = namespace?.path();
             if namespace.is_dir() {
                 let files = fs::read_dir(namespace)?.flatten();
-                let sealed = files.filter(|file| file.path().extension().is_some_and(|it| it == "age"));
+                let sealed =
+                    files.filter(|file| file.path().extension().is_some_and(|it| it == "age"));
                 count += sealed.count() as u64;
             }
         }

@@ -11,8 +11,8 @@ mod digest;
 mod disk;
 mod error;
 mod image;
-mod irreplaceable;
 mod index;
+mod irreplaceable;
 mod layer;
 mod layers;
 mod layout;
@@ -35,8 +35,8 @@ pub use builder::{DockerfileOrder, ImageBuilder, ImageOrder, MadeImage, MadePlat
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
 pub use image::Image;
-pub use irreplaceable::Irreplaceable;
 pub use index::{Origin, Tagged};
+pub use irreplaceable::Irreplaceable;
 pub use layer::{FILE_TIME, Layer, LayerFiles};
 pub use manifest::{
     CONFIG_MAX, DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_MAX, Manifest, ManifestError, OCI_INDEX,

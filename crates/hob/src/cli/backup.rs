@@ -50,7 +50,8 @@ impl Backup {
         let receive = |out: &mut dyn Write| receive(&session, &path, context, out, &bar);
         if self.file == Path::new(STDOUT) {
             if io::stdout().is_terminal() {
-                let message = "a backup is no text for a terminal: name a file, or send it on with |";
+                let message =
+                    "a backup is no text for a terminal: name a file, or send it on with |";
                 return Err(Failure::usage(message).into());
             }
             let mut out = io::stdout().lock();
