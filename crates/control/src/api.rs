@@ -43,8 +43,7 @@ pub enum Access {
     /// Somebody whom the unix socket's peer credentials let in: no password.
     Local,
     /// Anybody: everything asks for the admin password, but `/healthz`, `/openapi.json` and
-    /// asynchronous calls for
-    /// nothing and the builder for a signature.
+    /// asynchronous calls for nothing, and the builder for a signature.
     Remote,
 }
 

@@ -7,9 +7,14 @@ use hob_store::{Store, StoreError};
 
 use crate::{Control, registries, remote_builds};
 
-/// Whether a namespace holds hob's own secrets, and nothing of anybody else.
+/// The namespace that clients of Kubernetes must not touch, so that they could not manage what is
+/// in it.
+pub(crate) const KUBE_SYSTEM: &str = "kube-system";
+
+/// Whether a namespace holds hob's own secrets, and nothing of anybody else, or is out of the reach
+/// of clients.
 pub(crate) fn is_reserved(namespace: &str) -> bool {
-    [registries::NAMESPACE, remote_builds::NAMESPACE].contains(&namespace)
+    [registries::NAMESPACE, remote_builds::NAMESPACE, KUBE_SYSTEM].contains(&namespace)
 }
 
 impl Control {

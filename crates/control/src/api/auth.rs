@@ -84,8 +84,13 @@ fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// A browser sends the password that it remembers along with any page's request; but it says
 /// whose page that is (<https://www.w3.org/TR/fetch-metadata/>). Pages of the same origin are those
-/// of functions, and no more to be trusted.
+/// of functions, and no more to be trusted. To servers without TLS it does not say so, but there as
+/// everywhere it names the origin of whatever changes something
+/// (<https://fetch.spec.whatwg.org/#origin-header>).
 fn refuse_cross_site(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err(ApiError::CrossSite);
+    }
     match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
         None | Some(b"none") => Ok(()),
         Some(_) => Err(ApiError::CrossSite),

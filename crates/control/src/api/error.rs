@@ -57,7 +57,7 @@ pub(super) enum ApiError {
     NoSecret(String),
     /// No such path.
     #[error(
-        "nothing here: call functions at /function/NAME, control hob at /hob/v1/functions, /hob/v1/images, /hob/v1/secrets and /hob/v1/status"
+        "nothing here: call functions at /function/NAME or /async-function/NAME, control hob at /hob/v1 or /system; /openapi.json has all paths"
     )]
     NothingHere,
     /// Such a path, but not for this method.

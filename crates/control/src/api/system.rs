@@ -19,12 +19,13 @@ use hob_model::{DEFAULT_NAMESPACE, FunctionName, Label, openfaas::FunctionNamesp
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{error::ApiError, request::read_body};
-use crate::{Control, namespaces::is_reserved};
+use crate::{
+    Control,
+    namespaces::{KUBE_SYSTEM, is_reserved},
+};
 
 /// Largest request, in bytes; annotations can be long.
 const BODY: usize = 1 << 20;
-/// The namespace that clients of Kubernetes must not touch.
-const KUBE_SYSTEM: &str = "kube-system";
 
 /// What a query may say; other keys are passed by.
 #[derive(Deserialize)]

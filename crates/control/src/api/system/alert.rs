@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State};
-use hob_model::{FunctionName, openfaas::ScaleLabels};
+use hob_model::{Function, FunctionName, openfaas::ScaleLabels};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -59,20 +59,19 @@ pub(super) async fn alert(
 impl Control {
     async fn heed(&self, function: &str, status: &str) -> Result<(), ApiError> {
         let name: FunctionName = named(function, meant(None, None)?)?;
-        let function = self.function(&name)?;
-        let labels = &function.revision.settings.labels;
-        let labels = ScaleLabels::read(labels).unwrap_or_default();
-        let replicas = match status {
-            FIRING => labels.raised(function.replicas),
-            RESOLVED => labels.min,
-            other => {
-                let text = format!("status is `{other}` and must be {FIRING} or {RESOLVED}");
-                return Err(ApiError::Bad(text));
-            }
-        };
-        if replicas != function.replicas {
-            self.scale_to(&name, replicas.into()).await?;
+        if ![FIRING, RESOLVED].contains(&status) {
+            let text = format!("status is `{status}` and must be {FIRING} or {RESOLVED}");
+            return Err(ApiError::Bad(text));
         }
-        Ok(())
+        let wanted = |function: &Function| {
+            let labels = &function.revision.settings.labels;
+            let labels = ScaleLabels::read(labels).unwrap_or_default();
+            let replicas = match status {
+                FIRING => labels.raised(function.replicas),
+                _ => labels.lowered(function.replicas),
+            };
+            replicas.into()
+        };
+        self.scale_by(&name, wanted).await.map(drop)
     }
 }

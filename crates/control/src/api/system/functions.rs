@@ -37,6 +37,8 @@ pub(super) async fn list(
     headers: HeaderMap,
 ) -> Result<Json<Vec<FunctionStatus>>, ApiError> {
     let namespace = existing(&control, None, query.namespace.as_deref()).await?;
+    // Before the others: what is no longer on its way is there by then.
+    let new = control.coming.in_namespace(namespace.as_str());
     let observed = control.observed().await?;
     let deployed = control.deployed.all();
     let here = deployed
@@ -45,10 +47,9 @@ pub(super) async fn list(
     let mut statuses: Vec<_> = here
         .map(|function| control.openfaas_status(function, observed.get(&function.name)))
         .collect();
-    let new = control.coming.in_namespace(namespace.as_str());
     let new = new
         .into_iter()
-        .filter(|(name, _)| control.deployed.get(name).is_none());
+        .filter(|(name, _)| !deployed.iter().any(|function| function.name == *name));
     statuses.extend(new.map(|(name, one)| coming(&name, &one)));
     // It compares what it gets with what it has, word for word.
     let agent = headers.get(header::USER_AGENT);
@@ -66,6 +67,8 @@ pub(super) async fn show(
     Asked(query): Asked<InQuery>,
 ) -> Result<Json<FunctionStatus>, ApiError> {
     let name = named(&name, meant(None, query.namespace.as_deref())?)?;
+    // Before the other: what is no longer on its way is there by then.
+    let on_its_way = control.coming.get(&name);
     let mut status = match control.deployed.get(&name) {
         Some(function) => {
             let observed = control.observed().await?;
@@ -77,7 +80,7 @@ pub(super) async fn show(
             }
             status
         }
-        None => match control.coming.get(&name) {
+        None => match on_its_way {
             Some(one) => coming(&name, &one),
             None => return Err(ApiError::NoFunction(name)),
         },

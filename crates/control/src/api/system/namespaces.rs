@@ -1,15 +1,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::{
-    Json,
-    body::{Body, to_bytes},
-    extract::State,
-};
+use axum::{Json, body::Body, extract::State};
 use hob_model::{DEFAULT_NAMESPACE, Label, openfaas::FunctionNamespace};
 use http::StatusCode;
 
 use super::{
-    super::{error::ApiError, request::Segment},
+    super::{
+        error::ApiError,
+        request::{Segment, read_body},
+    },
     BODY, marked, meant, read,
 };
 use crate::{Control, namespaces::is_reserved};
@@ -77,7 +76,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, ApiError> {
     let name = meant(None, Some(&name))?;
     // Not every client sends one here.
-    let body = to_bytes(body, BODY).await.unwrap_or_default();
+    let body = read_body(body, BODY, "the request").await?;
     if !body.is_empty() {
         same(&name, &read(body.into()).await?)?;
     }
@@ -110,8 +109,20 @@ fn same(name: &Label, asked: &FunctionNamespace) -> Result<(), ApiError> {
 
 impl Control {
     async fn remove_namespace(&self, name: &Label) -> Result<(), ApiError> {
+        self.remove_functions(name).await?;
+        let namespace = name.clone();
+        self.secret(move |secrets| secrets.remove_all(&namespace))
+            .await?;
+        let gone = name.clone();
+        self.stored(move |store| store.remove_namespace(gone.as_str()))
+            .await?;
+        // A deploy that was about to end has ended, and any other finds the namespace gone.
+        self.remove_functions(name).await
+    }
+
+    async fn remove_functions(&self, namespace: &Label) -> Result<(), ApiError> {
         for function in self.deployed.all() {
-            if function.name.namespace() != name.as_str() {
+            if function.name.namespace() != namespace.as_str() {
                 continue;
             }
             match self.remove(function.name.clone()).await {
@@ -120,12 +131,6 @@ impl Control {
                 Err(error) => return Err(error),
             }
         }
-        let namespace = name.clone();
-        self.secret(move |secrets| secrets.remove_all(&namespace))
-            .await?;
-        let gone = name.clone();
-        self.stored(move |store| store.remove_namespace(gone.as_str()))
-            .await?;
         Ok(())
     }
 }
