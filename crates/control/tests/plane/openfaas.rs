@@ -119,3 +119,31 @@ async fn what_only_people_read_starts_nothing() {
     }
     eventually("no scratch is left", || plane.scratch().is_empty()).await;
 }
+
+#[tokio::test]
+async fn a_namespace_that_is_wrong_is_refused_though_another_counts() {
+    let plane = Plane::new();
+    let body = json!({"name": "key", "value": "x", "namespace": "openfaas-fn"}).to_string();
+    for (query, expected) in [
+        ("?namespace=No%20name", StatusCode::BAD_REQUEST),
+        ("?namespace=kube-system", StatusCode::UNAUTHORIZED),
+        ("?namespace=", StatusCode::ACCEPTED),
+    ] {
+        let line = format!("POST /system/secrets{query}");
+        let (status, text) = plane.call(&line, body.clone()).await;
+        assert_eq!(status, expected, "{query}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_removes_no_namespace() {
+    let plane = Plane::new();
+    let made = json!({"name": "team", "annotations": {"openfaas": "1"}}).to_string();
+    let (status, text) = plane.call("POST /system/namespace/", made).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let line = "DELETE /system/namespace/team";
+    let (status, _) = plane.call(line, " ".repeat((1 << 20) + 1)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, _) = plane.call(line, "").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+}

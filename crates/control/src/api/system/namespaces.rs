@@ -7,18 +7,26 @@ use http::StatusCode;
 use super::{
     super::{
         error::ApiError,
+        refusals::{Bad, Conflict, Missing, TooLarge},
         request::{Segment, read_body},
     },
     BODY, marked, meant, read,
 };
 use crate::{Control, namespaces::is_reserved};
 
+/// The names of all namespaces.
+#[utoipa::path(get, path = "/system/namespaces", tag = "system-namespaces",
+    responses((status = 200, body = [String])))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
 ) -> Result<Json<BTreeSet<String>>, ApiError> {
     Ok(Json(control.namespaces().await?))
 }
 
+/// One namespace with its words.
+#[utoipa::path(get, path = "/system/namespace/{name}", tag = "system-namespaces",
+    params(("name" = Label, Path)),
+    responses((status = 200, body = FunctionNamespace), Bad, Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,
@@ -27,6 +35,10 @@ pub(super) async fn show(
     found(&control, &name).await.map(Json)
 }
 
+/// Makes a namespace.
+#[utoipa::path(post, path = "/system/namespaces", tag = "system-namespaces",
+    request_body = FunctionNamespace,
+    responses((status = 201), Bad, Conflict, TooLarge))]
 pub(super) async fn create(
     State(control): State<Arc<Control>>,
     body: Body,
@@ -51,6 +63,10 @@ pub(super) async fn create(
     Ok(StatusCode::CREATED)
 }
 
+/// Gives a namespace other words.
+#[utoipa::path(put, path = "/system/namespace/{name}", tag = "system-namespaces",
+    params(("name" = Label, Path)), request_body = FunctionNamespace,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,
@@ -67,8 +83,12 @@ pub(super) async fn update(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Takes the functions in it along, and then the secrets, as OpenFaaS on Kubernetes does. One that
-/// fails in the middle is still there, to be removed again.
+/// Removes a namespace with its functions and secrets.
+///
+/// One that fails in the middle is still there, to be removed again. The body may be left out.
+#[utoipa::path(delete, path = "/system/namespace/{name}", tag = "system-namespaces",
+    params(("name" = Label, Path)), request_body = FunctionNamespace,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,

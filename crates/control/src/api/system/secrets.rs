@@ -9,12 +9,16 @@ use http::StatusCode;
 use super::{
     super::{
         error::ApiError,
+        refusals::{Bad, Conflict, Missing, TooLarge},
         request::{Asked, NamedSecret, read_body},
     },
     BODY, InQuery, existing,
 };
 use crate::Control;
 
+/// The secrets of a namespace, without their values.
+#[utoipa::path(get, path = "/system/secrets", tag = "system-secrets", params(InQuery),
+    responses((status = 200, body = [SecretSummary]), Bad))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
@@ -24,6 +28,9 @@ pub(super) async fn list(
     Ok(Json(secrets.await?))
 }
 
+/// Makes a secret.
+#[utoipa::path(post, path = "/system/secrets", tag = "system-secrets", params(InQuery), request_body = Secret,
+    responses((status = 202), Bad, Conflict, TooLarge))]
 pub(super) async fn create(
     state: State<Arc<Control>>,
     query: Asked<InQuery>,
@@ -32,6 +39,9 @@ pub(super) async fn create(
     set(state, query, body, Written::New).await
 }
 
+/// Gives a secret another value.
+#[utoipa::path(put, path = "/system/secrets", tag = "system-secrets", params(InQuery), request_body = Secret,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn update(
     state: State<Arc<Control>>,
     query: Asked<InQuery>,
@@ -40,6 +50,9 @@ pub(super) async fn update(
     set(state, query, body, Written::Updated).await
 }
 
+/// Removes a secret.
+#[utoipa::path(delete, path = "/system/secrets", tag = "system-secrets", params(InQuery), request_body = Secret,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
