@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hob_model::{DEFAULT_NAMESPACE, openfaas::FunctionNamespace};
-use hob_store::{Store, StoreError};
+use hob_store::{SecretStore, Store, StoreError};
 
 use crate::{Control, registries, remote_builds};
 
@@ -18,11 +18,14 @@ pub(crate) fn is_reserved(namespace: &str) -> bool {
 }
 
 impl Control {
-    /// The default one, those that somebody made, and those in which functions are; sorted.
+    /// The default one, those that somebody made, and those in which functions or secrets are;
+    /// sorted.
     pub(crate) async fn namespaces(&self) -> Result<BTreeSet<String>, StoreError> {
         let made = self.stored(Store::namespaces).await?;
         let mut all: BTreeSet<String> = made.into_iter().collect();
         all.insert(DEFAULT_NAMESPACE.to_owned());
+        let secret = self.secret(SecretStore::namespaces).await?;
+        all.extend(secret.into_iter().filter(|name| !is_reserved(name)));
         let functions = self.deployed.all();
         all.extend(functions.iter().map(|one| one.name.namespace().to_owned()));
         Ok(all)
@@ -37,9 +40,7 @@ impl Control {
         if let Some(made) = self.stored(move |store| store.namespace(&asked)).await? {
             return Ok(Some(made));
         }
-        let functions = self.deployed.all();
-        let lives =
-            name == DEFAULT_NAMESPACE || functions.iter().any(|one| one.name.namespace() == name);
+        let lives = self.namespaces().await?.contains(name);
         Ok(lives.then(|| FunctionNamespace {
             name: name.to_owned(),
             annotations: [(FunctionNamespace::MARKER.to_owned(), "1".to_owned())].into(),

@@ -54,7 +54,7 @@ pub struct FunctionDeployment {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_process: Option<String>,
     /// The function's environment.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "texts")]
     pub env_vars: Option<BTreeMap<String, String>>,
     /// Where it may run; kept and given back, since there is one machine.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,10 +64,10 @@ pub struct FunctionDeployment {
     #[schema(value_type = Option<Vec<SecretName>>)]
     pub secrets: Option<Vec<String>>,
     /// Words for people and tools.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "texts")]
     pub labels: Option<BTreeMap<String, String>>,
     /// The same, of which some mean something.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "texts")]
     pub annotations: Option<BTreeMap<String, String>>,
     /// What one replica may use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,7 +104,16 @@ pub struct FunctionResources {
     pub cpu: String,
     /// Graphics processors by their makers' names; kept and given back.
     #[serde(flatten)]
-    pub others: BTreeMap<String, String>,
+    pub others: BTreeMap<String, serde_json::Value>,
+}
+
+/// A text that is `null` is empty to Go.
+fn texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let map = Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?;
+    let text = |(key, value): (String, Option<String>)| (key, value.unwrap_or_default());
+    Ok(map.map(|map| map.into_iter().map(text).collect()))
 }
 
 /// Go's clients write `null` where they mean nothing, and read it so.

@@ -34,6 +34,9 @@ pub(super) enum ApiError {
     /// No such function.
     #[error("function `{0}` does not exist")]
     NoFunction(FunctionName),
+    /// No function can have that name.
+    #[error("function `{0}` does not exist")]
+    NoSuchName(String),
     /// There is one of that name.
     #[error("function `{0}` already exists")]
     Exists(FunctionName),
@@ -161,6 +164,7 @@ impl ApiError {
             | Self::NoRegistry(_)
             | Self::BuilderOff(_)
             | Self::NoFunction(_)
+            | Self::NoSuchName(_)
             | Self::NoSecret(_)
             | Self::NoNamespace(_)
             | Self::NoCall(_)

@@ -87,7 +87,9 @@ pub(super) async fn show(
     Segment(name): Segment,
     Asked(query): Asked<OfOne>,
 ) -> Result<Json<FunctionStatus>, ApiError> {
-    let name = named(&name, meant(None, query.namespace.as_deref())?)?;
+    let namespace = meant(None, query.namespace.as_deref())?;
+    // Clients look for a 404 and for nothing else.
+    let name = named(&name, namespace).map_err(|_| ApiError::NoSuchName(name))?;
     // Before the other: what is no longer on its way is there by then.
     let on_its_way = control.coming.get(&name);
     let mut status = match control.deployed.get(&name) {
