@@ -4,6 +4,8 @@
 pub(crate) mod client;
 mod faas_cli;
 mod folders;
+mod functions;
+mod mistakes;
 mod namespaces;
 mod sdks;
-mod strict;
+mod secrets;
