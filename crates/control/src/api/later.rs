@@ -19,7 +19,8 @@ use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 use super::error::ApiError;
 use crate::{
     Control,
-    queue::{check_url, fields, unix_now},
+    clock::unix_now,
+    queue::{check_url, fields},
 };
 
 /// Where calls to be made later come in.
