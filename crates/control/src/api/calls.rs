@@ -1,9 +1,6 @@
 //! Asynchronous calls, shown to the owner and changed by the owner.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -24,7 +21,7 @@ use super::{
     refusals::{Bad, Conflict, Missing},
     request::{Asked, Segment},
 };
-use crate::Control;
+use crate::{Control, clock::system_time};
 
 /// Calls in a list, unless another number is asked for.
 const LISTED: u32 = 100;
@@ -243,9 +240,9 @@ impl Control {
             function: record.function,
             state,
             path: record.target,
-            taken_at: time(record.taken_at),
-            due_at: waits.then(|| time(record.due_at)),
-            ended_at: record.ended_at.map(time),
+            taken_at: system_time(record.taken_at),
+            due_at: waits.then(|| system_time(record.due_at)),
+            ended_at: record.ended_at.map(system_time),
             attempts: record.attempts,
             status: record.status,
             end: record.end,
@@ -258,9 +255,4 @@ impl Control {
             }),
         }
     }
-}
-
-/// A time of the disk.
-fn time(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(millis.unsigned_abs())
 }

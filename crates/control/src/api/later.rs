@@ -25,7 +25,8 @@ use super::{
 };
 use crate::{
     Control,
-    queue::{check_url, fields, unix_now},
+    clock::unix_now,
+    queue::{check_url, fields},
 };
 
 /// Where calls to be made later come in.
