@@ -1,21 +1,28 @@
 #!/usr/bin/env bash
-# openfaas.sh FOLDER   tries once to get OpenFaaS's own programs and libraries into FOLDER, for the
+# openfaas.sh FOLDER   tries, once a day, to get OpenFaaS's own programs and libraries into FOLDER, for the
 # tests that run them. Ends with 1 when it could not: those tests say so and are passed by.
 set -u
 here=$(cd "$(dirname "$0")/.." && pwd)
 folder=$(mkdir -p "${1:?usage: openfaas.sh FOLDER}" && cd "$1" && pwd) || exit 1
-tried=$folder/tried # so that it waits for an unreachable network once only
+# tags, which have no v: Go takes them as names of commits
+faas_cli=0.18.12
+of_watchdog=0.11.6
+go_sdk=v0.3.0
+python_sdk=ddae83b63291f06153e96d3b659faf7aba7221cc # no version has a tag
+tried=$folder/tried # so that an unreachable network is waited for once a day only
+lately=$(find "$tried" -mtime -1 2>/dev/null)
 status=0
 
-# has PROGRAM: it is there; or else it is too late to try
+# has PROGRAM: it is there; or else it was tried lately
 has() {
     command -v "$1" >/dev/null 2>&1 || [ -x "$folder/$1" ] && return 0
-    [ -e "$tried" ] && status=1
+    [ -n "$lately" ] && status=1
 }
 
+# program NAME VERSION
 program() {
     has "$1" && return
-    GOBIN=$folder CGO_ENABLED=0 timeout 120 go install "github.com/openfaas/$1@latest" >/dev/null 2>&1 || status=1
+    GOBIN=$folder CGO_ENABLED=0 timeout 120 go install "github.com/openfaas/$1@$2" >/dev/null 2>&1 || status=1
 }
 
 # a program that goes through the library for Go
@@ -24,7 +31,7 @@ go_library() {
     local work
     work=$(mktemp -d) || return
     cp "$here/crates/hob/tests/hob/openfaas/sdk/main.go" "$work"
-    (cd "$work" && go mod init check && timeout 120 go mod tidy &&
+    (cd "$work" && go mod init check && timeout 120 go get "github.com/openfaas/go-sdk@$go_sdk" && timeout 120 go mod tidy &&
         CGO_ENABLED=0 go build -o "$folder/openfaas-go-sdk" .) >/dev/null 2>&1 || status=1
     rm -rf "$work"
 }
@@ -34,7 +41,7 @@ python_library() {
     has openfaas-python-sdk && return
     local library=$folder/python
     if timeout 120 python3 -m pip install --quiet --target "$library" \
-        git+https://github.com/openfaas/python-sdk.git >/dev/null 2>&1; then
+        "git+https://github.com/openfaas/python-sdk.git@$python_sdk" >/dev/null 2>&1; then
         printf '#!/bin/sh\nPYTHONPATH=%s exec python3 "$@"\n' "$library" >"$folder/openfaas-python-sdk"
         chmod +x "$folder/openfaas-python-sdk"
     else
@@ -43,12 +50,12 @@ python_library() {
 }
 
 if command -v go >/dev/null 2>&1; then
-    program of-watchdog
-    program faas-cli
+    program of-watchdog "$of_watchdog"
+    program faas-cli "$faas_cli"
     go_library
 else
     status=1
 fi
 python_library
-touch "$tried"
+[ -n "$lately" ] || touch "$tried"
 exit $status

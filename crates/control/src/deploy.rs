@@ -5,7 +5,7 @@ use std::{
 
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    Function, FunctionName, Revision, SecretName,
+    DEFAULT_NAMESPACE, Function, FunctionName, Revision, SecretName,
     openfaas::ScaleLabels,
     port::{BuildError, EngineError},
     wire::{DeployEvent, Fault},
@@ -51,8 +51,10 @@ pub(crate) enum DeployError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
-    #[error("namespace `{0}` holds secrets of hob's own and can have no functions")]
+    #[error("namespace `{0}` is reserved and can have no functions")]
     Reserved(String),
+    #[error("function `{0}` or its namespace was removed meanwhile")]
+    Removed(FunctionName),
 }
 
 // === impl Control ===
@@ -107,14 +109,21 @@ impl Control {
             return Err(DeployError::Reserved(name.namespace().to_owned()));
         }
         let _turn = self.deploy_turn(&name, events).await;
-        precondition.check(&name, self.deployed.get(&name).is_some())?;
+        let former = self.deployed.get(&name);
+        precondition.check(&name, former.is_some())?;
+        let had_namespace = self.has_namespace(&name).await?;
         // Nothing of an image may be pruned before the store knows that it is in use.
         let _hold = self.images.store.hold().await;
         let revision = self.revision(&name, origin, events).await?;
         schedule::check(&revision.run, &revision.settings.schedule)?;
 
         let _change = self.changes.take(&name).await;
+        let was_there = former.is_some();
         let former = self.deployed.get(&name);
+        // What somebody took away meanwhile stays away.
+        if (was_there && former.is_none()) || (had_namespace && !self.has_namespace(&name).await?) {
+            return Err(DeployError::Removed(name));
+        }
         events.push(DeployEvent::Step {
             text: format!("starting {name}"),
         });
@@ -134,6 +143,11 @@ impl Control {
             }
         }
         result
+    }
+
+    async fn has_namespace(&self, name: &FunctionName) -> Result<bool, StoreError> {
+        let namespace = name.namespace();
+        Ok(namespace == DEFAULT_NAMESPACE || self.namespace(namespace).await?.is_some())
     }
 
     async fn deploy_turn(&self, name: &FunctionName, events: &Events) -> Turn {
@@ -158,8 +172,11 @@ impl Control {
             ..former.revision.clone()
         };
         let next = successor(former.name.clone(), words_only, Some(&former));
-        self.engine.apply(&awake(&next)).await?;
-        self.found(&next.name);
+        // Somebody may want none of it to run: then its next call wakes it, as before.
+        if next.replicas > 0 || self.loss(&next.name).is_some() {
+            self.engine.apply(&awake(&next)).await?;
+            self.found(&next.name);
+        }
         self.wakes.forgive(&next.name);
         if next.revision == former.revision && next.replicas == former.replicas {
             return Ok((former, false));
@@ -235,7 +252,8 @@ impl DeployError {
             | Self::Asked(_)
             | Self::NoSecret { .. }
             | Self::NoBundle(_)
-            | Self::Reserved(_) => Fault::Caller,
+            | Self::Reserved(_)
+            | Self::Removed(_) => Fault::Caller,
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,
             Self::Build(BuildError::Missing(_) | BuildError::Host(_)) => Fault::Host,
             Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_)) => Fault::Caller,

@@ -6,6 +6,7 @@
 mod api;
 mod backup;
 mod build;
+mod clock;
 mod coming;
 mod control;
 mod deploy;

@@ -11,7 +11,7 @@ mod work;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use hob_model::{CallIds, FunctionName, wire::QueueDepth};
@@ -19,7 +19,7 @@ use hob_store::{CallQueue, CallRow, CallState, NewCall, StoreError};
 use thiserror::Error;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::{Control, control::blocking};
+use crate::{Control, clock::unix_now, control::blocking};
 pub(crate) use callback::check_url;
 pub(crate) use fields::fields;
 pub(crate) use limits::Full;
@@ -319,12 +319,6 @@ async fn written<T>(told: oneshot::Receiver<Result<T, StoreError>>) -> Result<T,
         Ok(result) => result,
         Err(_) => std::future::pending().await,
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(millis(since.unwrap_or_default())).unwrap_or(i64::MAX)
 }
 
 fn millis(span: Duration) -> u64 {

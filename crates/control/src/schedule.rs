@@ -13,10 +13,13 @@ use hob_model::{
 use hob_store::{ScheduleRow, Store, StoreError};
 use thiserror::Error;
 
-use crate::Control;
+use crate::{
+    Control,
+    clock::{system_time, unix_now},
+};
 use timetable::Entry;
 pub(crate) use timetable::Timetable;
-use timing::{Timing, now};
+use timing::Timing;
 
 /// Most schedules of one function.
 const MOST_SCHEDULES: usize = 100;
@@ -87,7 +90,7 @@ pub(crate) fn check(run: &Run, schedules: &[Schedule]) -> Result<(), ScheduleErr
     let mut texts = BTreeSet::new();
     for schedule in schedules {
         let text = schedule.to_string();
-        if Timing::of(schedule)?.next(now()).is_none() {
+        if Timing::of(schedule)?.next(unix_now()).is_none() {
             return Err(ScheduleError::Never(text));
         }
         if !texts.insert(text.clone()) {
@@ -115,7 +118,7 @@ impl Control {
             let texts: BTreeSet<String> = schedules.iter().map(Schedule::to_string).collect();
             // They differ where a server died between two writes.
             if texts.iter().eq(rows.iter().map(|row| &row.schedule)) {
-                self.take_up(&function.name, schedules, rows, now());
+                self.take_up(&function.name, schedules, rows, unix_now());
             } else {
                 self.reschedule(&function.name, schedules).await;
             }
@@ -129,7 +132,7 @@ impl Control {
     /// Makes `schedules` those of the function: new ones start from now, others go on.
     pub(crate) async fn reschedule(&self, name: &FunctionName, schedules: &[Schedule]) {
         let texts: Vec<String> = schedules.iter().map(Schedule::to_string).collect();
-        let (owner, since) = (name.clone(), now());
+        let (owner, since) = (name.clone(), unix_now());
         let kept = self.stored(move |store| store.set_schedules(&owner, &texts, since));
         let rows = kept.await.unwrap_or_else(|error| {
             // They run all the same, and the next start finds the difference.
@@ -152,13 +155,14 @@ impl Control {
             .collect();
         let entries = schedules.iter().map(|schedule| {
             let row = rows.remove(&schedule.to_string());
-            let (since, last) = row.map_or((since, None), |row| {
-                // What was settled by a clock that was wrong is not waited for.
-                let ahead = row.since > since + runs::SET_BACK;
-                let since = if ahead { since } else { row.since };
-                (since, row.last_run.zip(row.last_call))
-            });
-            Entry::new(schedule.clone(), since, last)
+            let Some(row) = row else {
+                return Entry::new(schedule.clone(), since, None);
+            };
+            let last = row.last_run.zip(row.last_call);
+            let entry = Entry::new(schedule.clone(), row.since, last);
+            // The clock was wrong then or is wrong now: nobody knows which.
+            let ahead = row.since > since + runs::SET_BACK;
+            if ahead { entry.set_back(since) } else { entry }
         });
         self.timetable.set(name, entries.collect());
     }
@@ -168,13 +172,14 @@ impl Control {
         let entries = self.timetable.list(function).into_iter();
         let summaries = entries.map(|(key, entry)| {
             let (last, last_call) = entry.last.unzip();
+            let next = entry.next.filter(|_| entry.problem.is_none());
             ScheduleSummary {
                 function: key.function,
                 schedule: entry.schedule.cron,
                 zone: entry.schedule.zone.unwrap_or_else(|| "UTC".into()),
                 missed: entry.schedule.missed,
-                next: entry.next.map(timing::system_time),
-                last: last.map(timing::system_time),
+                next: next.map(system_time),
+                last: last.map(system_time),
                 last_call,
                 problem: entry.problem,
             }

@@ -8,16 +8,12 @@ use std::{
 };
 
 use anyhow::Context;
-use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries, Registry};
-use hob_engine::{
-    LocalConfig, LocalEngine,
-    build::{BuilderConfig, FolderBuilder, ImageMaker},
-};
+use hob_control::{Access, Control, ControlConfig};
+use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, Listeners};
-use hob_image::{ImageStore, RegistryClient};
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
-use hob_store::{AdminPassword, CallQueue, SecretStore, Store};
+use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Socket, Type};
@@ -30,10 +26,12 @@ use crate::{client::Address, config::Config, environment::Environment, exit::Fai
 mod connection;
 mod local_socket;
 mod metrics_server;
+mod parts;
 mod run_folder;
 
 use local_socket::LocalSocket;
 use metrics_server::MetricsServer;
+use parts::Ground;
 pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
@@ -124,48 +122,28 @@ impl App {
             Arc::clone(&routes),
             Arc::clone(&secrets) as _,
         )?;
-        let images = ImageStore::open(&config.data)?;
-        let registries = Arc::new(KnownRegistries::new(
-            &config.data,
-            Arc::clone(&secrets),
-            docker_config(env),
-        ));
-        let registry_client = Arc::new(RegistryClient::new(Arc::clone(&registries) as _));
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
-        let password = store.ensure_admin_password()?;
         let mut notices = notices(&config, &sandbox, &run, address)?;
-        notices.password = password;
         notices.warnings.extend(doors.warnings);
-        let builder = builder(&config, sandbox);
+        let ground = Ground {
+            store,
+            secrets,
+            sandbox,
+            engine: Arc::clone(&engine),
+            routes: Arc::clone(&routes),
+        };
+        let parts = ground.control_parts(&config, address, env)?;
+        notices.password = parts.store.ensure_admin_password()?;
         let control = Control::new(
             control_config(&config, &notices, address, doors.metrics.as_ref())?,
-            ControlParts {
-                calls: CallQueue::open(&store)?,
-                store,
-                secrets,
-                engine: engine.clone(),
-                image_builder: image_builder(&builder, &images, &registry_client),
-                registry_client,
-                builder: Arc::new(builder),
-                registry: registry(&config, &images, address)?,
-                images,
-                registries,
-                routes: Arc::clone(&routes),
-            },
+            parts,
         );
         notices.functions = control.restore().await?.functions;
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = Gateway::start(
-            GatewayConfig::default(),
-            listeners,
-            routes,
-            Arc::clone(&control) as _,
-            remote_api(&control),
-        )
-        .context("cannot start the gateway")?;
+        let gateway = gateway(&control, listeners, routes)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -290,27 +268,6 @@ fn control_config(
     })
 }
 
-fn registry(
-    config: &Config,
-    images: &Arc<ImageStore>,
-    address: SocketAddr,
-) -> anyhow::Result<Option<Arc<Registry>>> {
-    if !config.registry {
-        return Ok(None);
-    }
-    let registry = Registry::open(Arc::clone(images), &config.data, &address.to_string());
-    Ok(Some(registry.context("cannot open the registry")?))
-}
-
-/// Docker's `config.json` of the server's user.
-fn docker_config(env: &Environment) -> Option<PathBuf> {
-    let folder = match env.text("DOCKER_CONFIG") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env.text("HOME")?).join(".docker"),
-    };
-    Some(folder.join("config.json"))
-}
-
 /// Listens where images look for `gateway.openfaas:8080` as well, ahead of the address itself,
 /// which comes with the first of them.
 fn listeners(config: &Config, main: TcpListener, env: &Environment) -> anyhow::Result<Listeners> {
@@ -342,29 +299,6 @@ fn listeners(config: &Config, main: TcpListener, env: &Environment) -> anyhow::R
         }
     }
     Ok(listeners)
-}
-
-fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
-    let mut building = BuilderConfig::new(&config.data);
-    building.isolation = config.isolation;
-    let builder = FolderBuilder::new(building, sandbox);
-    if let Err(error) = builder.sweep() {
-        let tmp = config.data.join("tmp");
-        tracing::warn!(%error, "cannot empty {}", tmp.display());
-    }
-    builder
-}
-
-fn image_builder(
-    builder: &FolderBuilder,
-    images: &Arc<ImageStore>,
-    client: &Arc<RegistryClient>,
-) -> Arc<ImageMaker> {
-    Arc::new(ImageMaker::new(
-        builder.clone(),
-        Arc::clone(images),
-        Arc::clone(client),
-    ))
 }
 
 /// Says how functions are caged, and refuses a cage that was asked for and cannot be made.
@@ -403,6 +337,17 @@ fn notices(
         password: None,
         functions: 0,
     })
+}
+
+fn gateway(
+    control: &Arc<Control>,
+    listeners: Listeners,
+    routes: Arc<Routes>,
+) -> anyhow::Result<GatewayHandle> {
+    let config = GatewayConfig::default();
+    let control_port = Arc::clone(control) as _;
+    Gateway::start(config, listeners, routes, control_port, remote_api(control))
+        .context("cannot start the gateway")
 }
 
 /// The control API behind the password, for all paths that are no calls.

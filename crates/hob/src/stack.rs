@@ -46,6 +46,8 @@ pub(crate) struct Stack {
     pub(crate) functions: Vec<(String, Function)>,
     /// What is in the file and means nothing here, one line each.
     pub(crate) notes: Vec<String>,
+    /// What the file is called in messages.
+    shown: String,
     /// Where the file is; `None` for standard input.
     folder: Option<PathBuf>,
 }
@@ -94,6 +96,7 @@ impl StackArgs {
         Ok(Stack {
             functions: said.functions,
             notes: notes.map(|note| format!("{shown}: {note}")).collect(),
+            shown,
             folder,
         })
     }
@@ -108,6 +111,11 @@ impl StackArgs {
 // === impl Stack ===
 
 impl Stack {
+    /// Where a function is, for errors that have to do with it.
+    pub(crate) fn place(&self, name: &str) -> String {
+        format!("{}: function `{name}`", self.shown)
+    }
+
     /// A file or folder that the stack names: below the working directory, as for `faas-cli`, else
     /// beside the file.
     pub(crate) fn find(&self, path: &str) -> Option<PathBuf> {

@@ -17,7 +17,7 @@ use crate::Control;
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Keys {
-    /// So many lines of each replica; else all that are kept.
+    /// The last so many lines of all replicas together; else all that are kept.
     tail: Option<usize>,
     /// Only lines since then: a span such as `5m`, or a time by RFC 3339.
     since: Option<String>,

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     timetable::{Entry, Key},
-    timing::{Timing, now, rfc3339},
+    timing::{Timing, rfc3339},
 };
-use crate::{Control, control::blocking, queue::EnqueueError};
+use crate::{Control, clock::unix_now, control::blocking, queue::EnqueueError};
 
 /// Most missed runs that are made up for where all are wanted; older ones are left out.
 const MOST_MISSED: usize = 100;
@@ -26,6 +26,9 @@ pub(super) const SET_BACK: i64 = 5 * 60_000;
 const BATCH: usize = 256;
 /// After a failure of the disk a run is tried again so much later, in milliseconds.
 const RETRY: i64 = 10_000;
+/// A schedule that cannot be read, as when the system's time zones are being renewed, is looked at
+/// again so much later, in milliseconds.
+const REREAD: i64 = 60_000;
 
 /// What becomes of a schedule that is due.
 struct Plan {
@@ -37,14 +40,16 @@ struct Plan {
     runs: Vec<i64>,
     /// Runs up to here are settled then.
     until: i64,
+    /// It could not be read.
+    unreadable: bool,
 }
 
 /// What came of a plan.
 struct Made {
     key: Key,
     settled: ScheduleRow,
-    /// Whether the rest has to be tried again.
-    failed: bool,
+    /// How much later the rest has to be tried again, in milliseconds.
+    again: Option<i64>,
 }
 
 // === impl Control ===
@@ -52,9 +57,9 @@ struct Made {
 impl Control {
     /// Calls functions by the clock until `stop`.
     pub(crate) async fn keep_time(self: Arc<Self>, stop: CancellationToken) {
-        let mut before = now();
+        let mut before = unix_now();
         while !stop.is_cancelled() {
-            let time = now();
+            let time = unix_now();
             if time + SET_BACK < before {
                 tracing::warn!("the clock was set back: schedules go by its new time");
                 self.timetable.set_back(time);
@@ -63,7 +68,7 @@ impl Control {
             if self.run_due(time).await < BATCH {
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = self.timetable.wait(now(), PACE) => {}
+                    () = self.timetable.wait(unix_now(), PACE) => {}
                 }
             }
         }
@@ -76,7 +81,7 @@ impl Control {
         schedule: &Schedule,
     ) -> Result<String, EnqueueError> {
         let id = self.queue.new_id();
-        let call = call(id.clone(), function, schedule, now());
+        let call = call(id.clone(), function, schedule, unix_now());
         self.enqueue(call).await.map(|()| id)
     }
 
@@ -102,8 +107,8 @@ impl Control {
         for made in made {
             let last = made.settled.last_run.zip(made.settled.last_call);
             self.timetable.settle(&made.key, made.settled.since, last);
-            if made.failed {
-                self.timetable.postpone(&made.key, now + RETRY);
+            if let Some(later) = made.again {
+                self.timetable.postpone(&made.key, now + later);
             }
         }
         count
@@ -120,7 +125,7 @@ impl Control {
                 last_call: None,
             },
             key: plan.key,
-            failed: false,
+            again: plan.unreadable.then_some(REREAD),
         };
         for run in plan.runs {
             let function = &made.key.function;
@@ -128,7 +133,7 @@ impl Control {
             let call = call(id.clone(), function.clone(), &plan.schedule, run);
             if let Err(error) = self.enqueue(call).await {
                 tracing::error!("`{function}` could not be called by its schedule: {error}");
-                made.failed = true;
+                made.again = Some(RETRY);
                 return made;
             }
             let settled = &mut made.settled;
@@ -144,18 +149,27 @@ impl Control {
 impl Plan {
     /// What the schedule's policy makes of the runs that are due at `now`.
     fn of((key, entry): (Key, Entry), now: i64) -> Self {
-        let Entry {
-            schedule, since, ..
-        } = entry;
-        let most = match schedule.missed {
+        let most = match entry.schedule.missed {
             Missed::Skip | Missed::Once => 1,
             Missed::All => MOST_MISSED,
         };
-        let timing = Timing::of(&schedule);
+        let Ok(timing) = Timing::of(&entry.schedule) else {
+            return Self {
+                key,
+                schedule: entry.schedule,
+                since: entry.since,
+                runs: Vec::new(),
+                until: entry.since,
+                unreadable: true,
+            };
+        };
+        let since = entry.settled(&timing, now, LATE);
         // One more, to see whether any is left out.
-        let mut runs =
-            timing.map_or_else(|_| Vec::new(), |timing| timing.due(since, now, most + 1));
-        let until = runs.last().copied().unwrap_or(now);
+        let mut runs = timing.due(since, now, most + 1);
+        // Without any, those that were due were settled before.
+        let none = if since > entry.since { since } else { now };
+        let until = runs.last().copied().unwrap_or(none);
+        let schedule = entry.schedule;
         let left_out = if schedule.missed == Missed::Skip && until < now - LATE {
             runs.drain(..).next_back()
         } else if runs.len() > most {
@@ -175,6 +189,7 @@ impl Plan {
             since,
             runs,
             until,
+            unreadable: false,
         }
     }
 }
@@ -195,6 +210,62 @@ fn call(id: String, function: FunctionName, schedule: &Schedule, run: i64) -> Ne
         headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
         body: Vec::new(),
         callback: None,
-        taken_at: now(),
+        taken_at: unix_now(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    fn plan(entry: Entry, now: i64) -> Plan {
+        let key = Key {
+            function: "hello".parse().expect("valid"),
+            text: entry.schedule.to_string(),
+        };
+        Plan::of((key, entry), now)
+    }
+
+    fn all(schedule: &str) -> Schedule {
+        Schedule {
+            missed: Missed::All,
+            ..schedule.into()
+        }
+    }
+
+    #[test]
+    fn a_clock_that_lagged_brings_no_run_again() {
+        for schedule in ["@every 1h", "0 * * * *"] {
+            let lagging = || Entry::new(all(schedule), 1000 * HOUR, None).set_back(5);
+            // While it lags, its time is the one that counts.
+            let made = plan(lagging(), HOUR + 5);
+            assert_eq!(made.runs.len(), 1, "{schedule}");
+            // When it is right again, only what was missed is made up for.
+            let right = plan(lagging(), 1000 * HOUR + 9);
+            assert_eq!((right.runs, right.until), (vec![], 1000 * HOUR));
+            let late = plan(lagging(), 1002 * HOUR + 9);
+            assert_eq!(late.runs, [1001 * HOUR, 1002 * HOUR]);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_costs_no_run() {
+        let ahead = Entry::new(all("0 * * * *"), 3 * HOUR, None);
+        let mut entry = ahead.set_back(5);
+        for hour in 1..5 {
+            let made = plan(entry.clone(), hour * HOUR + 9);
+            assert_eq!(made.runs, [hour * HOUR]);
+            entry.since = made.until;
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_tried_again_and_not_settled() {
+        let entry = Entry::new(all("TZ=Mars/Olympus 0 * * * *"), HOUR, None);
+        assert!(entry.next <= Some(HOUR) && entry.problem.is_some());
+        let plan = plan(entry, 9 * HOUR);
+        assert_eq!((plan.unreadable, plan.until), (true, HOUR));
     }
 }

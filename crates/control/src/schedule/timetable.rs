@@ -37,6 +37,8 @@ pub(super) struct Entry {
     pub(super) schedule: Schedule,
     /// Runs up to here are settled.
     pub(super) since: i64,
+    /// The same by a clock that was ahead of the one now, perhaps because that one lags.
+    pub(super) ahead: Option<i64>,
     /// When it is looked at next: its next run, or the next try after a failure.
     pub(super) next: Option<i64>,
     /// The time that its last run was for, and the id of its call.
@@ -90,7 +92,9 @@ impl Timetable {
         let mut state = self.state();
         if let Some(entry) = state.remove(key) {
             let last = last.or(entry.last);
-            state.put(key.clone(), Entry::new(entry.schedule, since, last));
+            let ahead = entry.ahead.filter(|ahead| *ahead > since);
+            let entry = Entry::new(entry.schedule, since, last);
+            state.put(key.clone(), Entry { ahead, ..entry });
         }
     }
 
@@ -103,11 +107,13 @@ impl Timetable {
         }
     }
 
-    /// Forgets what is said of the time after `now`: somebody has set the clock back.
+    /// Has all go by `now`: somebody has set the clock back.
     pub(super) fn set_back(&self, now: i64) {
-        for (key, entry) in self.list(None) {
-            if entry.since > now {
-                self.settle(&key, now, None);
+        let mut state = self.state();
+        let keys: Vec<Key> = state.entries.keys().cloned().collect();
+        for key in keys {
+            if let Some(entry) = state.remove(&key) {
+                state.put(key, entry.set_back(now));
             }
         }
     }
@@ -167,15 +173,35 @@ impl Entry {
     pub(super) fn new(schedule: Schedule, since: i64, last: Option<(i64, String)>) -> Self {
         let (next, problem) = match Timing::of(&schedule) {
             Ok(timing) => (timing.next(since), None),
-            Err(error) => (None, Some(error.to_string())),
+            // Its zone may be back at the next look.
+            Err(error) => (Some(since), Some(error.to_string())),
         };
         Self {
             schedule,
             since,
+            ahead: None,
             next,
             last,
             problem,
         }
+    }
+
+    /// The same by a clock that says `now`. What is settled beyond that is not waited for.
+    pub(super) fn set_back(self, now: i64) -> Self {
+        let ahead = self.ahead.max(Some(self.since));
+        Self {
+            ahead: ahead.filter(|ahead| *ahead > now),
+            ..Self::new(self.schedule, self.since.min(now), self.last)
+        }
+    }
+
+    /// Up to where runs are settled at `now`. Where a run comes over `late` milliseconds late, the
+    /// clock may have lagged and be right again: what was settled before that counts once more.
+    pub(super) fn settled(&self, timing: &Timing, now: i64, late: i64) -> i64 {
+        let next = timing.next(self.since);
+        let is_late = next.is_some_and(|next| next < now - late);
+        let ahead = self.ahead.filter(|ahead| is_late && *ahead <= now);
+        ahead.map_or(self.since, |ahead| ahead.max(self.since))
     }
 }
 
@@ -227,6 +253,16 @@ mod tests {
         table.set(&name("hello"), vec![hourly(100 * HOUR)]);
         table.set_back(HOUR);
         assert_eq!(table.list(None)[0].1.next, Some(2 * HOUR));
+        // Not put off by the time that it was, either.
+        let (key, _) = table.list(None).remove(0);
+        table.postpone(&key, 100 * HOUR);
+        table.set_back(HOUR);
+        // What was settled before stays known until the clock is there again.
+        let (key, _) = table.due(2 * HOUR, 1).remove(0);
+        table.settle(&key, 2 * HOUR, None);
+        assert_eq!(table.list(None)[0].1.ahead, Some(100 * HOUR));
+        table.settle(&key, 100 * HOUR, None);
+        assert_eq!(table.list(None)[0].1.ahead, None);
     }
 
     #[test]

@@ -1,5 +1,3 @@
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use croner::{
     Cron, Direction,
     parser::{CronParser, Seconds, Year},
@@ -102,17 +100,6 @@ impl Timing {
         runs.reverse();
         runs
     }
-}
-
-/// The time now.
-pub(super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
-}
-
-/// The same time for the API.
-pub(super) fn system_time(time: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(time).unwrap_or_default())
 }
 
 /// A time as a field of a head has it: `2026-11-22T14:00:00Z`.

@@ -163,6 +163,20 @@ async fn of_very_many_missed_runs_the_newest_hundred_are_made() {
 }
 
 #[tokio::test]
+async fn a_clock_that_is_behind_at_the_start_is_gone_by() {
+    let plane = Plane::new();
+    plane.deployed("hello", &hourly(Missed::Once)).await;
+    let since = Some(plane.age(-48.0));
+    let plane = plane.again();
+    plane.control.restore().await.expect("restored");
+    let soon = millis(SystemTime::now()) + HOUR;
+    let next = plane.schedules().await[0].next.map(millis);
+    assert!(next.is_some_and(|next| next <= soon), "{next:?}");
+    // For when the clock turns out to have lagged.
+    assert_eq!(plane.since("hello"), since);
+}
+
+#[tokio::test]
 async fn a_schedule_is_kept_as_long_as_its_function_has_it() {
     let plane = Plane::new();
     let function = plane.deployed("hello", &clock("0 9 * * *")).await;

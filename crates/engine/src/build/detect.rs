@@ -173,20 +173,8 @@ fn find_template(folder: &Path, language: &str) -> Result<Cow<'static, Template>
 
 /// What a folder that nobody understands could become.
 fn nothing() -> BuildError {
-    let mut looked_for = Vec::new();
-    for template in Templates::built_in().iter() {
-        let recipe = &template.recipe;
-        let handler = recipe.handler.iter().flat_map(|program| &program.files);
-        let server = recipe
-            .server
-            .iter()
-            .filter(|program| !program.argv.is_empty());
-        let server = server.flat_map(|program| &program.files);
-        let site = recipe.site.iter().flat_map(|site| &site.files);
-        for file in handler.chain(server).chain(site) {
-            looked_for.push(file.as_str());
-        }
-    }
+    let looked_for = Templates::built_in().iter().flat_map(Template::signs);
+    let looked_for: Vec<_> = looked_for.collect();
     BuildError::Refused(format!(
         "nothing in this folder says what it is: hob looks for {}; for any other program that serves $PORT write `run = \"…\"` in hob.toml",
         looked_for.join(", ")

@@ -167,6 +167,19 @@ impl Template {
         &self.recipe.description
     }
 
+    /// Files by which a folder that says nothing else of itself is seen as one of this language:
+    /// any of them will do. Relative, with `/`.
+    pub fn signs(&self) -> impl Iterator<Item = &str> {
+        let recipe = &self.recipe;
+        let handler = recipe.handler.iter().flat_map(|program| &program.files);
+        let servers = recipe.server.iter();
+        // With no usual program, the folder has to name one.
+        let servers = servers.filter(|program| !program.argv.is_empty());
+        let server = servers.flat_map(|program| &program.files);
+        let site = recipe.site.iter().flat_map(|site| &site.files);
+        handler.chain(server).chain(site).map(String::as_str)
+    }
+
     /// Reads a user's own template: a folder with `template.toml`, `function/` and `shim/`.
     ///
     /// # Errors

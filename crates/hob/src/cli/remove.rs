@@ -1,10 +1,17 @@
+use anyhow::Context as _;
 use clap::Args;
+use hob_model::FunctionName;
 
 use super::{
     Context,
     session::{Session, function_path},
 };
-use crate::{config::ClientArgs, exit::report, output, stack::StackArgs};
+use crate::{
+    config::ClientArgs,
+    exit::report,
+    output,
+    stack::{Stack, StackArgs},
+};
 
 /// Remove functions; their secrets stay
 #[derive(Debug, Args)]
@@ -22,21 +29,13 @@ pub(super) struct Remove {
 impl Remove {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
-        let names = if self.stack.is_given() {
-            let functions = self.stack.read(&context.env)?.functions.into_iter();
-            let named = functions.map(|(name, function)| match function.namespace {
-                Some(namespace) if session.asked_namespace().is_none() => {
-                    format!("{name}.{namespace}")
-                }
-                _ => name,
-            });
-            named.collect()
-        } else {
-            self.names
-        };
-        let names = names.iter().map(|name| session.function(name));
         // All names are read before the first function goes.
-        let names = names.collect::<anyhow::Result<Vec<_>>>()?;
+        let names = if self.stack.is_given() {
+            stack_names(&self.stack.read(&context.env)?, &session)?
+        } else {
+            let names = self.names.iter().map(|name| session.function(name));
+            names.collect::<anyhow::Result<Vec<_>>>()?
+        };
         context.wait(async {
             let mut failed = None;
             for name in &names {
@@ -54,4 +53,17 @@ impl Remove {
             failed.map_or(Ok(()), Err)
         })
     }
+}
+
+fn stack_names(stack: &Stack, session: &Session) -> anyhow::Result<Vec<FunctionName>> {
+    let names = stack.functions.iter().map(|(name, function)| {
+        let full = match &function.namespace {
+            Some(namespace) if session.asked_namespace().is_none() => {
+                &format!("{name}.{namespace}")
+            }
+            _ => name,
+        };
+        session.function(full).with_context(|| stack.place(name))
+    });
+    names.collect()
 }

@@ -88,7 +88,9 @@ impl Stack {
     fn environment_files(&self, function: &Function) -> anyhow::Result<BTreeMap<String, String>> {
         let mut all = BTreeMap::new();
         for name in function.environment_file.iter().flatten() {
-            let path = self.find(name).unwrap_or_else(|| name.into());
+            let path = self.find(name);
+            let path = path
+                .ok_or_else(|| Failure::failed(format!("environment_file {name}: no such file")))?;
             let file: EnvironmentFile = yaml(&read_file(&path)?)
                 .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
             all.extend(texts(&file.environment));
@@ -185,6 +187,7 @@ functions:
         Stack {
             functions: said.functions,
             notes: said.notes,
+            shown: "stack.yml".into(),
             folder: Some(folder.to_owned()),
         }
     }

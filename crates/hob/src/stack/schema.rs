@@ -34,6 +34,8 @@ const FUNCTION_KEYS: [&str; 19] = [
     "secrets",
     "skip_build",
 ];
+/// Keys of `limits` and `requests`.
+const RESOURCE_KEYS: [&str; 2] = ["cpu", "memory"];
 /// What the library adds to its words for programmers.
 const ADVICE: &str = ", set DuplicateKeyPolicy";
 
@@ -155,28 +157,53 @@ pub(super) fn yaml<T: DeserializeOwned>(text: &str) -> Result<T, String> {
 
 /// The keys that nobody knows: a typing mistake must not pass unseen.
 fn strangers(text: &str) -> Result<Vec<String>, String> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Functions {
-        functions: Option<BTreeMap<String, Option<BTreeMap<String, IgnoredAny>>>>,
+    let file: Keys = yaml(text)?;
+    let functions: Functions<Keys> = yaml(text)?;
+    let nested: Functions<Nested> = yaml(text)?;
+    let mut notes = strange(file, &FILE_KEYS, "");
+    for (name, keys) in functions.named() {
+        notes.extend(strange(keys, &FUNCTION_KEYS, &format!(" of `{name}`")));
     }
-    let file: BTreeMap<String, IgnoredAny> = yaml(text)?;
-    let Functions { functions } = yaml(text)?;
-    // Where people keep what they refer to.
-    let is_strange = |key: &str, known: &[&str]| !known.contains(&key) && !key.starts_with("x-");
-    let mut notes: Vec<String> = file
-        .keys()
-        .filter(|key| is_strange(key, &FILE_KEYS))
-        .map(|key| format!("key `{key}` means nothing and is passed by"))
-        .collect();
-    for (name, function) in functions.unwrap_or_default() {
-        let keys = function.unwrap_or_default().into_keys();
-        let strange = keys.filter(|key| is_strange(key, &FUNCTION_KEYS));
-        notes.extend(
-            strange.map(|key| format!("key `{key}` of `{name}` means nothing and is passed by")),
-        );
+    for (name, nested) in nested.named() {
+        for (key, keys) in [("limits", nested.limits), ("requests", nested.requests)] {
+            let place = format!(" in `{key}` of `{name}`");
+            notes.extend(strange(keys.unwrap_or_default(), &RESOURCE_KEYS, &place));
+        }
     }
     Ok(notes)
+}
+
+/// What the keys at a place are, and nothing of what is behind them.
+type Keys = BTreeMap<String, IgnoredAny>;
+
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct Functions<T> {
+    functions: Option<BTreeMap<String, Option<T>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Nested {
+    limits: Option<Keys>,
+    requests: Option<Keys>,
+}
+
+impl<T: Default> Functions<T> {
+    fn named(self) -> impl Iterator<Item = (String, T)> {
+        let functions = self.functions.unwrap_or_default().into_iter();
+        functions.map(|(name, function)| (name, function.unwrap_or_default()))
+    }
+}
+
+fn strange(keys: Keys, known: &[&str], place: &str) -> Vec<String> {
+    // Behind `x-` people keep what they refer to.
+    let strange = keys
+        .into_keys()
+        .filter(|key| !known.contains(&key.as_str()) && !key.starts_with("x-"));
+    strange
+        .map(|key| format!("key `{key}`{place} means nothing and is passed by"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -209,11 +236,20 @@ mod tests {
     #[test]
     fn a_typing_mistake_is_told_and_forgiven() {
         let text = format!(
-            "{HEAD}x-common: 1\nfunktions: {{}}\nfunctions:\n  hello:\n    img: a\n    platforms: linux/arm64\n"
+            "{HEAD}x-common: 1\nfunktions: {{}}\nfunctions:\n  hello:\n    img: a\n    platforms: linux/arm64\n    \
+             limits: {{memroy: 40Mi, cpu: 1}}\n    requests: {{x-why: 1, gpu: 1}}\n  bare:\n    limits:\n"
         );
         let notes = parse(&text).expect("reads").notes;
-        assert_eq!(notes.len(), 2, "{notes:?}");
-        assert!(notes[0].contains("`funktions`") && notes[1].contains("`img` of `hello`"));
+        let expected = [
+            "`funktions` means",
+            "`img` of `hello`",
+            "`memroy` in `limits` of `hello`",
+            "`gpu` in `requests` of `hello`",
+        ];
+        assert_eq!(notes.len(), expected.len(), "{notes:?}");
+        for (note, expected) in notes.iter().zip(expected) {
+            assert!(note.contains(expected), "{note}");
+        }
     }
 
     #[test]

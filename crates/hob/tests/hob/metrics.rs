@@ -1,15 +1,18 @@
 //! What Prometheus reads: names, labels and buckets are a contract with dashboards.
 
+mod prometheus;
+mod queue;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::Path,
-    process::{Command, Stdio},
+    process::Stdio,
 };
 
 use bytes::Bytes;
-use hob_testkit::{Cli, Hob, PROMETHEUS_PROGRAM, Prometheus, assert_eventually, has_programs};
+use hob_testkit::{Cli, Hob, has_programs};
 use http::{Method, Request};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -26,6 +29,10 @@ gateway_service_min gauge function_name
 gateway_service_ready_count gauge function_name
 hob_build_info gauge version
 hob_calls_ended_total counter function_name,reason
+hob_queue_callbacks gauge function_name,queue_name
+hob_queue_dead gauge function_name,queue_name
+hob_queue_died_total counter function_name,queue_name
+hob_queue_retries_total counter function_name,queue_name
 hob_replicas gauge state
 hob_wake_seconds histogram tier
 http_request_duration_seconds histogram method,path,status
@@ -33,6 +40,10 @@ http_requests_total counter method,path,status
 process_cpu_seconds_total counter 
 process_resident_memory_bytes gauge 
 process_start_time_seconds gauge 
+queue_worker_function_invocation_inflight gauge function_name,queue_name
+queue_worker_messages_processed_total counter function_name,queue_name
+queue_worker_messages_submitted_total counter function_name,queue_name
+queue_worker_pending_messages gauge function_name,queue_name
 ";
 
 /// Prometheus's default buckets.
@@ -117,6 +128,7 @@ fn names_labels_and_buckets_are_what_dashboards_expect() {
     }
     let bench = bench();
     bench.hob.post("/function/plain", "hi").expect(200);
+    bench.hob.post("/async-function/plain", "hi").expect(202);
     let text = bench.hob.metrics();
     assert_eq!(series(&text), SERIES);
     let bucket =
@@ -220,7 +232,8 @@ fn replicas_and_wakes_are_seen() {
     }
     let bench = Bench::new();
     let hob = &bench.hob;
-    bench.deploy(&bench.python("hello", "return 'hi'"));
+    let folder = bench.python("hello", "return 'hi'");
+    bench.deploy(&folder);
     let seen = || {
         let text = hob.metrics();
         let of = |series: &str| {
@@ -242,11 +255,15 @@ fn replicas_and_wakes_are_seen() {
     };
     assert_eq!(seen(), ([1.0, 1.0, 1.0], 1.0, 0.0));
     hob.cli(["scale", "hello", "2"]).ok();
-    assert_eq!(seen(), ([2.0, 2.0, 2.0], 2.0, 0.0));
+    assert_eq!(seen(), ([2.0, 2.0, 1.0], 2.0, 0.0));
     hob.cli(["scale", "hello", "0"]).ok();
-    assert_eq!(seen(), ([0.0, 0.0, 0.0], 0.0, 0.0));
+    assert_eq!(seen(), ([0.0, 0.0, 1.0], 0.0, 0.0));
     hob.get("/function/hello").expect(200);
-    assert_eq!(seen(), ([1.0, 1.0, 0.0], 1.0, 1.0));
+    assert_eq!(seen(), ([1.0, 1.0, 1.0], 1.0, 1.0));
+    let labels = "[labels]\n\"com.openfaas.scale.min\" = \"2\"\n";
+    write(&folder.join("hob.toml"), labels);
+    bench.deploy(&folder);
+    assert_eq!(seen().0[2], 2.0);
 }
 
 #[test]
@@ -345,70 +362,4 @@ fn an_address_that_is_taken_is_an_error_only_when_it_was_asked_for() {
         lines.iter().any(|line| line.starts_with(warning)),
         "{lines:?}"
     );
-}
-
-#[test]
-fn promtool_finds_nothing_to_mend() {
-    if !has_programs(&["promtool"]) {
-        return;
-    }
-    let bench = Bench::new();
-    bench.deploy(&bench.site("welcome", "hi"));
-    bench.hob.get("/function/welcome/").expect(200);
-    let mut promtool = Command::new("promtool");
-    promtool.args(["check", "metrics"]);
-    let mut promtool = promtool
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = promtool.stdin.take().unwrap();
-    stdin.write_all(bench.hob.metrics().as_bytes()).unwrap();
-    drop(stdin);
-    let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // OpenFaaS's own name, which dashboards ask for.
-    let rest: Vec<_> = said
-        .lines()
-        .filter(|line| {
-            !line.starts_with("gateway_function_invocation_started counter metrics should")
-        })
-        .collect();
-    assert!(rest.is_empty(), "{said}");
-}
-
-#[test]
-fn a_prometheus_answers_what_the_dashboard_asks() {
-    if !has_programs(&["python3", PROMETHEUS_PROGRAM]) {
-        return;
-    }
-    let bench = Bench::new();
-    let hob = &bench.hob;
-    bench.deploy(&bench.python("hello", "return 'hi'"));
-    hob.get("/function/hello").expect(200);
-    let prometheus = Prometheus::scraping(hob.metrics_address().unwrap());
-    let one = |query: &str| {
-        let found = prometheus.query(query);
-        let own = |labels: &serde_json::Value| {
-            labels.is_null() || labels["function_name"] == "hello.openfaas-fn"
-        };
-        let value = found.first().map(|(_, value)| *value);
-        value.filter(|_| found.iter().all(|(labels, _)| own(labels)))
-    };
-    // The four of the public board.
-    assert_eventually!(one("gateway_service_count") == Some(1.0));
-    let total = "scalar(sum(gateway_function_invocation_total{code=\"200\"}))";
-    assert_eventually!(one(total) == Some(1.0));
-    // Rates need calls between two scrapes.
-    let rate = "rate(gateway_function_invocation_total[20s])";
-    assert_eventually!({
-        hob.get("/function/hello").expect(200);
-        one(rate).is_some_and(|rate| rate > 0.0)
-    });
-    let mean =
-        "rate(gateway_functions_seconds_sum[20s])/rate(gateway_functions_seconds_count[20s])";
-    assert_eventually!(one(mean).is_some_and(|mean| mean > 0.0 && mean < 10.0));
-    let quantile = "histogram_quantile(0.99, sum(rate(gateway_functions_seconds_bucket[20s])) by (le, function_name))";
-    assert_eventually!(one(quantile).is_some_and(|most| most > 0.0));
 }

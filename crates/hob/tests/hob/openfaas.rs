@@ -1,9 +1,11 @@
 //! OpenFaaS's clients: a strict one of our own that goes through the whole of `/system`, and the
 //! real ones where this machine has them.
 
-mod client;
+pub(crate) mod client;
 mod faas_cli;
 mod folders;
+mod functions;
+mod mistakes;
 mod namespaces;
 mod sdks;
-mod strict;
+mod secrets;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::{
     io::unix::AsyncFd,
     sync::Notify,
@@ -226,9 +226,14 @@ impl LogKeeper {
         let mut reader = inotify::Reader::new(fd, &mut room);
         // There is an end to it: each watch makes two at most.
         while let Ok(event) = reader.next() {
-            let wd = event.wd();
             let mut logs = self.logs();
-            let log = logs.quiet.remove(&wd);
+            if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
+                // Of which logs there was more news is not known.
+                let all = take(&mut logs.quiet);
+                logs.loud.extend(all.into_values());
+                continue;
+            }
+            let log = logs.quiet.remove(&event.wd());
             logs.loud.extend(log);
         }
     }
@@ -438,6 +443,31 @@ mod tests {
         file.write_all(b"line\n").unwrap();
         assert_eq!((keeper.round(), marks(&path)), (Some(LOOK_EVERY), 1));
         assert_eq!((keeper.round(), marks(&path)), (Some(ROUND_EVERY), 1));
+    }
+
+    #[test]
+    fn news_that_the_kernel_lost_is_made_up_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut file, path) = log_in(&folder);
+        let keeper = LogKeeper::new();
+        let _open = keeper.open(path.clone());
+        assert_eq!(keeper.round(), None);
+        let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
+        // In turn, since the same news twice is kept once.
+        let mut others = ["a", "b"].map(|name| {
+            let path = folder.path().join(name);
+            let file = File::create(&path).unwrap();
+            let news = keeper.news.as_ref().unwrap();
+            inotify::add_watch(news, &path, WatchFlags::MODIFY).unwrap();
+            file
+        });
+        for count in 0..most.trim().parse().unwrap() {
+            let other: usize = count;
+            others[other % 2].write_all(b"x").unwrap();
+        }
+        file.write_all(b"line\n").unwrap();
+        assert_eq!((keeper.round(), marks(&path)), (Some(LOOK_EVERY), 1));
+        assert_eq!((keeper.round(), marks(&path)), (None, 1));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     keeper::{Held, Log, LogKeeper},
     open, parts_of,
     seek::seek,
-    times::{TimesReader, rounded},
+    times::{TimesReader, rounded, was_ahead},
 };
 
 /// A longer line is cut here; the rest of it is passed by. In bytes.
@@ -141,7 +141,7 @@ impl Place {
                 return Ok(false);
             }
             // The line at its end may end here, or go on in the next part.
-            self.last = self.last.max(self.time_before(0)?);
+            self.last = self.time_before(0)?;
             self.go_to(Part::Current, newest, 0);
         }
     }
@@ -253,7 +253,7 @@ impl Place {
             Line::Cut => Vec::new(),
         };
         let unread = self.block.len() - self.at;
-        self.last = self.last.max(self.time_before(unread)?);
+        self.last = self.time_before(unread)?;
         let text = String::from_utf8_lossy(&bytes);
         Ok(LogLine {
             instance: self.id.clone(),
@@ -262,15 +262,19 @@ impl Place {
         })
     }
 
-    /// When that was written which lies `unread` bytes before the end of the block.
+    /// When that was written which lies `unread` bytes before the end of the block: not before
+    /// the last line, unless that was by a clock that was ahead.
     fn time_before(&mut self, unread: usize) -> io::Result<SystemTime> {
-        match self.offset - unread as u64 {
+        let length = self.offset - unread as u64;
+        if length == 0 {
             // It was written to the part before.
-            0 => Ok(SystemTime::UNIX_EPOCH),
-            length => {
-                let marked = self.times.time_of(length)?;
-                Ok(marked.unwrap_or_else(|| rounded(self.written)))
-            }
+            return Ok(self.last);
         }
+        Ok(match self.times.time_of(length)? {
+            Some(marked) if was_ahead(self.last, marked) => marked,
+            marked => marked
+                .unwrap_or_else(|| rounded(self.written))
+                .max(self.last),
+        })
     }
 }

@@ -271,6 +271,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_after_a_moment_of_a_clock_that_was_ahead_have_their_own_times() {
+        let folder = tempfile::tempdir().unwrap();
+        write!(create(folder.path(), "f-1").unwrap(), "a\nb\nc\n").unwrap();
+        // Of the second line, the clock was an hour ahead.
+        let marks = "1764401590001 000000000002\n\
+                     1764405190000 000000000004\n\
+                     1764401590005 000000000006\n";
+        fs::write(folder.path().join("f-1.times"), marks).unwrap();
+        let mut all = reader(folder.path(), LogQuery::default());
+        let lines = all.next_lines(&BTreeSet::new()).unwrap();
+        let times: Vec<_> = lines.iter().map(|line| line.timestamp).collect();
+        assert_eq!(times, [1, 3_600_000, 5].map(at));
+        for (since, expected) in [(1, "abc"), (2, "bc"), (5, "bc"), (3_600_000, "bc")] {
+            let since = Some(at(since));
+            let query = LogQuery {
+                since,
+                ..LogQuery::default()
+            };
+            let text = read_all(&mut reader(folder.path(), query)).concat();
+            assert_eq!(text, expected, "{since:?}");
+        }
+    }
+
+    #[test]
     fn older_lines_are_left_out_and_a_line_counts_when_it_ends() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();

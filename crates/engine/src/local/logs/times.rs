@@ -25,6 +25,8 @@ const MILLIS_MAX: u64 = 9_999_999_999_999;
 const LENGTH_DIGITS: usize = 12;
 /// A terabyte; a log is put aside long before.
 const LENGTH_MAX: u64 = 999_999_999_999;
+/// A clock that goes back by more than this was ahead, and was set right.
+const SET_BACK: Duration = Duration::from_secs(1);
 /// Marks that a reader takes from the file at once.
 const MARKS_AHEAD: u64 = 128;
 
@@ -35,8 +37,9 @@ struct Mark {
     length: u64,
 }
 
-/// The marks of a log that is being written. Neither value of a mark is ever below that of the one
-/// before it.
+/// The marks of a log that is being written. Neither value of a mark is below that of the one
+/// before it, but for the time where a clock that was ahead was set right: a reader who looks for
+/// a time there begins too early, never too late.
 #[derive(Debug)]
 pub(super) struct Times {
     path: PathBuf,
@@ -76,9 +79,14 @@ impl Times {
 
     /// The log has grown to `length`, lastly at `written`.
     pub(super) fn mark(&mut self, written: SystemTime, length: u64) -> io::Result<()> {
+        let now = SystemTime::now();
+        // A program may set the times of its own log.
+        let mut time = written.min(now);
+        if !was_ahead(self.last.time(), now) {
+            time = time.max(self.last.time());
+        }
         let mark = Mark {
-            // A clock may be set back, and a program may set the times of its own log.
-            millis: millis(written.min(SystemTime::now())).max(self.last.millis),
+            millis: millis(time),
             length,
         };
         self.last = mark;
@@ -214,6 +222,13 @@ impl Mark {
             length: number(&length[1..=LENGTH_DIGITS]),
         }
     }
+}
+
+/// Whether a clock that said `before` was wrong, since it is `after` now.
+pub(super) fn was_ahead(before: SystemTime, after: SystemTime) -> bool {
+    before
+        .duration_since(after)
+        .is_ok_and(|back| back > SET_BACK)
 }
 
 /// To the millisecond, as everywhere here; what lies before 1970 is its beginning.
@@ -382,6 +397,22 @@ mod tests {
         let mut reader = TimesReader::new(times.path.clone());
         assert_eq!(reader.time_of(7).unwrap(), None);
         assert_eq!(reader.length_before(at(1)).unwrap(), (0, false));
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_does_not_stay_ahead() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut times = times(folder.path());
+        let now = SystemTime::now();
+        times.mark(now, 10).unwrap();
+        times.last.millis = millis(now + Duration::from_secs(900));
+        times.mark(SystemTime::now(), 20).unwrap();
+        assert!(times.last.time() <= SystemTime::now());
+        // What was a little ahead is waited for.
+        let soon = millis(SystemTime::now()) + 900;
+        times.last.millis = soon;
+        times.mark(now, 30).unwrap();
+        assert_eq!(times.last.millis, soon);
     }
 
     fn entries(folder: &Path) -> usize {

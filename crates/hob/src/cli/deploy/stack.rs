@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use clap::Args;
+use hob_engine::build::{Template, Templates};
 use hob_image::ImageRef;
 use hob_model::{
     DEFAULT_NAMESPACE, FunctionName, Manifest, openfaas::FunctionDeployment, wire::ImageDeploy,
@@ -22,24 +24,8 @@ use crate::{
     stack::{Additions, Function, Stack, StackArgs, usual_file},
 };
 
-/// What shows that a folder is a function, which then is meant and not its stack.yml.
-const FUNCTION_FILES: [&str; 15] = [
-    MANIFEST,
-    "Procfile",
-    "handler.py",
-    "handler.js",
-    "handler.mjs",
-    "handler.cjs",
-    "handler.go",
-    "handler.rs",
-    "handler.sh",
-    "handler",
-    "Handler.java",
-    "package.json",
-    "go.mod",
-    "Cargo.toml",
-    "index.html",
-];
+/// What makes any folder a function, whatever its language.
+const FUNCTION_FILES: [&str; 2] = [MANIFEST, "Procfile"];
 
 /// What a deploy of a stack.yml says on the command line.
 #[derive(Debug, Args)]
@@ -78,9 +64,8 @@ enum What {
 impl StackDeployArgs {
     /// Whether a stack.yml is to be deployed: one was named, or the folder has nothing else.
     pub(super) fn is_meant(&self) -> bool {
-        let is_function = || FUNCTION_FILES.iter().any(|name| Path::new(name).is_file());
         let is_chosen = self.stack.is_chosen() || self.skip_build;
-        is_chosen || (usual_file(Path::new("")).is_some() && !is_function())
+        is_chosen || (usual_file(Path::new("")).is_some() && !is_function(Path::new("")))
     }
 
     pub(super) fn run(
@@ -105,13 +90,21 @@ impl StackDeployArgs {
         }
         // Mistakes in the file are told before the first function is deployed.
         let plans = stack.functions.iter().map(|(name, function)| {
-            let deployment = stack.deployment(name, function, &additions)?;
-            plan(&stack, function, deployment, self.skip_build)
+            let deployment = stack.deployment(name, function, &additions);
+            let plan = |deployment| plan(&stack, function, deployment, self.skip_build);
+            deployment.and_then(plan).with_context(|| stack.place(name))
         });
         let plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
         let progress = Progress::new(context.terminal);
         context.wait(deploy_all(session, &plans, format, &progress))
     }
+}
+
+/// Whether a folder is a function, which then is meant and not its stack.yml.
+fn is_function(folder: &Path) -> bool {
+    let signs = Templates::built_in().iter().flat_map(Template::signs);
+    let mut files = signs.chain(FUNCTION_FILES);
+    files.any(|file| folder.join(file).is_file())
 }
 
 /// Finds the folder of a function, if it is to be built.
@@ -141,7 +134,7 @@ fn plan(
             }
             None => "it has no `image`".to_owned(),
         };
-        return Err(Failure::failed(format!("`{name}` cannot be deployed: {cure}")).into());
+        return Err(Failure::failed(cure).into());
     }
     warn_of_build_keys(&name, function, &what)?;
     Ok(Plan {
@@ -170,7 +163,7 @@ fn warn_of_build_keys(name: &FunctionName, function: &Function, what: &What) -> 
         ),
         What::Dockerfile(_) => {
             return Err(Failure::failed(format!(
-                "{keys} of `{name}` are not known to `hob deploy`: build it by `faas-cli up --publish --remote-builder`, then deploy with --skip-build"
+                "{keys} of a Dockerfile are not known to `hob deploy`: build it by `faas-cli up --publish --remote-builder`, then deploy with --skip-build"
             ))
             .into());
         }
@@ -244,4 +237,30 @@ async fn deploy(session: &Session, plan: &Plan, progress: &Progress) -> anyhow::
         openfaas: Some(Box::new(plan.deployment.clone())),
     };
     image::send(client, &plan.name, &asked, progress).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_hob_can_build_is_a_function() {
+        for (file, expected) in [
+            ("hob.toml", true),
+            ("Procfile", true),
+            ("handler.py", true),
+            ("go.mod", true),
+            ("dist/index.html", true),
+            ("src/main/java/Handler.java", true),
+            ("stack.yml", false),
+            ("requirements.txt", false),
+            ("template/python3/handler.py", false),
+        ] {
+            let folder = tempfile::tempdir().expect("folder");
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().expect("has one")).expect("folder");
+            std::fs::write(path, "").expect("written");
+            assert_eq!(is_function(folder.path()), expected, "{file}");
+        }
+    }
 }

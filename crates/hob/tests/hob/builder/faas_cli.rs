@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output},
 };
 
-use hob_testkit::{REGISTRY_PROGRAM, has_programs};
+use hob_testkit::{REGISTRY_PROGRAM, has_programs, rare_program};
 
 use super::client::{nothing_is_left, server_with_registry};
 use crate::bench::write;
@@ -14,18 +14,8 @@ use crate::bench::write;
 const DOCKERFILE: &str = "FROM scratch\nARG PAGE\nCOPY httpd /bin/httpd\nCOPY function/$PAGE /www/index.html\n\
     USER 12000\nEXPOSE 8080\nCMD [\"/bin/httpd\", \"-f\", \"-p\", \"8080\", \"-h\", \"/www\"]\n";
 
-/// It is in no package of a distribution, so its absence is no failure anywhere.
-fn has_faas_cli() -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|folder| folder.join("faas-cli").is_file());
-    if !found {
-        eprintln!("NOT TESTED: this machine has no faas-cli");
-    }
-    found
-}
-
-fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new("faas-cli")
+fn run(program: &Path, folder: &Path, args: &[&str]) -> Output {
+    Command::new(program)
         .args(args)
         .current_dir(folder)
         .env("HOME", folder)
@@ -35,9 +25,13 @@ fn run(folder: &Path, args: &[&str]) -> Output {
 
 #[test]
 fn one_command_builds_pushes_and_deploys() {
-    if !has_faas_cli() || !has_programs(&["buildah", "busybox", REGISTRY_PROGRAM]) {
+    if !has_programs(&["buildah", "busybox", REGISTRY_PROGRAM]) {
         return;
     }
+    let Some(program) = rare_program("faas-cli") else {
+        return;
+    };
+    let run = |folder: &Path, args: &[&str]| run(&program, folder, args);
     let (hob, registry) = server_with_registry();
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();

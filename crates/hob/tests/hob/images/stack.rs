@@ -10,7 +10,7 @@ use super::{
     desk::{Recipe, hob},
     network::NEEDED,
 };
-use crate::bench::{handler, write};
+use crate::bench::{HOB, handler, write};
 
 const HEAD: &str = "version: 1.0\nprovider:\n  name: openfaas\nfunctions:\n";
 
@@ -36,7 +36,8 @@ struct Site {
 impl Site {
     fn new(functions: &str) -> Self {
         let net = Arc::new(Net::new());
-        let hob = hob(&[Recipe::default()]).inside(&net).start();
+        let hob = hob(&[Recipe::default()]).inside(&net);
+        let hob = hob.env("BUILDAH_ISOLATION", "chroot").start();
         let folder = tempfile::tempdir().unwrap();
         write(
             &folder.path().join("stack.yml"),
@@ -185,4 +186,82 @@ fn faas_cli_finds_unchanged_what_hob_deployed_of_the_same_file() {
     faas(&["deploy", "-f", "stack.yml", "--filter", "page"], "").ok();
     let said = site.hob(&["deploy"]).ok();
     assert_eq!(said.matches("is unchanged").count(), 2, "{said}");
+}
+
+#[test]
+fn a_dockerfile_of_a_stack_is_built_unless_its_image_is_meant() {
+    if !has_programs(&NEEDED) || !has_programs(&["buildah"]) {
+        return;
+    }
+    let site = Site::new(
+        "  made:\n    lang: Dockerfile\n    handler: ./made\n    image: local.test/made:1\n  \
+         there:\n    lang: python3\n    handler: ./there\n    image: local.test/hello:1\n    skip_build: true\n",
+    );
+    let page = |text: &str| write(&site.folder.path().join("made/index.html"), text);
+    let file = "FROM local.test/hello:1\nCOPY index.html /www/index.html\n";
+    write(&site.folder.path().join("made/Dockerfile"), file);
+    // It would be built, and no page of an image would answer.
+    let folder = site.folder.path().join("there");
+    write(&folder.join("handler.py"), &handler("return 'built'"));
+    let seen = |name: &str| {
+        let answer = site.hob.get(&format!("/function/{name}/")).expect(200);
+        answer.text().to_owned()
+    };
+
+    page("first");
+    let said = site.hob(&["deploy", "-f", "stack.yml"]).ok();
+    assert!(said.ends_with("2 of 2 functions deployed\n"), "{said}");
+    assert_eq!(seen("made"), "first");
+    assert_eq!(seen("there"), "hello from an image\n");
+    let image = &site.described("made")[2]["openfaas"]["image"];
+    assert_eq!(image, "local.test/made:1");
+
+    page("second");
+    let said = site.hob(&["deploy", "--skip-build"]).ok();
+    assert_eq!(said.matches("is unchanged").count(), 2, "{said}");
+    assert_eq!(seen("made"), "first");
+    site.hob(&["deploy", "--filter", "made"]).ok();
+    assert_eq!(seen("made"), "second");
+}
+
+#[test]
+fn mistakes_in_a_stack_name_the_file_and_the_function() {
+    let hob = Hob::start(HOB);
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("made/Dockerfile"), "FROM scratch\n");
+    for (function, expected) in [
+        (
+            "  Bad_Name:\n    image: a:1\n",
+            "function `Bad_Name`: name `Bad_Name` is invalid",
+        ),
+        (
+            "  page:\n    image: a:1\n    environment_file: [none.yml]\n",
+            "function `page`: environment_file none.yml: no such file",
+        ),
+        (
+            "  page:\n    handler: ./none\n",
+            "function `page`: its folder `./none` does not exist, and it has no `image`",
+        ),
+        (
+            "  made:\n    lang: dockerfile\n    handler: ./made\n    image: a:1\n    build_args: {A: b}\n    build_options: [dev]\n",
+            "function `made`: build_args, build_options of a Dockerfile are not known to `hob deploy`",
+        ),
+    ] {
+        let fine = "  early:\n    image: local.test/none:1\n";
+        let stack = format!("{HEAD}{fine}{function}");
+        write(&folder.path().join("stack.yml"), &stack);
+        let deploy = hob.command().dir(folder.path()).args(["deploy"]).run();
+        // Before anything is tried with the others.
+        assert_eq!(deploy.stdout, "");
+        let line = deploy.fails(1);
+        let start = format!("error: stack.yml: {expected}");
+        assert!(line.starts_with(&start), "{line}");
+    }
+    let remove = hob.command().dir(folder.path());
+    write(
+        &folder.path().join("stack.yml"),
+        &format!("{HEAD}  Bad_Name:\n"),
+    );
+    let line = remove.args(["remove", "-f", "stack.yml"]).run().fails(64);
+    assert!(line.contains("stack.yml: function `Bad_Name`: "), "{line}");
 }

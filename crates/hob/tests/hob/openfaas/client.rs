@@ -3,11 +3,26 @@
 use bytes::Bytes;
 use hob_testkit::{Answer, Hob};
 use http::{Method, Request};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+/// No body.
+pub(super) const NONE: Value = Value::Null;
+/// What [`hello`] runs.
+pub(super) const IMAGE: &str = "local.test/hello:1";
+
+/// A function of an image, with no network, so that the test needs no rights over this machine's.
+pub(super) fn hello(more: Value) -> Value {
+    let mut asked = json!({"service": "hello", "image": IMAGE, "network": "none"});
+    asked
+        .as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
+    asked
+}
 
 /// Calls `"METHOD /path"` with the admin password; `null` is no body.
 #[track_caller]
-pub(super) fn ask(hob: &Hob, line: &str, body: &Value) -> Answer {
+pub(crate) fn ask(hob: &Hob, line: &str, body: &Value) -> Answer {
     ask_as(hob, line, body, "Go-http-client/1.1")
 }
 

@@ -1,0 +1,97 @@
+//! What the control plane is made of.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+use anyhow::Context;
+use hob_control::{ControlParts, KnownRegistries, Registry};
+use hob_engine::{
+    LocalEngine,
+    build::{BuilderConfig, FolderBuilder, ImageMaker},
+};
+use hob_image::{ImageStore, RegistryClient};
+use hob_model::Routes;
+use hob_sandbox::Sandbox;
+use hob_store::{CallQueue, SecretStore, Store};
+
+use crate::{config::Config, environment::Environment};
+
+/// What is there before the control plane, and is used by it.
+pub(super) struct Ground {
+    pub(super) store: Store,
+    pub(super) secrets: Arc<SecretStore>,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) engine: Arc<LocalEngine>,
+    pub(super) routes: Arc<Routes>,
+}
+
+impl Ground {
+    /// Adds the queue, the images and what builds them.
+    ///
+    /// # Errors
+    /// When something of it cannot be opened.
+    pub(super) fn control_parts(
+        self,
+        config: &Config,
+        address: SocketAddr,
+        env: &Environment,
+    ) -> anyhow::Result<ControlParts> {
+        let images = ImageStore::open(&config.data)?;
+        let registries = Arc::new(KnownRegistries::new(
+            &config.data,
+            Arc::clone(&self.secrets),
+            docker_config(env),
+        ));
+        let registry_client = Arc::new(RegistryClient::new(Arc::clone(&registries) as _));
+        let builder = builder(config, self.sandbox);
+        let image_builder = ImageMaker::new(
+            builder.clone(),
+            Arc::clone(&images),
+            Arc::clone(&registry_client),
+        );
+        Ok(ControlParts {
+            calls: CallQueue::open(&self.store)?,
+            store: self.store,
+            secrets: self.secrets,
+            engine: self.engine,
+            image_builder: Arc::new(image_builder),
+            registry_client,
+            builder: Arc::new(builder),
+            registry: registry(config, &images, address)?,
+            images,
+            registries,
+            routes: self.routes,
+        })
+    }
+}
+
+/// Docker's `config.json` of the server's user.
+fn docker_config(env: &Environment) -> Option<PathBuf> {
+    let folder = match env.text("DOCKER_CONFIG") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(env.text("HOME")?).join(".docker"),
+    };
+    Some(folder.join("config.json"))
+}
+
+fn builder(config: &Config, sandbox: Arc<Sandbox>) -> FolderBuilder {
+    let mut building = BuilderConfig::new(&config.data);
+    building.isolation = config.isolation;
+    let builder = FolderBuilder::new(building, sandbox);
+    if let Err(error) = builder.sweep() {
+        let tmp = config.data.join("tmp");
+        tracing::warn!(%error, "cannot empty {}", tmp.display());
+    }
+    builder
+}
+
+fn registry(
+    config: &Config,
+    images: &Arc<ImageStore>,
+    address: SocketAddr,
+) -> anyhow::Result<Option<Arc<Registry>>> {
+    if !config.registry {
+        return Ok(None);
+    }
+    let registry = Registry::open(Arc::clone(images), &config.data, &address.to_string());
+    Ok(Some(registry.context("cannot open the registry")?))
+}
