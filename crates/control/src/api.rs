@@ -2,6 +2,7 @@
 
 mod archive;
 mod auth;
+mod backup;
 mod build;
 mod builder;
 mod calls;
@@ -12,6 +13,7 @@ mod functions;
 mod images;
 mod later;
 mod logs;
+mod outgoing;
 mod place;
 mod refusals;
 mod registries;
@@ -81,6 +83,7 @@ fn documented() -> OpenApiRouter<Arc<Control>> {
         routes!(images::list, images::remove),
         routes!(images::prune),
         routes!(archive::save, archive::load),
+        routes!(backup::download),
         routes!(build::build),
         routes!(registries::list),
         routes!(registries::forget),

@@ -1,13 +1,13 @@
-use std::{future, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, future, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::Router;
 use hob_image::{ImageBuilder, ImageStore, RegistryClient};
 use hob_model::{
-    Routes,
+    FunctionName, Routes,
     port::{Builder, Engine},
 };
 use hob_store::{CallQueue, SecretStore, Store, StoreError};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{
     Registry,
@@ -86,6 +86,8 @@ pub struct Control {
     pub(crate) registry: Option<Arc<Registry>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
+    /// Functions that cannot run, since something that they need is gone, and what it is.
+    pub(crate) lost: std::sync::Mutex<BTreeMap<FunctionName, String>>,
     pub(crate) wakes: Arc<Wakes>,
     /// What will be deployed as soon as it can run.
     pub(crate) coming: Comings,
@@ -97,6 +99,8 @@ pub struct Control {
     /// Engine and store change together, one change per name at a time. Always taken after
     /// `deploys`; held for a start, never for a build.
     pub(crate) changes: Turns,
+    /// One backup at a time; while it is locked no bundle may be taken away.
+    pub(crate) backups: Arc<Mutex<()>>,
     pub(crate) gate: Gate,
     pub(crate) remote_builds: RemoteBuilds,
     pub(crate) metrics: Arc<Metrics>,
@@ -126,6 +130,7 @@ impl Control {
             routes: parts.routes,
             registry: parts.registry,
             deployed: Deployed::default(),
+            lost: std::sync::Mutex::default(),
             wakes: Arc::default(),
             coming: Comings::default(),
             usage: Usage::default(),
@@ -134,6 +139,7 @@ impl Control {
             remote_builds: RemoteBuilds::default(),
             metrics: Arc::default(),
             changes: Turns::default(),
+            backups: Arc::default(),
             started: Instant::now(),
         })
     }

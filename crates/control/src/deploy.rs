@@ -173,8 +173,9 @@ impl Control {
         };
         let next = successor(former.name.clone(), words_only, Some(&former));
         // Somebody may want none of it to run: then its next call wakes it, as before.
-        if next.replicas > 0 || self.routes.get(&next.name).is_none() {
+        if next.replicas > 0 || self.loss(&next.name).is_some() {
             self.engine.apply(&awake(&next)).await?;
+            self.found(&next.name);
         }
         self.wakes.forgive(&next.name);
         if next.revision == former.revision && next.replicas == former.replicas {
@@ -212,6 +213,7 @@ impl Control {
             }
             return Err(error.into());
         }
+        self.found(&next.name);
         self.wakes.forgive(&next.name);
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&next.name, &next.revision.settings.schedule)

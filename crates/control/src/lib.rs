@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod backup;
 mod build;
 mod clock;
 mod coming;

@@ -1,6 +1,6 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use hob_model::Function;
+use hob_model::{Function, FunctionName, Route, Target};
 use hob_store::{Store, StoreError};
 
 use crate::Control;
@@ -41,6 +41,7 @@ impl Control {
                 Err(error) => {
                     restored.failed += 1;
                     tracing::error!("function `{}` is not served: {error}", function.name);
+                    self.lose(&function, error.to_string());
                 }
             }
             self.deployed.put(Arc::new(function));
@@ -48,5 +49,34 @@ impl Control {
         self.restore_queue().await?;
         self.restore_schedules().await?;
         Ok(restored)
+    }
+    /// Remembers why `function` cannot run, and has its calls answered with an error instead of
+    /// being told that there is no such function.
+    fn lose(&self, function: &Function, problem: String) {
+        let settings = &function.revision.settings;
+        self.routes.set(Route {
+            function: function.name.clone(),
+            revision: function.revision.digest.clone(),
+            timeout: settings.timeout,
+            body_limit: settings.limits.body.0,
+            cors: settings.cors.clone(),
+            // None of them will ever be there, and to wake one fails.
+            target: Target::Replicas(Arc::default()),
+            counters: Arc::default(),
+        });
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.insert(function.name.clone(), problem);
+    }
+
+    /// Why `name` cannot run, if that is so.
+    pub(crate) fn loss(&self, name: &FunctionName) -> Option<String> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.get(name).cloned()
+    }
+
+    /// Says that `name` can run again, or is no more.
+    pub(crate) fn found(&self, name: &FunctionName) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.remove(name);
     }
 }

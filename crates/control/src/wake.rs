@@ -50,6 +50,15 @@ impl Wake for Control {
         let Some(deployed) = self.deployed.get(function) else {
             return Err(error(&EngineError::NotFound(function.clone()), function));
         };
+        if self.loss(function).is_some() {
+            return Err(WakeError {
+                reason: EndReason::Host,
+                message: format!(
+                    "function `{function}` cannot run: its machine has lost a part of it"
+                )
+                .into(),
+            });
+        }
         let mut outcome = self.wakes.join(function, |report| {
             let start = Start {
                 wakes: Arc::clone(&self.wakes),

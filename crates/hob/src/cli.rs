@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
+mod backup;
 mod build;
 mod ca;
 mod completion;
@@ -22,6 +23,7 @@ mod progress;
 mod queue;
 mod registry;
 mod remove;
+mod restore;
 mod scale;
 mod schedule;
 mod secret;
@@ -74,6 +76,8 @@ enum Verb {
     Registry(registry::Registry),
     #[command(subcommand)]
     Ca(ca::Ca),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Status(status::Status),
     Doctor(doctor::Doctor),
     Completion(completion::Completion),
@@ -137,6 +141,8 @@ impl Cli {
             Verb::Image(verb) => verb.run(context),
             Verb::Registry(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
+            Verb::Backup(verb) => verb.run(context),
+            Verb::Restore(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),
             Verb::Doctor(verb) => verb.run(context),
             Verb::Completion(verb) => verb.run(),

@@ -9,6 +9,7 @@ mod environment;
 mod exit;
 mod output;
 mod pack;
+mod restore;
 mod stack;
 mod terminal;
 mod unpack;

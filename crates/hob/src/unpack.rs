@@ -90,6 +90,12 @@ fn write_entries(source: impl Read, root: &Path) -> anyhow::Result<usize> {
         }
     }
     // Last, so that no file is ever written through one of them.
+    make_links(links, root)?;
+    Ok(files)
+}
+
+/// Makes links, each where it is and where it points to, of which none goes through another.
+pub(crate) fn make_links(links: Vec<(PathBuf, PathBuf)>, root: &Path) -> anyhow::Result<()> {
     for (path, to) in links {
         let mut above = path.ancestors().skip(1).take_while(|above| *above != root);
         if above.any(Path::is_symlink) {
@@ -98,7 +104,7 @@ fn write_entries(source: impl Read, root: &Path) -> anyhow::Result<usize> {
         make_parent(&path)?;
         symlink(to, path)?;
     }
-    Ok(files)
+    Ok(())
 }
 
 fn write_file(entry: &mut Entry<'_, impl Read>, path: &Path, room: &mut u64) -> anyhow::Result<()> {
@@ -117,12 +123,13 @@ fn write_file(entry: &mut Entry<'_, impl Read>, path: &Path, room: &mut u64) -> 
     Ok(())
 }
 
-fn make_parent(path: &Path) -> io::Result<()> {
+/// Makes the folder that `path` is in.
+pub(crate) fn make_parent(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)
 }
 
 /// The name without `.`; refused when it is absolute or climbs.
-fn inside(name: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn inside(name: &Path) -> anyhow::Result<PathBuf> {
     let mut inside = PathBuf::new();
     for part in name.components() {
         match part {

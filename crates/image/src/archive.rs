@@ -17,6 +17,7 @@ use flate2::bufread::MultiGzDecoder;
 
 pub use error::ArchiveError;
 use files::Files;
+pub use metered::{Allowance, Metered};
 
 use crate::{Digest, ImageError, ImageRef, ImageStore, MANIFEST_MAX, Origin, Tagged};
 

@@ -138,22 +138,26 @@ impl Index {
     }
 
     fn save(&self) -> Result<(), ImageError> {
-        let mut manifests = self.foreign.clone();
-        let ours = self
-            .names
-            .values()
-            .map(|tagged| serde_json::json!(write(tagged)));
-        manifests.extend(ours);
-        let file = File {
-            schema_version: 2,
-            media_type: Some(OCI_INDEX.into()),
-            manifests,
-        };
-        serde_json::to_vec_pretty(&file)
-            .map_err(io::Error::from)
+        to_json(self.foreign.clone(), self.names.values())
             .and_then(|bytes| replace_file(&self.path, &bytes))
             .map_err(ImageError::io("cannot write", &self.path))
     }
+}
+
+/// `index.json` with these entries of other tools and these names.
+pub(crate) fn to_json<'a>(
+    foreign: Vec<serde_json::Value>,
+    names: impl IntoIterator<Item = &'a Tagged>,
+) -> io::Result<Vec<u8>> {
+    let mut manifests = foreign;
+    let names = names.into_iter();
+    manifests.extend(names.map(|tagged| serde_json::json!(write(tagged))));
+    let file = File {
+        schema_version: 2,
+        media_type: Some(OCI_INDEX.into()),
+        manifests,
+    };
+    serde_json::to_vec_pretty(&file).map_err(io::Error::from)
 }
 
 fn read(value: &serde_json::Value) -> Option<Tagged> {

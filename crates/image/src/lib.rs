@@ -12,6 +12,7 @@ mod disk;
 mod error;
 mod image;
 mod index;
+mod irreplaceable;
 mod layer;
 mod layers;
 mod layout;
@@ -27,7 +28,7 @@ mod store;
 mod unpack;
 mod user;
 
-pub use archive::ArchiveError;
+pub use archive::{Allowance, ArchiveError, Metered};
 pub use assemble::{Assembled, Assembly, RunSettings};
 pub use blob::{BlobWriter, PartialBlob, replace_file};
 pub use builder::{DockerfileOrder, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
@@ -35,6 +36,7 @@ pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
 pub use image::Image;
 pub use index::{Origin, Tagged};
+pub use irreplaceable::Irreplaceable;
 pub use layer::{FILE_TIME, Layer, LayerFiles};
 pub use manifest::{
     CONFIG_MAX, DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_MAX, Manifest, ManifestError, OCI_INDEX,

@@ -101,7 +101,7 @@ impl ImageStore {
     }
 
     /// Whether a name's manifest, or one below its index, is in use.
-    fn leads_to(&self, digest: &Digest, in_use: &BTreeSet<Digest>) -> bool {
+    pub(crate) fn leads_to(&self, digest: &Digest, in_use: &BTreeSet<Digest>) -> bool {
         in_use.contains(digest)
             || matches!(self.manifest(digest, ""), Ok(Manifest::Index(index)) if index
                 .manifests()

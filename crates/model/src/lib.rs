@@ -20,6 +20,7 @@ mod route;
 mod schedule;
 mod schema;
 
+pub mod backup;
 pub mod openfaas;
 pub mod port;
 pub mod wire;

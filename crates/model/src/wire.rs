@@ -100,6 +100,9 @@ pub struct FunctionDetail {
     /// What `hob list` shows.
     #[serde(flatten)]
     pub summary: FunctionSummary,
+    /// Why it cannot run until it is deployed again: something that it needs is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// The image that it runs, with the digest of its manifest; `None` for folders.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<FunctionImage>,

@@ -22,6 +22,15 @@ pub enum StoreError {
         /// Who holds it, as far as the lock file tells.
         pid: Option<u32>,
     },
+    /// Perhaps not all of a backup is in place.
+    #[error(
+        "a restore was cut short and has left `{}`: begin it again with `hob restore`",
+        folder.display()
+    )]
+    Restoring {
+        /// Where it was unpacked.
+        folder: PathBuf,
+    },
     /// The database has a schema that this hob has never heard of.
     #[error(
         "`{}` was written by a newer hob (schema {found}, this one knows {known}): start that version again",
@@ -37,7 +46,8 @@ pub enum StoreError {
     },
     /// The file is no database, or a damaged one.
     #[error(
-        "`{}` is not a database, or it is damaged: move it away, or put a backup in its place",
+        "`{}` is not a database, or it is damaged: move its folder away and bring a backup back with `hob restore`, or save what can still be read with `sqlite3 {} .recover`",
+        path.display(),
         path.display()
     )]
     NotADatabase {

@@ -4,6 +4,7 @@ mod meta;
 mod namespace;
 mod schedule;
 mod schema;
+mod snapshot;
 
 use std::{
     fs,
@@ -15,11 +16,15 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{StoreError, durable};
-use lock::DataLock;
+pub use lock::{DataLock, LOCK};
 pub use schedule::ScheduleRow;
+pub use snapshot::{Held, check_database};
 
 /// File name of the database in the data directory.
 const DATABASE: &str = "hob.db";
+/// A folder in the data directory in which a backup is unpacked. While it is there, what else is
+/// there may be a part of it.
+pub const RESTORING: &str = ".restoring";
 /// How long a write waits for another program, such as `sqlite3`, to end its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -42,15 +47,21 @@ impl Store {
     /// keeps every other hob out of the directory until the last handle is dropped.
     ///
     /// # Errors
-    /// When another hob has the directory, or the database is damaged, newer or unreadable.
+    /// When another hob has the directory, a restore into it was cut short, or the database is
+    /// damaged, newer or unreadable.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         fs::create_dir_all(folder).map_err(StoreError::io("make folder", folder))?;
         let lock = DataLock::take(folder)?;
+        let restoring = folder.join(RESTORING);
+        if restoring.exists() {
+            return Err(StoreError::Restoring { folder: restoring });
+        }
         let path = folder.join(DATABASE);
         // Made here and not by SQLite, since it holds the hash of the admin password.
         durable::private_file(&path)?;
         let connection = connect(&path).map_err(|error| StoreError::sql(&path, error))?;
         schema::migrate(&connection, &path)?;
+        snapshot::check_vital(&connection, &path)?;
         durable::sync_folder(folder)?;
         Ok(Self(Arc::new(Inner {
             path,

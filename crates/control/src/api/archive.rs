@@ -1,6 +1,6 @@
 //! Images as archives, in and out.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use axum::{
     Json,
@@ -13,25 +13,20 @@ use hob_image::{ImageError, ImageRef};
 use http::header;
 use serde::Deserialize;
 use tokio::{
-    io::{AsyncWriteExt, DuplexStream, duplex},
-    runtime::Handle,
+    io::{AsyncWriteExt, duplex},
     time::timeout,
 };
-use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
+use tokio_util::io::{StreamReader, SyncIoBridge};
 use utoipa::IntoParams;
 
 use super::{
     error::ApiError,
     images::parse,
+    outgoing::{self, BUFFER, STALL, stalled},
     refusals::{Bad, Conflict, Missing, TooSlow},
     request::Asked,
 };
 use crate::{Control, control::blocking};
-
-/// Bytes of an archive between the disk and the connection.
-const BUFFER: usize = 256 << 10;
-/// Longest wait for the next part of an archive.
-const STALL: Duration = Duration::from_secs(60);
 
 /// An archive.
 const TAR: &str = "application/x-tar";
@@ -68,55 +63,14 @@ pub(super) async fn save(
     if let Some(missing) = missing(&control, &names).await {
         return Err(ImageError::NotHere(missing).into());
     }
-    let (ours, theirs) = duplex(BUFFER);
     let store = Arc::clone(&control.images.store);
-    let (told, outcome) = tokio::sync::oneshot::channel();
-    let handle = Handle::current();
-    tokio::task::spawn_blocking(move || {
-        let mut out = Outgoing { pipe: ours, handle };
+    let body = outgoing::written("an archive of images", move |mut out| {
         let saved = store.save(&names, &mut out);
-        let saved = saved.map_err(|error| error.to_string());
         drop(hold);
-        if let Err(error) = &saved {
-            tracing::warn!(%error, "an archive of images broke off");
-        }
-        // Nobody waits any more when the caller has gone.
-        let _ = told.send(saved);
-    });
-    let archive = ReaderStream::with_capacity(theirs, BUFFER);
-    let end = futures_util::stream::once(async move {
-        match outcome.await {
-            Ok(Ok(())) => Ok(bytes::Bytes::new()),
-            Ok(Err(error)) => Err(io::Error::other(error)),
-            Err(_) => Err(io::Error::other("the archive broke off")),
-        }
+        saved
     });
     let kind = [(header::CONTENT_TYPE, TAR)];
-    Ok((kind, Body::from_stream(archive.chain(end))).into_response())
-}
-
-/// The writing end of an archive, for a thread that may wait, but not for ever: what is saved
-/// cannot be pruned meanwhile.
-struct Outgoing {
-    pipe: DuplexStream,
-    handle: Handle,
-}
-
-impl io::Write for Outgoing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Self { pipe, handle } = self;
-        let written = handle.block_on(async { timeout(STALL, pipe.write(bytes)).await });
-        written.unwrap_or_else(|_| Err(stalled()))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn stalled() -> io::Error {
-    let text = format!("the archive stood still for {} s", STALL.as_secs());
-    io::Error::new(io::ErrorKind::TimedOut, text)
+    Ok((kind, body).into_response())
 }
 
 /// Loads the images of an archive.

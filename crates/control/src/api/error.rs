@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::{
     RegistriesError,
+    backup::BackupError,
     gate::GateError,
     queue::{self, EnqueueError},
     translate::AskedError,
@@ -31,6 +32,14 @@ pub(super) enum ApiError {
     /// A web page sent it, with a password that the browser remembered.
     #[error("requests from web pages are refused: use `hob`, or a program of your own")]
     CrossSite,
+    /// Whoever has it can read every secret.
+    #[error(
+        "the key to the secrets never leaves over TCP: ask with `identity=false` (`hob backup --no-identity`), or on the machine itself"
+    )]
+    IdentityStays,
+    /// There is no backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// No such function.
     #[error("function `{0}` does not exist")]
     NoFunction(FunctionName),
@@ -159,7 +168,7 @@ impl ApiError {
             Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::Unsigned | Self::KubeSystem => StatusCode::UNAUTHORIZED,
-            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::CrossSite | Self::IdentityStays => StatusCode::FORBIDDEN,
             Self::Image(ImageError::NotHere(_))
             | Self::NoRegistry(_)
             | Self::BuilderOff(_)
@@ -171,6 +180,7 @@ impl ApiError {
             | Self::NothingHere
             | Self::Engine(EngineError::NotFound(_)) => StatusCode::NOT_FOUND,
             Self::Image(ImageError::Busy)
+            | Self::Backup(BackupError::UnderWay)
             | Self::Exists(_)
             | Self::SecretExists(_)
             | Self::NamespaceExists(_)
@@ -195,6 +205,7 @@ impl ApiError {
             | Self::Build(BuildError::Missing(_) | BuildError::Host(_))
             | Self::Image(_)
             | Self::Deploy(_)
+            | Self::Backup(_)
             | Self::Secret(_)
             | Self::Store(_)
             | Self::Refresh { .. }

@@ -50,6 +50,7 @@ pub(super) async fn show(
     };
     Ok(Json(FunctionDetail {
         summary,
+        problem: control.loss(&name),
         image: match &function.revision.run {
             Run::Image(run) => Some(FunctionImage {
                 name: run.image.clone(),
@@ -83,8 +84,12 @@ impl Control {
         let function = self.function(&name)?;
         self.images.remember(&function.revision);
         match self.engine.remove(&name).await {
-            // Not there: it could not be restored.
-            Ok(()) | Err(EngineError::NotFound(_)) => {}
+            Ok(()) => {}
+            // It could not be restored.
+            Err(EngineError::NotFound(_)) => {
+                self.routes.remove(&name);
+                self.found(&name);
+            }
             Err(error) => return Err(error.into()),
         }
         let gone = name.clone();

@@ -177,8 +177,8 @@ impl Worker {
         let limit = settings.timeout.0 + MARGIN;
         let most = usize::try_from(self.queue.limits.body).unwrap_or(usize::MAX);
         let reply = match request(&function.name, call) {
-            // It could not be restored, and may be with the next deploy.
-            Ok(_) if self.control.routes.get(&function.name).is_none() => {
+            // It runs again with its next deploy.
+            Ok(_) if self.control.loss(&function.name).is_some() => {
                 Err(format!("function `{}` is not served", function.name))
             }
             Ok(request) => inside::exchange(&self.dial, request, most, limit).await,

@@ -53,6 +53,9 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
     table.pair("namespace", summary.name.namespace());
     table.pair("url", url);
     table.pair("state", state(summary.state));
+    if let Some(problem) = &detail.problem {
+        table.pair("problem", Cell::tinted(problem.as_str(), Tint::Bad));
+    }
     let replicas = if is_files(summary) {
         "none, hob serves the files itself".into()
     } else {

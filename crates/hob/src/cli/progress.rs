@@ -39,6 +39,19 @@ impl Progress {
         bar
     }
 
+    /// A bar for bytes that pass by, `length` of them where that is known.
+    pub(super) fn transfer(&self, what: &str, length: Option<u64>) -> ProgressBar {
+        let bar = ProgressBar::with_draw_target(length, target(!self.spinner.is_hidden()));
+        let style = match length {
+            Some(_) => format!("{what} {{wide_bar}} {{bytes}}/{{total_bytes}} {{eta}}"),
+            None => format!("{what} {{bytes}} {{bytes_per_sec}}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(&style) {
+            bar.set_style(style);
+        }
+        bar
+    }
+
     /// A step begins.
     pub(super) fn step(&self, text: impl Display) {
         self.print(&Tint::Head.paint(&format!("==> {text}"), self.colour));

@@ -7,20 +7,23 @@ use std::{
 /// Bytes that may stand between two files: long names and extended headers are read into memory.
 const HEADERS_MAX: u64 = 64 << 10;
 
-/// Stops a stream that gives more than is allowed right now.
-pub(super) struct Metered<R> {
+/// Stops a tar that gives more than is allowed right now, so that nobody is made to read a header
+/// without end into memory.
+#[derive(Debug)]
+pub struct Metered<R> {
     inner: R,
     allowance: Allowance,
 }
 
 /// How much a [`Metered`] stream may still give.
-#[derive(Clone)]
-pub(super) struct Allowance(Rc<Cell<u64>>);
+#[derive(Debug, Clone)]
+pub struct Allowance(Rc<Cell<u64>>);
 
 // === impl Metered ===
 
 impl<R: Read> Metered<R> {
-    pub(super) fn new(inner: R) -> (Self, Allowance) {
+    /// Of a tar, at its first header.
+    pub fn new(inner: R) -> (Self, Allowance) {
         let allowance = Allowance(Rc::new(Cell::new(HEADERS_MAX)));
         let metered = Self {
             inner,
@@ -47,12 +50,12 @@ impl<R: Read> Read for Metered<R> {
 
 impl Allowance {
     /// A file of `size` bytes comes next.
-    pub(super) fn file(&self, size: u64) {
+    pub fn file(&self, size: u64) {
         self.0.set(size.saturating_add(HEADERS_MAX));
     }
 
     /// A header comes next.
-    pub(super) fn header(&self) {
+    pub fn header(&self) {
         self.0.set(HEADERS_MAX);
     }
 }

@@ -7,14 +7,20 @@ use std::{
 use crate::{StoreError, durable};
 
 /// File name of the lock in the data directory.
-const LOCK: &str = "hob.lock";
+pub const LOCK: &str = "hob.lock";
 
 /// Keeps two daemons from sharing a data directory. The kernel lets go when the process ends,
 /// however it ends; the file stays, with the process id of its last holder.
-pub(super) struct DataLock(#[expect(dead_code, reason = "held, never read")] File);
+pub struct DataLock(#[expect(dead_code, reason = "held, never read")] File);
+
+// === impl DataLock ===
 
 impl DataLock {
-    pub(super) fn take(folder: &Path) -> Result<Self, StoreError> {
+    /// Takes the lock of the data directory `folder`, which is there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] when another process has it, or the file cannot be made.
+    pub fn take(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join(LOCK);
         let mut file = durable::private_file(&path)?;
         match file.try_lock() {

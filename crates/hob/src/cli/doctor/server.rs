@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use hob_model::wire::Status;
+use hob_store::{StoreError, check_database};
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Context, Finding, State};
@@ -15,6 +16,7 @@ pub(super) fn examine(config: &ClientConfig, context: &Context) -> Vec<Finding> 
     if config.server.is_none() {
         findings.push(data(&config.data));
         findings.extend(disk(&config.data));
+        findings.extend(database(&config.data));
     }
     findings.push(server(config, context));
     findings
@@ -55,6 +57,22 @@ fn disk(data: &Path) -> Option<Finding> {
     } else {
         Finding::ok(check, detail)
     })
+}
+
+/// Reads all of it; nothing when there is none yet.
+fn database(data: &Path) -> Option<Finding> {
+    let check = "database";
+    match check_database(data) {
+        Ok(true) => Some(Finding::ok(check, "every page is sound")),
+        Ok(false) => None,
+        Err(error) => Some(Finding {
+            state: match error {
+                StoreError::NotADatabase { .. } => State::Broken,
+                _ => State::Limited,
+            },
+            ..Finding::ok(check, error.to_string())
+        }),
+    }
 }
 
 /// The data directory or the folder that it would be made in.
