@@ -42,6 +42,8 @@ pub struct ControlConfig {
     pub warnings: Vec<String>,
     /// What the queue of asynchronous calls may take.
     pub queue: QueueLimits,
+    /// How many revisions of each function are kept, the one that runs included; at least 1.
+    pub keep_revisions: u32,
     /// Where all work of the control plane runs, whoever asks: never on a gateway's thread.
     pub runtime: Handle,
 }

@@ -113,19 +113,31 @@ impl Control {
         let revision = self.revision(&name, origin, events).await?;
         schedule::check(&revision.run, &revision.settings.schedule)?;
 
-        let _change = self.changes.take(&name).await;
-        let former = self.deployed.get(&name);
+        let candidate = Candidate::new(revision);
+        self.roll_out(&name, candidate, events).await
+    }
+
+    /// Makes `candidate` what answers calls. The caller has the function's turn of deploys, and
+    /// holds what the candidate needs.
+    pub(crate) async fn roll_out(
+        &self,
+        name: &FunctionName,
+        candidate: Candidate,
+        events: &Events,
+    ) -> Result<(Arc<Function>, bool), DeployError> {
+        let _change = self.changes.take(name).await;
+        let former = self.deployed.get(name);
         events.push(DeployEvent::Step {
             text: format!("starting {name}"),
         });
         let result = match former {
-            Some(former) if former.revision.runs_like(&revision) => {
-                self.revise(former, revision).await
-            }
+            Some(former) if candidate.runs_like(&former) => self.revise(former, candidate).await,
+            // It was removed a moment ago, and its revisions with it.
+            None if candidate.number.is_some() => Err(DeployError::Missing(name.clone())),
             former => {
-                let next = Arc::new(successor(name, revision, former.as_deref()));
-                let replaced = self.replace(Arc::clone(&next), former).await;
-                replaced.map(|()| (next, true))
+                let next = candidate.successor(name, former.as_deref());
+                let replaced = self.replace(next, candidate.number, former).await;
+                replaced.map(|next| (next, true))
             }
         };
         if let Err(DeployError::Engine(EngineError::Start { log_tail, .. })) = &result {
@@ -136,7 +148,7 @@ impl Control {
         result
     }
 
-    async fn deploy_turn(&self, name: &FunctionName, events: &Events) -> Turn {
+    pub(crate) async fn deploy_turn(&self, name: &FunctionName, events: &Events) -> Turn {
         if let Some(turn) = self.deploys.try_take(name) {
             return turn;
         }
@@ -151,21 +163,16 @@ impl Control {
     async fn revise(
         &self,
         former: Arc<Function>,
-        revision: Revision,
+        candidate: Candidate,
     ) -> Result<(Arc<Function>, bool), DeployError> {
-        let words_only = Revision {
-            settings: revision.settings,
-            ..former.revision.clone()
-        };
-        let next = successor(former.name.clone(), words_only, Some(&former));
+        let candidate = candidate.in_place_of(&former);
+        let next = candidate.successor(&former.name, Some(&former));
         self.engine.apply(&awake(&next)).await?;
         self.wakes.forgive(&next.name);
-        if next.revision == former.revision && next.replicas == former.replicas {
+        if candidate.number == Some(former.number) && next.replicas == former.replicas {
             return Ok((former, false));
         }
-        let next = Arc::new(next);
-        let row = Arc::clone(&next);
-        self.stored(move |store| store.put_function(&row)).await?;
+        let next = self.keep(next, candidate.number).await?;
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&next.name, &next.revision.settings.schedule)
             .await;
@@ -176,30 +183,108 @@ impl Control {
     /// one back, which is right, since nobody was told of the new one yet.
     async fn replace(
         &self,
-        next: Arc<Function>,
+        next: Function,
+        number: Option<u32>,
         former: Option<Arc<Function>>,
-    ) -> Result<(), DeployError> {
+    ) -> Result<Arc<Function>, DeployError> {
         if let Some(former) = &former {
             // Its replicas need what they have until they are gone.
             self.images.remember(&former.revision);
         }
         self.engine.apply(&awake(&next)).await?;
-        let row = Arc::clone(&next);
-        if let Err(error) = self.stored(move |store| store.put_function(&row)).await {
-            let undone = match &former {
-                Some(former) => self.engine.apply(&awake(former)).await,
-                None => self.engine.remove(&next.name).await,
-            };
-            if let Err(undo) = undone {
-                tracing::error!("function `{}` could not be set back: {undo}", next.name);
+        let name = next.name.clone();
+        let next = match self.keep(next, number).await {
+            Ok(next) => next,
+            Err(error) => {
+                let undone = match &former {
+                    Some(former) => self.engine.apply(&awake(former)).await,
+                    None => self.engine.remove(&name).await,
+                };
+                if let Err(undo) = undone {
+                    tracing::error!("function `{name}` could not be set back: {undo}");
+                }
+                return Err(error.into());
             }
-            return Err(error.into());
-        }
-        self.wakes.forgive(&next.name);
+        };
+        self.wakes.forgive(&name);
         self.deployed.put(Arc::clone(&next));
-        self.reschedule(&next.name, &next.revision.settings.schedule)
+        self.reschedule(&name, &next.revision.settings.schedule)
             .await;
-        Ok(())
+        Ok(next)
+    }
+
+    /// Writes down what runs now: one of the kept revisions by its number, else a new one, which
+    /// gets the next.
+    async fn keep(
+        &self,
+        mut function: Function,
+        number: Option<u32>,
+    ) -> Result<Arc<Function>, StoreError> {
+        let keep = self.config.keep_revisions;
+        self.stored(move |store| {
+            match number {
+                Some(_) => store.put_function(&function)?,
+                None => function.number = store.add_revision(&function, keep)?,
+            }
+            Ok(Arc::new(function))
+        })
+        .await
+    }
+}
+
+/// A revision that is about to be rolled out.
+pub(crate) struct Candidate {
+    revision: Revision,
+    /// Which of the function's kept revisions it is; `None` for a new one.
+    number: Option<u32>,
+}
+
+impl Candidate {
+    fn new(revision: Revision) -> Self {
+        Self {
+            revision,
+            number: None,
+        }
+    }
+
+    /// Whether no replica of `former` could tell it from what it has.
+    fn runs_like(&self, former: &Function) -> bool {
+        match self.number {
+            None => former.revision.runs_like(&self.revision),
+            // As it was written down, with the digest that its replicas had.
+            Some(_) => former.revision.digest == self.revision.digest,
+        }
+    }
+
+    /// The same as `former` has, up to the words that no replica sees.
+    fn in_place_of(self, former: &Function) -> Self {
+        if self.number.is_some() {
+            return self;
+        }
+        let revision = Revision {
+            settings: self.revision.settings,
+            ..former.revision.clone()
+        };
+        let same = revision == former.revision;
+        Self {
+            revision,
+            number: same.then_some(former.number),
+        }
+    }
+
+    /// The function as it stands after the rollout. A new revision has number 0 until it is kept.
+    fn successor(&self, name: &FunctionName, former: Option<&Function>) -> Function {
+        let now = SystemTime::now();
+        // They were read when they came.
+        let labels = ScaleLabels::read(&self.revision.settings.labels).unwrap_or_default();
+        Function {
+            name: name.clone(),
+            revision: self.revision.clone(),
+            number: self.number.unwrap_or_default(),
+            replicas: labels.fit(former.map_or(1, |former| former.replicas)),
+            created_at: former.map_or(now, |former| former.created_at),
+            updated_at: now,
+        }
     }
 }
 
@@ -248,21 +333,7 @@ impl DeployError {
     }
 }
 
-/// The function as it stands after the deploy of `revision`.
-fn successor(name: FunctionName, revision: Revision, former: Option<&Function>) -> Function {
-    let now = SystemTime::now();
-    // They were read when they came.
-    let labels = ScaleLabels::read(&revision.settings.labels).unwrap_or_default();
-    Function {
-        name,
-        revision,
-        replicas: labels.fit(former.map_or(1, |former| former.replicas)),
-        created_at: former.map_or(now, |former| former.created_at),
-        updated_at: now,
-    }
-}
-
-/// The same, but running, even where the wish is to sleep until the next call.
+/// The function, but running, even where the wish is to sleep until the next call.
 fn awake(function: &Function) -> Function {
     Function {
         replicas: function.replicas.max(1),

@@ -75,6 +75,8 @@ pub struct FunctionSummary {
     pub language: String,
     /// Digest of the revision that answers.
     pub revision: String,
+    /// Which of the function's revisions that is: 1 is the first.
+    pub revision_number: u32,
     /// Where it stands.
     pub state: FunctionState,
     /// Replicas wanted while awake.

@@ -24,4 +24,4 @@ pub use queue::{
     Listing, NewCall, Next,
 };
 pub use secret::{SecretStore, Written};
-pub use store::{ScheduleRow, Store};
+pub use store::{KeptRevision, ScheduleRow, Store};

@@ -2,6 +2,7 @@ mod function;
 mod lock;
 mod meta;
 mod namespace;
+mod revision;
 mod schedule;
 mod schema;
 
@@ -16,6 +17,7 @@ use rusqlite::Connection;
 
 use crate::{StoreError, durable};
 use lock::DataLock;
+pub use revision::KeptRevision;
 pub use schedule::ScheduleRow;
 
 /// File name of the database in the data directory.
@@ -108,6 +110,7 @@ mod tests {
                 settings: Settings::default(),
                 built_at: std::time::UNIX_EPOCH,
             },
+            number: 1,
             replicas: 1,
             created_at: std::time::UNIX_EPOCH,
             updated_at: std::time::UNIX_EPOCH,

@@ -62,6 +62,7 @@ impl Plane {
             metrics: None,
             isolation: "container".into(),
             queue: QueueLimits::default(),
+            keep_revisions: 3,
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };
