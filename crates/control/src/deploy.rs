@@ -10,7 +10,7 @@ use hob_model::{
     port::{BuildError, EngineError},
     wire::{DeployEvent, Fault},
 };
-use hob_store::StoreError;
+use hob_store::{KeptRevision, StoreError};
 use thiserror::Error;
 
 use crate::{
@@ -51,6 +51,14 @@ pub(crate) enum DeployError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    #[error(
+        "function `{function}` has no revision {number}: `hob revisions {function}` shows those that are kept"
+    )]
+    NoRevision { function: FunctionName, number: u32 },
+    #[error(
+        "function `{0}` has no earlier revision to go back to: `hob revisions {0}` shows those that are kept"
+    )]
+    NoEarlier(FunctionName),
     #[error("namespace `{0}` holds secrets of hob's own and can have no functions")]
     Reserved(String),
 }
@@ -68,12 +76,25 @@ impl Control {
         origin: Origin,
         events: Events,
     ) {
+        let (control, function, log) = (Arc::clone(&self), name.clone(), events.clone());
+        let work = async move {
+            let deploy = control.try_deploy(function, origin, Precondition::Any, &log);
+            deploy.await
+        };
+        self.tell(name, work, events).await;
+    }
+
+    /// Does the `work` of a deploy, whose last event says how it went.
+    pub(crate) async fn tell(
+        self: Arc<Self>,
+        name: FunctionName,
+        work: impl Future<Output = Result<(Arc<Function>, bool), DeployError>> + Send + 'static,
+        events: Events,
+    ) {
         let began = Instant::now();
-        let (function, log) = (name.clone(), events.clone());
         // A task of its own, so that even a panic ends the answer with a proper last line.
         let work = tokio::spawn(async move {
-            let deploy = self.try_deploy(function, origin, Precondition::Any, &log);
-            let (function, changed) = deploy.await?;
+            let (function, changed) = work.await?;
             let observed = self.observed().await.unwrap_or_default();
             let summary = self.summary(&function, observed.get(&function.name));
             Ok::<_, DeployError>((Box::new(summary), changed))
@@ -247,6 +268,14 @@ impl Candidate {
         }
     }
 
+    /// One of the function's revisions as it was.
+    pub(crate) fn kept(kept: KeptRevision) -> Self {
+        Self {
+            revision: kept.revision,
+            number: Some(kept.number),
+        }
+    }
+
     /// Whether no replica of `former` could tell it from what it has.
     fn runs_like(&self, former: &Function) -> bool {
         match self.number {
@@ -318,6 +347,8 @@ impl DeployError {
             | Self::Asked(_)
             | Self::NoSecret { .. }
             | Self::NoBundle(_)
+            | Self::NoRevision { .. }
+            | Self::NoEarlier(_)
             | Self::Reserved(_) => Fault::Caller,
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,
             Self::Build(BuildError::Missing(_) | BuildError::Host(_)) => Fault::Host,

@@ -21,6 +21,7 @@ mod registries;
 mod registry;
 mod remote_builds;
 mod restore;
+mod rollback;
 mod schedule;
 mod sealed;
 mod summary;

@@ -4,7 +4,7 @@ use axum::{Json, body::Body, extract::State};
 use hob_model::{
     Function, FunctionName, Run,
     port::EngineError,
-    wire::{FunctionDetail, FunctionImage, FunctionSummary, ScaleRequest},
+    wire::{FunctionDetail, FunctionSummary, ScaleRequest},
 };
 use http::StatusCode;
 
@@ -13,7 +13,7 @@ use super::{
     refusals::{Bad, Conflict, Missing, TooLarge},
     request::{NamedFunction, read_body},
 };
-use crate::Control;
+use crate::{Control, images::image_of};
 
 /// Largest body of a scale request, in bytes.
 const SCALE_BODY: usize = 1 << 10;
@@ -50,13 +50,7 @@ pub(super) async fn show(
     };
     Ok(Json(FunctionDetail {
         summary,
-        image: match &function.revision.run {
-            Run::Image(run) => Some(FunctionImage {
-                name: run.image.clone(),
-                manifest: run.manifest.clone(),
-            }),
-            Run::Process { .. } | Run::Static { .. } => None,
-        },
+        image: image_of(&function.revision.run),
         created_at: function.created_at,
         settings: function.revision.settings.clone(),
         schedules: control.schedules(Some(&name)),
