@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::{
     Registry,
     api::{self, Access},
+    bundles::Bundles,
     coming::Comings,
     deployed::Deployed,
     gate::Gate,
@@ -83,6 +84,7 @@ pub struct Control {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) images: Arc<Images>,
+    pub(crate) bundles: Bundles,
     pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) registry: Option<Arc<Registry>>,
@@ -124,6 +126,7 @@ impl Control {
                 parts.registry_client,
                 parts.registry.clone(),
             )),
+            bundles: Bundles::default(),
             image_builder: parts.image_builder,
             routes: parts.routes,
             registry: parts.registry,

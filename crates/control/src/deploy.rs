@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::{
     Control,
+    bundles::Hold,
     events::Events,
     namespaces::is_reserved,
     origin::Origin,
@@ -129,21 +130,22 @@ impl Control {
         }
         let _turn = self.deploy_turn(&name, events).await;
         precondition.check(&name, self.deployed.get(&name).is_some())?;
-        // Nothing of an image may be pruned before the store knows that it is in use.
-        let _hold = self.images.store.hold().await;
+        // Nothing of it may be pruned or collected before the store knows that it is in use.
+        let hold = self.hold().await;
         let revision = self.revision(&name, origin, events).await?;
         schedule::check(&revision.run, &revision.settings.schedule)?;
 
         let candidate = Candidate::new(revision);
-        self.roll_out(&name, candidate, events).await
+        self.roll_out(&name, candidate, hold, events).await
     }
 
-    /// Makes `candidate` what answers calls. The caller has the function's turn of deploys, and
-    /// holds what the candidate needs.
+    /// Makes `candidate` what answers calls. The caller has the function's turn of deploys; `hold`
+    /// keeps what the candidate needs.
     pub(crate) async fn roll_out(
         &self,
         name: &FunctionName,
         candidate: Candidate,
+        hold: Hold,
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
         let _change = self.changes.take(name).await;
@@ -165,6 +167,10 @@ impl Control {
             for text in log_tail.iter().cloned() {
                 events.push(DeployEvent::Output { text });
             }
+        }
+        drop(hold);
+        if matches!(result, Ok((_, true))) {
+            self.bundles.look();
         }
         result
     }
@@ -211,6 +217,7 @@ impl Control {
         if let Some(former) = &former {
             // Its replicas need what they have until they are gone.
             self.images.remember(&former.revision);
+            self.bundles.let_go(&former.revision);
         }
         self.engine.apply(&awake(&next)).await?;
         let name = next.name.clone();

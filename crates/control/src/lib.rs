@@ -5,6 +5,7 @@
 
 mod api;
 mod build;
+mod bundles;
 mod coming;
 mod control;
 mod deploy;

@@ -37,7 +37,7 @@ impl Control {
     ) -> Result<(Arc<Function>, bool), DeployError> {
         let _turn = self.deploy_turn(&name, events).await;
         // What the revision needs stays, even if it is the oldest and the next deploy ends it.
-        let _hold = self.images.store.hold().await;
+        let hold = self.hold().await;
         let Some(function) = self.deployed.get(&name) else {
             return Err(DeployError::Missing(name));
         };
@@ -57,7 +57,8 @@ impl Control {
         let revision = &found.revision;
         schedule::check(&revision.run, &revision.settings.schedule)?;
         self.mend_layers(&name, revision).await;
-        self.roll_out(&name, Candidate::kept(found), events).await
+        self.roll_out(&name, Candidate::kept(found), hold, events)
+            .await
     }
 
     /// The revisions that are kept of a function, newest first.

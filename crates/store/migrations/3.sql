@@ -18,3 +18,10 @@ ALTER TABLE functions ADD COLUMN number INTEGER NOT NULL DEFAULT 1;
 INSERT INTO revisions
     SELECT namespace, name, number, digest, bundle, language, run, settings, built_at, updated_at
     FROM functions;
+
+-- Bundles of functions that were removed a moment ago: clients that replace a function remove it
+-- first, and name its bundle after that.
+CREATE TABLE removed_bundles (
+    bundle     TEXT NOT NULL PRIMARY KEY,
+    removed_at INTEGER NOT NULL -- milliseconds since 1970
+) STRICT, WITHOUT ROWID;

@@ -76,6 +76,7 @@ impl Control {
         let _change = self.changes.take(&name).await;
         let function = self.function(&name)?;
         self.images.remember(&function.revision);
+        self.bundles.let_go(&function.revision);
         match self.engine.remove(&name).await {
             // Not there: it could not be restored.
             Ok(()) | Err(EngineError::NotFound(_)) => {}
@@ -93,6 +94,7 @@ impl Control {
             return Err(error.into());
         }
         self.deployed.remove(&name);
+        self.bundles.look();
         self.reschedule(&name, &[]).await;
         self.wakes.forgive(&name);
         Ok(())

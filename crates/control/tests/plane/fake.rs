@@ -1,7 +1,7 @@
 //! An engine and a builder that do as they are told and remember what they were asked.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::{
@@ -248,6 +248,13 @@ impl Builder for FakeBuilder {
         let built = self.built.lock().expect("lock");
         let mut built = built.iter();
         Ok(built.find(|one| one.bundle.starts_with(start)).cloned())
+    }
+
+    async fn collect(&self, kept: BTreeSet<String>) -> Result<usize, BuildError> {
+        let mut built = self.built.lock().expect("lock");
+        let before = built.len();
+        built.retain(|one| kept.contains(&one.bundle));
+        Ok(before - built.len())
     }
 
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {

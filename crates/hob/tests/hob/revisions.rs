@@ -28,7 +28,10 @@ fn deployed(bench: &Bench, words: &[&str]) {
 }
 
 fn answer(hob: &Hob) -> String {
-    hob.post("/function/hello", "").expect(200).text().to_owned()
+    hob.post("/function/hello", "")
+        .expect(200)
+        .text()
+        .to_owned()
 }
 
 #[test]
@@ -197,7 +200,12 @@ fn an_image_comes_back_without_its_registry() {
         ..Recipe::default()
     });
     let hob = desk::hob(&recipes).start();
-    let word = || hob.get("/function/hello/word").expect(200).text().to_owned();
+    let word = || {
+        hob.get("/function/hello/word")
+            .expect(200)
+            .text()
+            .to_owned()
+    };
     for image in ["local.test/one:1", "local.test/two:1"] {
         desk::deploy(&hob, "hello", image, "");
         hob.cli(["image", "remove", image]).ok();
@@ -211,4 +219,105 @@ fn an_image_comes_back_without_its_registry() {
     assert_eq!(word(), "two");
     hob.cli(["rollback", "hello"]).ok();
     assert_eq!(word(), "one");
+}
+
+/// Names of what is in a folder of the data directory, but for files that are being written.
+fn names(hob: &Hob, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(hob.data().join(folder)).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+#[test]
+fn bundles_go_when_nothing_refers_to_them() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let mut bench = Bench {
+        hob: Hob::builder(HOB).args(["--keep-revisions", "2"]).start(),
+        folder: tempfile::tempdir().unwrap(),
+    };
+    deployed(&bench, &["one", "two"]);
+    let first = bench.hob.cli(["revisions", "hello", "-o", "json"]).json();
+    // A bundle and its record, of each of the two that are kept; and what their builds were made of.
+    deployed(&bench, &["three"]);
+    assert_eventually!(
+        names(&bench.hob, "bundles").len() == 4,
+        "the first bundle goes"
+    );
+    let gone = first[1]["digest"].as_str().unwrap();
+    assert!(!bench.hob.data().join("bundles").join(gone).exists());
+    assert_eventually!(names(&bench.hob, "cache/sources").len() == 2);
+    assert_eventually!(names(&bench.hob, "tmp").is_empty());
+    bench.hob.cli(["rollback", "hello"]).ok();
+    assert_eq!(answer(&bench.hob), "two");
+
+    // The same folder is built again, since its bundle is gone.
+    deployed(&bench, &["one"]);
+    assert_eq!(answer(&bench.hob), "one");
+
+    // What an earlier server left behind goes at the start, and the rest with its function.
+    bench.hob.kill();
+    let orphan = bench.hob.data().join("bundles").join("0".repeat(64));
+    write(&orphan.join("handler.py"), "");
+    write(&orphan.with_extension("json"), "{}");
+    let other = bench.hob.data().join("bundles/notes.txt");
+    write(&other, "not hob's");
+    bench.hob.restart();
+    assert_eventually!(!orphan.exists() && !orphan.with_extension("json").exists());
+    assert_eq!(answer(&bench.hob), "one");
+
+    // With the function its earlier revisions go. What it ran is kept for whoever replaces it.
+    let list = bench.hob.cli(["revisions", "hello", "-o", "json"]).json();
+    let last = list[0]["digest"].as_str().unwrap();
+    bench.hob.cli(["remove", "hello"]).ok();
+    assert_eventually!(names(&bench.hob, "bundles").len() == 3);
+    assert!(bench.hob.data().join("bundles").join(last).is_dir());
+    assert_eventually!(names(&bench.hob, "cache/sources").len() == 1);
+}
+
+/// A call that an old replica still answers is not cut off for the disk's sake.
+#[test]
+fn a_bundle_stays_while_a_replica_runs_it() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = Bench {
+        hob: Hob::builder(HOB).args(["--keep-revisions", "1"]).start(),
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let hob = &bench.hob;
+    let set = |value: &str| {
+        hob.command()
+            .args(["secret", "set", "go"])
+            .stdin(value)
+            .run()
+            .ok()
+    };
+    set("no");
+    let folder = bench.python(
+        "hello",
+        "import os, time\nprint('began', flush=True)\n\
+         while open(os.environ['HOB_SECRETS'] + '/go').read() != 'yes': time.sleep(0.02)\n\
+         import late\nreturn late.WORD",
+    );
+    write(&folder.join("late.py"), "WORD = 'late'\n");
+    write(&folder.join("hob.toml"), "secrets = [\"go\"]\n");
+    bench.deploy(&folder);
+    let old = names(hob, "bundles").remove(0);
+    let old = hob.data().join("bundles").join(old).with_extension("");
+    std::thread::scope(|scope| {
+        let call = scope.spawn(|| answer(hob));
+        assert_eventually!(hob.cli(["logs", "hello"]).ok().contains("began"));
+        deployed(&bench, &["new"]);
+        assert_eq!(answer(hob), "new");
+        let orphan = hob.data().join("bundles").join("0".repeat(64));
+        write(&orphan.join("handler.py"), "");
+        bench.deploy(&bench.site("other", "something else"));
+        assert_eventually!(!orphan.exists(), "bundles are collected");
+        assert!(old.join("late.py").exists());
+        set("yes");
+        assert_eq!(call.join().unwrap(), "late");
+    });
+    assert_eventually!(!old.exists(), "the bundle goes with its last replica");
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     Store,
-    revision::{COLUMNS, Columns, damaged, read_time},
+    revision::{self, COLUMNS, Columns, damaged, read_time},
 };
 use crate::StoreError;
 
@@ -79,6 +79,7 @@ impl Store {
         let whose = [name.namespace(), name.name()];
         self.with(|connection| {
             let transaction = connection.unchecked_transaction()?;
+            revision::note_removal(&transaction, whose)?;
             transaction.execute(
                 "DELETE FROM revisions WHERE namespace = ?1 AND function = ?2",
                 whose,

@@ -1,4 +1,7 @@
-use std::{collections::BTreeSet, time::SystemTime};
+use std::{
+    collections::BTreeSet,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use hob_model::{Function, FunctionName, Revision, Run};
 use rusqlite::{Connection, Row, params};
@@ -12,6 +15,9 @@ use crate::StoreError;
 
 /// The columns of a revision, in the order of [`Columns::read`].
 pub(super) const COLUMNS: &str = "digest, bundle, language, run, settings, built_at";
+
+/// How long the bundle of a removed function is needed after that, in milliseconds.
+const AFTER_REMOVAL: i64 = 3_600_000;
 
 /// A revision that a rollback can bring back.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,15 +89,19 @@ impl Store {
         Ok(readable.collect())
     }
 
-    /// The bundles that functions and their kept revisions need.
+    /// The bundles that functions and their kept revisions need, and for an hour those that functions
+    /// ran when they were removed.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn needed_bundles(&self) -> Result<BTreeSet<String>, StoreError> {
         self.with(|connection| {
             connection
-                .prepare("SELECT bundle FROM functions UNION SELECT bundle FROM revisions")?
-                .query_map([], |row| row.get(0))?
+                .prepare(
+                    "SELECT bundle FROM functions UNION SELECT bundle FROM revisions
+                     UNION SELECT bundle FROM removed_bundles WHERE abs(?1 - removed_at) < ?2",
+                )?
+                .query_map([now(), AFTER_REMOVAL], |row| row.get(0))?
                 .collect()
         })
     }
@@ -177,6 +187,28 @@ impl Columns {
             &self.built_at,
         ]
     }
+}
+
+/// Notes what the function runs that is about to be removed.
+pub(super) fn note_removal(connection: &Connection, whose: [&str; 2]) -> rusqlite::Result<()> {
+    connection.execute(
+        "DELETE FROM removed_bundles WHERE abs(?1 - removed_at) >= ?2",
+        [now(), AFTER_REMOVAL],
+    )?;
+    connection
+        .execute(
+            "INSERT INTO removed_bundles (bundle, removed_at)
+             SELECT bundle, ?3 FROM functions WHERE namespace = ?1 AND name = ?2 AND bundle <> ''
+             ON CONFLICT (bundle) DO UPDATE SET removed_at = excluded.removed_at",
+            params![whose[0], whose[1], now()],
+        )
+        .map(drop)
+}
+
+/// Milliseconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The newest one is always kept, so that no number comes twice.

@@ -64,9 +64,21 @@ fn revisions_go_with_their_function() {
     let mut hello = function("hello");
     let mut other = function("other");
     add(&store, &mut hello, "r1", 5);
+    add(&store, &mut hello, "r2", 5);
     add(&store, &mut other, "o1", 5);
     assert!(store.remove_function(&hello.name).expect("removes"));
     assert!(numbers(&store, &hello.name).is_empty());
+    // Whoever replaces it names the bundle that it had.
+    let bundles = || store.needed_bundles().expect("reads");
+    assert!(bundles().iter().eq(["o1", "r2"]), "{:?}", bundles());
+    let connection = rusqlite::Connection::open(data.path().join("hob.db")).expect("opens");
+    connection
+        .execute(
+            "UPDATE removed_bundles SET removed_at = removed_at - 3600000",
+            [],
+        )
+        .expect("sql");
+    assert!(bundles().iter().eq(["o1"]), "{:?}", bundles());
     assert_eq!(numbers(&store, &other.name), [1]);
     assert_eq!(add(&store, &mut hello, "r2", 5), 1);
 }
