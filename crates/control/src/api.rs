@@ -44,8 +44,7 @@ pub enum Access {
     /// Somebody whom the unix socket's peer credentials let in: no password.
     Local,
     /// Anybody: everything asks for the admin password, but `/healthz`, `/openapi.json` and
-    /// asynchronous calls for
-    /// nothing and the builder for a signature.
+    /// asynchronous calls for nothing, and the builder for a signature.
     Remote,
 }
 
@@ -55,20 +54,9 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         // OpenFaaS's builder and, below, the registry are specified elsewhere.
         .route(builder::BUILD, post(builder::build))
         .route(builder::PUBLIC_KEY, get(builder::public_key))
-        .merge(system::router())
-        .route("/system/logs", get(system_logs::show))
-        .route(
-            "/async-function/{name}",
-            post(later::take).delete(calls::cancel),
-        )
-        .route("/async-function/{name}/", post(later::take))
-        .route("/async-function/{name}/{*rest}", post(later::take))
-        .route("/hob/v1/schedules", get(schedules::list))
-        .route("/hob/v1/schedules/run", post(schedules::run))
-        .route("/hob/v1/queue", get(calls::list).delete(calls::drop_dead))
-        .route("/hob/v1/queue/retry", post(calls::retry_dead))
-        .route("/hob/v1/calls/{id}", get(calls::show).delete(calls::remove))
-        .route("/hob/v1/calls/{id}/retry", post(calls::retry))
+        // Other spellings of routes that are documented.
+        .merge(system::aliases())
+        .merge(later::aliases())
         .layer(Extension(Document::new(document)))
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
@@ -104,9 +92,18 @@ fn documented() -> OpenApiRouter<Arc<Control>> {
         routes!(registries::plain_http),
         routes!(secrets::list),
         routes!(secrets::set, secrets::remove),
+        routes!(schedules::list),
+        routes!(schedules::run),
+        routes!(calls::list, calls::drop_dead),
+        routes!(calls::retry_dead),
+        routes!(calls::show, calls::remove),
+        routes!(calls::retry),
+        routes!(later::take, calls::forget),
+        routes!(system_logs::show),
     ];
     let document = OpenApiRouter::with_openapi(document::head());
-    routes.into_iter().fold(document, OpenApiRouter::routes)
+    let document = routes.into_iter().fold(document, OpenApiRouter::routes);
+    document.merge(system::documented())
 }
 
 /// Around everything, the fallbacks too: a route cannot be added outside of it.

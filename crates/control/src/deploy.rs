@@ -5,12 +5,12 @@ use std::{
 
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    Function, FunctionName, Revision, SecretName,
+    DEFAULT_NAMESPACE, Function, FunctionName, Revision, SecretName,
     openfaas::ScaleLabels,
     port::{BuildError, EngineError},
     wire::{DeployEvent, Fault},
 };
-use hob_store::{KeptRevision, StoreError};
+use hob_store::StoreError;
 use thiserror::Error;
 
 use crate::{
@@ -60,8 +60,10 @@ pub(crate) enum DeployError {
         "function `{0}` has no earlier revision to go back to: `hob revisions {0}` shows those that are kept"
     )]
     NoEarlier(FunctionName),
-    #[error("namespace `{0}` holds secrets of hob's own and can have no functions")]
+    #[error("namespace `{0}` is reserved and can have no functions")]
     Reserved(String),
+    #[error("function `{0}` or its namespace was removed meanwhile")]
+    Removed(FunctionName),
 }
 
 // === impl Control ===
@@ -129,37 +131,45 @@ impl Control {
             return Err(DeployError::Reserved(name.namespace().to_owned()));
         }
         let _turn = self.deploy_turn(&name, events).await;
-        precondition.check(&name, self.deployed.get(&name).is_some())?;
+        let former = self.deployed.get(&name);
+        precondition.check(&name, former.is_some())?;
+        let had_namespace = self.has_namespace(&name).await?;
         // Nothing of it may be pruned or collected before the store knows that it is in use.
         let hold = self.hold().await;
         let revision = self.revision(&name, origin, events).await?;
         schedule::check(&revision.run, &revision.settings.schedule)?;
 
-        let candidate = Candidate::new(revision);
-        self.roll_out(&name, candidate, hold, events).await
+        let change = self.changes.take(&name).await;
+        let is_gone = former.is_some() && self.deployed.get(&name).is_none();
+        // What somebody took away meanwhile stays away.
+        if is_gone || (had_namespace && !self.has_namespace(&name).await?) {
+            return Err(DeployError::Removed(name));
+        }
+        let candidate = Candidate {
+            revision,
+            number: None,
+            hold,
+        };
+        self.roll_out(change, &name, candidate, events).await
     }
 
-    /// Makes `candidate` what answers calls. The caller has the function's turn of deploys; `hold`
-    /// keeps what the candidate needs.
+    /// Makes `candidate` what answers calls. The caller has the function's turn of deploys as well.
     pub(crate) async fn roll_out(
         &self,
+        _change: Turn,
         name: &FunctionName,
         candidate: Candidate,
-        hold: Hold,
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
-        let _change = self.changes.take(name).await;
-        let former = self.deployed.get(name);
         events.push(DeployEvent::Step {
             text: format!("starting {name}"),
         });
-        let result = match former {
+        let result = match self.deployed.get(name) {
             Some(former) if candidate.runs_like(&former) => self.revise(former, candidate).await,
-            // It was removed a moment ago, and its revisions with it.
-            None if candidate.number.is_some() => Err(DeployError::Missing(name.clone())),
             former => {
                 let next = candidate.successor(name, former.as_deref());
                 let replaced = self.replace(next, candidate.number, former).await;
+                drop(candidate);
                 replaced.map(|next| (next, true))
             }
         };
@@ -168,11 +178,15 @@ impl Control {
                 events.push(DeployEvent::Output { text });
             }
         }
-        drop(hold);
         if matches!(result, Ok((_, true))) {
             self.bundles.look();
         }
         result
+    }
+
+    async fn has_namespace(&self, name: &FunctionName) -> Result<bool, StoreError> {
+        let namespace = name.namespace();
+        Ok(namespace == DEFAULT_NAMESPACE || self.namespace(namespace).await?.is_some())
     }
 
     pub(crate) async fn deploy_turn(&self, name: &FunctionName, events: &Events) -> Turn {
@@ -194,7 +208,10 @@ impl Control {
     ) -> Result<(Arc<Function>, bool), DeployError> {
         let candidate = candidate.in_place_of(&former);
         let next = candidate.successor(&former.name, Some(&former));
-        self.engine.apply(&awake(&next)).await?;
+        // Somebody may want none of it to run: then its next call wakes it, as before.
+        if next.replicas > 0 || self.routes.get(&next.name).is_none() {
+            self.engine.apply(&awake(&next)).await?;
+        }
         self.wakes.forgive(&next.name);
         if candidate.number == Some(former.number) && next.replicas == former.replicas {
             return Ok((former, false));
@@ -262,27 +279,14 @@ impl Control {
 
 /// A revision that is about to be rolled out.
 pub(crate) struct Candidate {
-    revision: Revision,
+    pub(crate) revision: Revision,
     /// Which of the function's kept revisions it is; `None` for a new one.
-    number: Option<u32>,
+    pub(crate) number: Option<u32>,
+    /// Keeps what it needs until it is in the store.
+    pub(crate) hold: Hold,
 }
 
 impl Candidate {
-    fn new(revision: Revision) -> Self {
-        Self {
-            revision,
-            number: None,
-        }
-    }
-
-    /// One of the function's revisions as it was.
-    pub(crate) fn kept(kept: KeptRevision) -> Self {
-        Self {
-            revision: kept.revision,
-            number: Some(kept.number),
-        }
-    }
-
     /// Whether no replica of `former` could tell it from what it has.
     fn runs_like(&self, former: &Function) -> bool {
         match self.number {
@@ -305,6 +309,7 @@ impl Candidate {
         Self {
             revision,
             number: same.then_some(former.number),
+            hold: self.hold,
         }
     }
 
@@ -356,7 +361,8 @@ impl DeployError {
             | Self::NoBundle(_)
             | Self::NoRevision { .. }
             | Self::NoEarlier(_)
-            | Self::Reserved(_) => Fault::Caller,
+            | Self::Reserved(_)
+            | Self::Removed(_) => Fault::Caller,
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,
             Self::Build(BuildError::Missing(_) | BuildError::Host(_)) => Fault::Host,
             Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_)) => Fault::Caller,

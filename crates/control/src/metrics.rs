@@ -5,6 +5,7 @@
 mod calls;
 mod family;
 mod process;
+mod queue;
 mod replicas;
 mod requests;
 mod wakes;
@@ -73,6 +74,7 @@ impl Control {
                 Ok(observed) => replicas::write(&self.deployed.all(), observed, &mut text)?,
                 Err(error) => tracing::warn!("the metrics are without the replicas: {error}"),
             }
+            queue::write(&self.queue_depths(), &mut text)?;
             self.metrics.wakings.write(&mut text)?;
             self.metrics.requests.write(&mut text)?;
             process::write(self.metrics.born, &mut text)?;

@@ -57,8 +57,17 @@ impl Control {
         let revision = &found.revision;
         schedule::check(&revision.run, &revision.settings.schedule)?;
         self.mend_layers(&name, revision).await;
-        self.roll_out(&name, Candidate::kept(found), hold, events)
-            .await
+        let change = self.changes.take(&name).await;
+        if self.deployed.get(&name).is_none() {
+            // A moment ago, and its revisions with it.
+            return Err(DeployError::Removed(name));
+        }
+        let candidate = Candidate {
+            revision: found.revision,
+            number: Some(found.number),
+            hold,
+        };
+        self.roll_out(change, &name, candidate, events).await
     }
 
     /// The revisions that are kept of a function, newest first.

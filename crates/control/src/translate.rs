@@ -117,7 +117,10 @@ fn secrets(asked: &FunctionDeployment) -> Result<Vec<SecretName>, NameError> {
 fn timeout(env: &BTreeMap<String, String>, former: &Settings) -> Timespan {
     let of = |env: &BTreeMap<String, String>| {
         let texts = TIMEOUTS.iter().filter_map(|name| env.get(*name));
-        texts.filter_map(|text| text.parse::<Timespan>().ok()).max()
+        let spans = texts.filter_map(|text| text.parse::<Timespan>().ok());
+        // To the watchdog, none is no limit of its own.
+        let longest = spans.filter(|span| !span.0.is_zero()).max();
+        longest.map(|span| span.min(Settings::LONGEST_TIMEOUT))
     };
     let asked = of(env);
     match asked == of(&former.env) {

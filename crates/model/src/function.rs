@@ -110,6 +110,9 @@ pub struct ImageRun {
     pub port: u16,
 }
 
+/// How the annotations begin that say where a replica is asked whether it is well.
+const PROBED: [&str; 2] = ["com.openfaas.health.", "com.openfaas.ready."];
+
 /// What a function may do and use: the manifest with the defaults filled in.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
@@ -183,8 +186,13 @@ impl Settings {
             env_process: Some(process.to_owned()),
             ..FunctionDeployment::default()
         });
+        let mut annotations = self.annotations.clone();
+        annotations.retain(|key, _| PROBED.iter().any(|prefix| key.starts_with(prefix)));
         Self {
             labels: BTreeMap::new(),
+            annotations,
+            schedule: Vec::new(),
+            asynchronous: AsyncPolicy::default(),
             openfaas: process.map(Box::new),
             ..self.clone()
         }
@@ -192,6 +200,8 @@ impl Settings {
 
     /// Default for [`Settings::timeout`].
     pub const TIMEOUT: Timespan = Timespan::from_secs(60);
+    /// Most that [`Settings::timeout`] can be.
+    pub const LONGEST_TIMEOUT: Timespan = Timespan::from_secs(86_400);
     /// Default for [`Settings::idle`].
     pub const IDLE: Timespan = Timespan::from_secs(300);
 }

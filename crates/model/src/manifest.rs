@@ -5,7 +5,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Isolation, Label, Limits, Network, Schedule, SecretName, Timespan,
+    AsyncPolicy, Isolation, Label, Limits, Network, Schedule, SecretName, Settings, Timespan,
     openfaas::{ScaleLabelError, ScaleLabels},
     schedule::{OneOrMany, one_or_many},
 };
@@ -143,7 +143,7 @@ impl Manifest {
         let range = |key, problem| Err(ManifestError::Range { key, problem });
         if self
             .timeout
-            .is_some_and(|t| t.0.is_zero() || t.0.as_secs() > 86_400)
+            .is_some_and(|t| t.0.is_zero() || t > Settings::LONGEST_TIMEOUT)
         {
             return range("timeout", "must be more than 0 and at most 24h");
         }

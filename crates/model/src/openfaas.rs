@@ -1,7 +1,9 @@
 //! What OpenFaaS's clients send and expect: the JSON of `/system`, and the names in a build request.
 
+mod alert;
 mod annotations;
 mod scale;
+mod server;
 
 use std::{collections::BTreeMap, time::SystemTime};
 
@@ -10,8 +12,11 @@ use utoipa::ToSchema;
 
 use crate::{Label, ReplicaId, SecretName};
 
+pub use crate::schema::MaybeNamespace;
+pub use alert::{Alert, AlertLabels, Alerts};
 pub use annotations::CRON_TOPIC;
 pub use scale::{ScaleLabelError, ScaleLabels};
+pub use server::{ProviderInfo, ServerInfo, Telemetry, VersionInfo};
 
 /// The header of `PUT /hob/v1/functions/NAME` with the length in bytes of a [`FunctionDeployment`]
 /// that stands, as JSON, in the body before the folder; what it says is laid over `hob.toml`.
@@ -43,12 +48,13 @@ pub struct FunctionDeployment {
     pub network: Option<String>,
     /// Namespace of the function; the default one where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MaybeNamespace>)]
     pub namespace: Option<String>,
     /// What the watchdog starts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env_process: Option<String>,
     /// The function's environment.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "texts")]
     pub env_vars: Option<BTreeMap<String, String>>,
     /// Where it may run; kept and given back, since there is one machine.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,10 +64,10 @@ pub struct FunctionDeployment {
     #[schema(value_type = Option<Vec<SecretName>>)]
     pub secrets: Option<Vec<String>>,
     /// Words for people and tools.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "texts")]
     pub labels: Option<BTreeMap<String, String>>,
     /// The same, of which some mean something.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "texts")]
     pub annotations: Option<BTreeMap<String, String>>,
     /// What one replica may use.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,6 +80,7 @@ pub struct FunctionDeployment {
         skip_serializing_if = "std::ops::Not::not",
         deserialize_with = "null_is_default"
     )]
+    #[schema(value_type = Option<bool>)]
     pub read_only_root_filesystem: bool,
 }
 
@@ -86,16 +93,27 @@ pub struct FunctionResources {
         skip_serializing_if = "String::is_empty",
         deserialize_with = "null_is_default"
     )]
+    #[schema(value_type = Option<String>)]
     pub memory: String,
     /// `100m`.
     #[serde(
         skip_serializing_if = "String::is_empty",
         deserialize_with = "null_is_default"
     )]
+    #[schema(value_type = Option<String>)]
     pub cpu: String,
     /// Graphics processors by their makers' names; kept and given back.
     #[serde(flatten)]
-    pub others: BTreeMap<String, String>,
+    pub others: BTreeMap<String, serde_json::Value>,
+}
+
+/// A text that is `null` is empty to Go.
+fn texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let map = Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?;
+    let text = |(key, value): (String, Option<String>)| (key, value.unwrap_or_default());
+    Ok(map.map(|map| map.into_iter().map(text).collect()))
 }
 
 /// Go's clients write `null` where they mean nothing, and read it so.
@@ -175,6 +193,7 @@ pub struct DeleteFunction {
     pub function_name: String,
     /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MaybeNamespace>)]
     pub namespace: Option<String>,
 }
 
@@ -187,9 +206,11 @@ pub struct ScaleService {
     #[serde(alias = "service", skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
     /// Replicas wanted; 0 stops it until the next call.
+    #[schema(required, value_type = u64, maximum = 100)]
     pub replicas: Option<u64>,
     /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MaybeNamespace>)]
     pub namespace: Option<String>,
 }
 
@@ -200,9 +221,11 @@ pub struct ScaleService {
 pub struct Secret {
     /// The secret's name.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(required, value_type = SecretName)]
     pub name: String,
     /// Its namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<MaybeNamespace>)]
     pub namespace: Option<String>,
     /// Its value as text.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -218,12 +241,15 @@ pub struct Secret {
 pub struct FunctionNamespace {
     /// Its name.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(required, value_type = Label)]
     pub name: String,
     /// Words for people and tools.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub labels: BTreeMap<String, String>,
-    /// The same, longer.
+    /// The same, longer. Here or in the labels stands `openfaas` with the value `1` or `true`.
     #[serde(deserialize_with = "null_is_default")]
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
     pub annotations: BTreeMap<String, String>,
 }
 

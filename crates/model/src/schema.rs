@@ -10,9 +10,15 @@ use utoipa::{
 };
 
 use crate::{
-    Cors, Cpu, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName, Timespan,
+    CallIds, Cors, Cpu, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName, Timespan,
     schedule::Written,
 };
+
+/// The id of a call in a request; in JSON it is a text.
+pub enum CallId {}
+
+/// A namespace in a request of OpenFaaS's; the empty text means the default one.
+pub enum MaybeNamespace {}
 
 /// An RFC 1123 label.
 const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
@@ -38,6 +44,10 @@ schemas! {
     Label => text("hello", LABEL);
     FunctionName => text("hello", &format!("{LABEL}(\\.{LABEL})?"))
         .description(Some("`NAME`, or `NAME.NAMESPACE` outside the default namespace"));
+    MaybeNamespace => text("openfaas-fn", &format!("({LABEL})?"))
+        .description(Some("A namespace; the empty text means the default one"));
+    CallId => text("a-call", &format!("[!-~]{{1,{}}}", CallIds::LONGEST))
+        .description(Some("Visible characters of ASCII"));
     SecretName => text("api-key", &format!("{LABEL}(\\.{LABEL})*")).max_length(Some(251));
     ReplicaId => ObjectBuilder::new().schema_type(Type::String);
     Memory => OneOfBuilder::new()

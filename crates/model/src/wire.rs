@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::{End, FunctionName, Missed, ReplicaId, Settings};
 
+pub use crate::schema::CallId;
 pub use calls::{
     CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
     QueueList,

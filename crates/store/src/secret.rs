@@ -109,7 +109,7 @@ impl SecretStore {
     ) -> Result<Written, StoreError> {
         let key = match self.identities.load()? {
             Some(key) => key,
-            None if self.holds_any()? => return Err(self.identities.missing()),
+            None if !self.namespaces()?.is_empty() => return Err(self.identities.missing()),
             None => self.identities.create()?,
         };
         let sealed = key.seal(value)?;
@@ -166,20 +166,29 @@ impl SecretStore {
         Ok(secrets)
     }
 
+    /// The namespaces with at least one secret, sorted.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub fn namespaces(&self) -> Result<Vec<String>, StoreError> {
+        let entries = fs::read_dir(&self.folder).map_err(StoreError::io("read", &self.folder))?;
+        let mut names = Vec::new();
+        for entry in entries.flatten() {
+            if entry.path().is_dir()
+                && !secret_names(&entry.path())?.is_empty()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Whether there is a secret of that name, readable or not.
     pub fn holds(&self, namespace: &Label, name: &SecretName) -> bool {
         let folder = self.folder.join(namespace.as_str());
         folder.join(file_name(name)).exists()
-    }
-
-    fn holds_any(&self) -> Result<bool, StoreError> {
-        let entries = fs::read_dir(&self.folder).map_err(StoreError::io("read", &self.folder))?;
-        for entry in entries.flatten() {
-            if entry.path().is_dir() && !secret_names(&entry.path())?.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn open_file(&self, path: &Path) -> Result<SecretBytes, String> {

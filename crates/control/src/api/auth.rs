@@ -25,9 +25,10 @@ const OPEN: [&str; 4] = [
 /// The only user there is.
 const USER: &[u8] = b"admin";
 
-/// Whether strangers are answered here.
-pub(super) fn is_open(path: &str) -> bool {
-    OPEN.contains(&path)
+/// Whether strangers are answered here. Functions are called without the password, now or later;
+/// only to take a call back asks for it.
+pub(super) fn is_open(method: &Method, path: &str) -> bool {
+    OPEN.contains(&path) || path.starts_with(later::PATH) && method != Method::DELETE
 }
 
 /// Lets nobody through who does not know the admin password.
@@ -37,29 +38,21 @@ pub(super) async fn require_admin(
     next: Next,
 ) -> Response {
     let path = request.uri().path();
-    if is_call(request.method(), path) {
+    if is_open(request.method(), path) {
         return next.run(request).await;
     }
-    match admit(&control, path, request.headers()).await {
+    match admit(&control, request.headers()).await {
         Ok(()) => next.run(request).await,
         Err(error) if registry::owns(path) => refusal(error).into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-async fn admit(control: &Control, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
-    if is_open(path) {
-        return Ok(());
-    }
+async fn admit(control: &Control, headers: &HeaderMap) -> Result<(), ApiError> {
     let password = password(headers).ok_or(ApiError::Unauthorized)?;
     let runtime = &control.config.runtime;
     control.gate.check(runtime, &password).await?;
     refuse_cross_site(headers)
-}
-
-/// Functions are called without the password, now or later; only to take a call back asks for it.
-fn is_call(method: &Method, path: &str) -> bool {
-    path.starts_with(later::PATH) && method != Method::DELETE
 }
 
 /// As programs that push and pull understand it.
@@ -84,8 +77,13 @@ fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
 
 /// A browser sends the password that it remembers along with any page's request; but it says
 /// whose page that is (<https://www.w3.org/TR/fetch-metadata/>). Pages of the same origin are those
-/// of functions, and no more to be trusted.
+/// of functions, and no more to be trusted. To servers without TLS it does not say so, but there as
+/// everywhere it names the origin of whatever changes something
+/// (<https://fetch.spec.whatwg.org/#origin-header>).
 fn refuse_cross_site(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err(ApiError::CrossSite);
+    }
     match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
         None | Some(b"none") => Ok(()),
         Some(_) => Err(ApiError::CrossSite),

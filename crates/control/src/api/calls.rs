@@ -9,14 +9,19 @@ use axum::{Json, extract::State};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hob_model::{
     FunctionName,
-    wire::{CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueList},
+    wire::{
+        CallAnswer, CallCallback, CallDetail, CallId, CallPhase, CallSummary, CallsChanged,
+        QueueList,
+    },
 };
 use hob_store::{CallRecord, CallState, Fields, Listing};
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{
     error::ApiError,
+    refusals::{Bad, Conflict, Missing},
     request::{Asked, Segment},
 };
 use crate::Control;
@@ -26,16 +31,41 @@ const LISTED: u32 = 100;
 /// Most calls in a list.
 const MOST_LISTED: u32 = 1000;
 
-/// `?state=dead&function=NAME&limit=N`
-#[derive(Deserialize)]
+/// Which calls are listed.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Keys {
+    /// Only those that stand there.
     state: Option<CallPhase>,
+    /// Only those of this function.
     function: Option<FunctionName>,
+    /// So many, else 100; never more than 1000.
+    #[param(maximum = 4294967295_u64)]
     limit: Option<u32>,
 }
 
-/// What OpenFaaS calls cancelling: the call is dropped unless it is over.
-pub(super) async fn cancel(
+/// Which dead letters are meant.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Letters {
+    /// Only those of this function.
+    function: Option<FunctionName>,
+    /// May say `dead`, and nothing else.
+    state: Option<CallPhase>,
+}
+
+/// The id of a call, in the path.
+#[derive(IntoParams)]
+#[into_params(names("id"), parameter_in = Path)]
+struct NamedCall(CallId);
+
+/// Takes a call back that is to be made later, which OpenFaaS calls cancelling.
+///
+/// The newest of that id is dropped, wherever it stands.
+#[utoipa::path(delete, path = "/async-function/{name}", tag = "async-function",
+    params(("name" = CallId, Path, description = "The call's id")),
+    responses((status = 202), Missing))]
+pub(super) async fn forget(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
 ) -> Result<StatusCode, ApiError> {
@@ -43,6 +73,9 @@ pub(super) async fn cancel(
     Ok(StatusCode::ACCEPTED)
 }
 
+/// One call with its answer.
+#[utoipa::path(get, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall),
+    responses((status = 200, body = CallDetail), Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
@@ -58,6 +91,9 @@ pub(super) async fn show(
     }))
 }
 
+/// The calls in the queue, the newest first, and what it holds of each function.
+#[utoipa::path(get, path = "/hob/v1/queue", tag = "queue", params(Keys),
+    responses((status = 200, body = QueueList), Bad))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     Asked(Keys {
@@ -83,6 +119,9 @@ pub(super) async fn list(
     }))
 }
 
+/// Has a dead letter made anew.
+#[utoipa::path(post, path = "/hob/v1/calls/{id}/retry", tag = "calls", params(NamedCall),
+    responses((status = 200, body = CallsChanged), Missing, Conflict))]
 pub(super) async fn retry(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
@@ -97,6 +136,9 @@ pub(super) async fn retry(
     }
 }
 
+/// Drops a call, wherever it stands.
+#[utoipa::path(delete, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall),
+    responses((status = 204), Missing))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
@@ -105,20 +147,24 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Dead letters, of one function or of all.
+/// Has dead letters made anew, of one function or of all.
+#[utoipa::path(post, path = "/hob/v1/queue/retry", tag = "queue", params(Letters),
+    responses((status = 200, body = CallsChanged), Bad))]
 pub(super) async fn retry_dead(
     State(control): State<Arc<Control>>,
-    Asked(keys): Asked<Keys>,
+    Asked(keys): Asked<Letters>,
 ) -> Result<Json<CallsChanged>, ApiError> {
     only_dead(keys.state)?;
     let calls = control.queue.retry_dead(keys.function).await?;
     Ok(Json(CallsChanged { calls }))
 }
 
-/// Dead letters, of one function or of all.
+/// Drops dead letters, of one function or of all.
+#[utoipa::path(delete, path = "/hob/v1/queue", tag = "queue", params(Letters),
+    responses((status = 200, body = CallsChanged), Bad))]
 pub(super) async fn drop_dead(
     State(control): State<Arc<Control>>,
-    Asked(keys): Asked<Keys>,
+    Asked(keys): Asked<Letters>,
 ) -> Result<Json<CallsChanged>, ApiError> {
     only_dead(keys.state)?;
     let calls = control.queue.drop_dead(keys.function).await?;

@@ -2,7 +2,8 @@
 
 use axum::{Extension, response::IntoResponse};
 use bytes::Bytes;
-use http::{StatusCode, header};
+use hob_model::wire::CallId;
+use http::{Method, StatusCode, header};
 use utoipa::{
     OpenApi,
     openapi::{
@@ -25,12 +26,16 @@ pub(super) struct Document(Bytes);
 
 /// What the document says before any operation. Its version is that of the API.
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "hob",
-    version = "1",
-    description = "Functions on a machine you own. Log in as `admin` with the admin password. Errors are one line of text that names the cause and the cure. `/hob/v1` is hob's own API; `/system` is what clients of OpenFaaS call.",
-    license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
-))]
+#[openapi(
+    info(
+        title = "hob",
+        version = "1",
+        description = "Functions on a machine you own. Log in as `admin` with the admin password. Errors are one line of text that names the cause and the cure. `/hob/v1` is hob's own API; `/system` is what clients of OpenFaaS call.",
+        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
+    ),
+    // Only parameters have it, of which utoipa gathers no types.
+    components(schemas(CallId))
+)]
 struct Head;
 
 /// The document without its operations.
@@ -55,8 +60,8 @@ impl Document {
     /// Adds to each operation what the guard around it answers, and a name of its own.
     pub(super) fn new(mut document: openapi::OpenApi) -> Self {
         for (path, item) in &mut document.paths.paths {
-            for operation in operations(item) {
-                complete(operation, auth::is_open(path));
+            for (method, operation) in operations(item) {
+                complete(operation, auth::is_open(&method, path));
             }
         }
         // Texts and lists only: there is nothing in it that could fail.
@@ -64,15 +69,16 @@ impl Document {
     }
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
     let all = [
-        &mut item.get,
-        &mut item.put,
-        &mut item.post,
-        &mut item.delete,
-        &mut item.patch,
+        (Method::GET, &mut item.get),
+        (Method::PUT, &mut item.put),
+        (Method::POST, &mut item.post),
+        (Method::DELETE, &mut item.delete),
+        (Method::PATCH, &mut item.patch),
     ];
-    all.into_iter().flatten()
+    all.into_iter()
+        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 fn complete(operation: &mut Operation, open: bool) {

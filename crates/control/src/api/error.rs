@@ -34,6 +34,9 @@ pub(super) enum ApiError {
     /// No such function.
     #[error("function `{0}` does not exist")]
     NoFunction(FunctionName),
+    /// No function can have that name.
+    #[error("function `{0}` does not exist")]
+    NoSuchName(String),
     /// There is one of that name.
     #[error("function `{0}` already exists")]
     Exists(FunctionName),
@@ -57,7 +60,7 @@ pub(super) enum ApiError {
     NoSecret(String),
     /// No such path.
     #[error(
-        "nothing here: call functions at /function/NAME, control hob at /hob/v1/functions, /hob/v1/images, /hob/v1/secrets and /hob/v1/status"
+        "nothing here: call functions at /function/NAME or /async-function/NAME, control hob at /hob/v1 or /system; /openapi.json has all paths"
     )]
     NothingHere,
     /// Such a path, but not for this method.
@@ -161,6 +164,7 @@ impl ApiError {
             | Self::NoRegistry(_)
             | Self::BuilderOff(_)
             | Self::NoFunction(_)
+            | Self::NoSuchName(_)
             | Self::NoSecret(_)
             | Self::NoNamespace(_)
             | Self::NoCall(_)

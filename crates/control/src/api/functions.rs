@@ -125,14 +125,24 @@ impl Control {
         name: &FunctionName,
         replicas: u64,
     ) -> Result<Arc<Function>, ApiError> {
+        self.scale_by(name, |_| replicas).await
+    }
+
+    /// The same for a number that depends on what the function is at that moment.
+    pub(super) async fn scale_by(
+        &self,
+        name: &FunctionName,
+        replicas: impl Fn(&Function) -> u64 + Send,
+    ) -> Result<Arc<Function>, ApiError> {
+        let _change = self.changes.take(name).await;
+        let function = self.function(name)?;
+        let replicas = replicas(&function);
         let allowed = u32::try_from(replicas).ok();
         let Some(replicas) = allowed.filter(|replicas| *replicas <= MOST_REPLICAS) else {
             return Err(ApiError::Bad(format!(
                 "replicas must be 0 to {MOST_REPLICAS}, not {replicas}"
             )));
         };
-        let _change = self.changes.take(name).await;
-        let function = self.function(name)?;
         if matches!(function.revision.run, Run::Static { .. }) {
             let text = format!("function `{name}` is a folder of files and has no replicas");
             return Err(ApiError::Bad(text));

@@ -6,17 +6,23 @@ use std::{
 };
 
 use axum::{
+    Router,
     body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
+    routing::post,
 };
 use futures_util::StreamExt;
-use hob_model::{CallIds, Function, FunctionName, NameError, Run};
+use hob_model::{CallIds, Function, FunctionName, NameError, Run, wire::CallId};
 use hob_store::NewCall;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
-use super::error::ApiError;
+use super::{
+    error::ApiError,
+    refusals::{Bad, Failed, Missing, Stopping, TooLarge, TooSlow},
+    request::NamedFunction,
+};
 use crate::{
     Control,
     queue::{check_url, fields, unix_now},
@@ -32,7 +38,21 @@ const STALL: Duration = Duration::from_secs(30);
 /// What a call takes of memory beside its body and fields, in bytes.
 const OVERHEAD: usize = 1 << 10;
 
-/// Takes a call: 202 once it is on the disk.
+/// Takes a call that is made later.
+///
+/// 202 once it is on the disk. What follows the function's name, further segments of the path and
+/// the query, is the function's, as in a call of now. With `X-Callback-Url`, the answer is sent
+/// there by `POST`.
+#[utoipa::path(post, path = "/async-function/{name}", tag = "async-function",
+    params(NamedFunction,
+        ("X-Call-Id" = Option<CallId>, Header, description = "Else a new one is made up"),
+        ("X-Callback-Url" = Option<String>, Header, description = "Where the answer goes")),
+    request_body(content_type = "application/octet-stream"),
+    responses(
+        (status = 202, headers(
+            ("X-Call-Id" = CallId, description = "The call's id"),
+            ("X-Start-Time" = String, description = "Nanoseconds since 1970"))),
+        Bad, Missing, TooSlow, TooLarge, Failed, Stopping))]
 pub(super) async fn take(
     State(control): State<Arc<Control>>,
     request: Request,
@@ -58,6 +78,14 @@ pub(super) async fn take(
     let start = given.unwrap_or_else(now);
     let id = HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("-"));
     Ok((StatusCode::ACCEPTED, [(CALL_ID, id), (START_TIME, start)]).into_response())
+}
+
+/// The paths of a call that say more than the function's name: no document of OpenAPI can have a
+/// parameter of several segments.
+pub(super) fn aliases() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/async-function/{name}/", post(take))
+        .route("/async-function/{name}/{*rest}", post(take))
 }
 
 /// Nanoseconds since 1970.

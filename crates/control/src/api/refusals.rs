@@ -40,9 +40,10 @@ refusals! {
     TooSlow = "408", "The body stopped coming";
     Conflict = "409", "Not as things stand: the line says what is in the way";
     TooLarge = "413", "The body is over its limit";
+    Unreadable = "422", "The keys of the query make no sense";
     Crowded = "429", "Too many logins at once";
     Failed = "500", "The machine or hob could not";
-    Stopping = "503", "hob is stopping";
+    Stopping = "503", "hob is stopping, or the queue is full";
 }
 
 /// What every request may get that is not open to everybody.

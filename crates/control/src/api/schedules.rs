@@ -7,24 +7,38 @@ use hob_model::{
 };
 use http::StatusCode;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{error::ApiError, request::Asked};
+use super::{
+    error::ApiError,
+    refusals::{Bad, Missing},
+    request::Asked,
+};
 use crate::Control;
 
 /// Which schedules are meant.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Of {
+    /// Those of this function; else all.
+    #[param(value_type = Option<FunctionName>)]
     function: Option<String>,
 }
 
 /// Which schedule is meant.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct One {
+    /// Whose it is.
+    #[param(value_type = FunctionName)]
     function: String,
     /// As it was written; may be left out where there is one.
     schedule: Option<String>,
 }
 
+/// The schedules, with their next and last runs.
+#[utoipa::path(get, path = "/hob/v1/schedules", tag = "schedules", params(Of),
+    responses((status = 200, body = [ScheduleSummary]), Bad))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     Asked(Of { function }): Asked<Of>,
@@ -34,6 +48,8 @@ pub(super) async fn list(
 }
 
 /// Makes a run now, as if its time had come.
+#[utoipa::path(post, path = "/hob/v1/schedules/run", tag = "schedules", params(One),
+    responses((status = 202, body = ScheduleRun), Bad, Missing))]
 pub(super) async fn run(
     State(control): State<Arc<Control>>,
     Asked(One { function, schedule }): Asked<One>,

@@ -15,53 +15,72 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use hob_model::{DEFAULT_NAMESPACE, FunctionName, Label, openfaas::FunctionNamespace};
+use hob_model::{
+    DEFAULT_NAMESPACE, FunctionName, Label,
+    openfaas::{FunctionNamespace, MaybeNamespace},
+};
 use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{error::ApiError, request::read_body};
-use crate::{Control, namespaces::is_reserved};
+use crate::{
+    Control,
+    namespaces::{KUBE_SYSTEM, is_reserved},
+};
 
 /// Largest request, in bytes; annotations can be long.
 const BODY: usize = 1 << 20;
-/// The namespace that clients of Kubernetes must not touch.
-const KUBE_SYSTEM: &str = "kube-system";
 
 /// What a query may say; other keys are passed by.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct InQuery {
+    /// Else the default one.
+    #[param(value_type = Option<MaybeNamespace>)]
     namespace: Option<String>,
-    /// `1` asks for what a function uses.
-    usage: Option<String>,
 }
 
-pub(super) fn router() -> Router<Arc<Control>> {
-    let functions = get(functions::list)
-        .post(functions::create)
-        .put(functions::update)
-        .delete(functions::remove);
-    let secrets = get(secrets::list)
-        .post(secrets::create)
-        .put(secrets::update)
-        .delete(secrets::remove);
+/// Every route that the document has.
+pub(super) fn documented() -> OpenApiRouter<Arc<Control>> {
+    OpenApiRouter::new()
+        .routes(routes!(
+            functions::list,
+            functions::create,
+            functions::update,
+            functions::remove
+        ))
+        .routes(routes!(functions::show))
+        .routes(routes!(scale::scale))
+        .routes(routes!(alert::alert))
+        .routes(routes!(
+            secrets::list,
+            secrets::create,
+            secrets::update,
+            secrets::remove
+        ))
+        .routes(routes!(namespaces::list, namespaces::create))
+        .routes(routes!(
+            namespaces::show,
+            namespaces::update,
+            namespaces::remove
+        ))
+        .routes(routes!(info::show))
+        .routes(routes!(info::telemetry))
+}
+
+/// Other spellings of what the document has under one: the programs use some, the documents of
+/// OpenFaaS others.
+pub(super) fn aliases() -> Router<Arc<Control>> {
     let namespace = get(namespaces::show)
         .put(namespaces::update)
         .delete(namespaces::remove);
     let namespaces = get(namespaces::list).post(namespaces::create);
     Router::new()
-        .route("/system/functions", functions)
-        .route("/system/function/{name}", get(functions::show))
-        .route("/system/scale-function/{name}", post(scale::scale))
-        .route("/system/secrets", secrets)
         .route("/system/namespace", post(namespaces::create))
         .route("/system/namespace/", post(namespaces::create))
-        .route("/system/namespace/{name}", namespace.clone())
-        // The documents name this one, the programs the other.
-        .route("/system/namespaces", namespaces.clone())
         .route("/system/namespaces/", namespaces)
         .route("/system/namespaces/{name}", namespace)
-        .route("/system/info", get(info::show))
-        .route("/system/telemetry", get(info::telemetry))
-        .route("/system/alert", post(alert::alert))
 }
 
 /// The JSON of a body.
@@ -71,11 +90,16 @@ async fn read<T: DeserializeOwned>(body: axum::body::Body) -> Result<T, ApiError
         .map_err(|error| ApiError::Bad(format!("failed to unmarshal request: {error}")))
 }
 
-/// The namespace that a client means: as its body says, else its query, else the default one.
+/// The namespace that a client means: as its body says, else its query, else the default one. None
+/// of them may be wrong, though the other counts.
 fn meant(body: Option<&str>, query: Option<&str>) -> Result<Label, ApiError> {
-    let mut said = [body, query].into_iter().flatten();
-    let namespace = said.find(|text| !text.is_empty());
-    let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
+    let said = [body, query].into_iter().flatten();
+    let said = said.filter(|text| !text.is_empty());
+    let mut said = said.map(parsed).collect::<Result<Vec<_>, _>>()?.into_iter();
+    said.next().map_or_else(|| parsed(DEFAULT_NAMESPACE), Ok)
+}
+
+fn parsed(namespace: &str) -> Result<Label, ApiError> {
     if namespace == KUBE_SYSTEM {
         return Err(ApiError::KubeSystem);
     }

@@ -8,29 +8,50 @@ use std::{
 use axum::{extract::State, response::Response};
 use futures_util::StreamExt;
 use hob_model::{
-    DEFAULT_NAMESPACE, FunctionName, Moment, ReplicaId, openfaas::LogMessage, port::LogQuery,
+    DEFAULT_NAMESPACE, FunctionName, Moment, ReplicaId,
+    openfaas::{LogMessage, MaybeNamespace},
+    port::LogQuery,
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{error::ApiError, request::Asked, stream};
+use super::{
+    error::ApiError,
+    refusals::{Bad, Missing, Unreadable},
+    request::Asked,
+    stream,
+};
 use crate::Control;
 
 /// How far back lines are shown when a client does not say, as everywhere in OpenFaaS.
 const SINCE: Duration = Duration::from_secs(300);
 
 /// All as text, since clients differ in how they leave one out.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 pub(super) struct Keys {
+    /// Which function.
+    #[param(required, value_type = FunctionName)]
     name: String,
+    /// Else the default one, or that in the name.
+    #[param(value_type = Option<MaybeNamespace>)]
     namespace: String,
+    /// Only lines of this replica.
     instance: String,
-    /// None, 0 and less are all.
+    /// So many lines of each replica; none, 0 and less are all.
+    #[param(pattern = "^([+-]?[0-9]{1,18})?$")]
     tail: String,
+    /// Only lines since then: a time by RFC 3339, or a span such as `1h`. Else the last 5 minutes.
     since: String,
+    /// Whether to wait for more, without an end: `1`, `t` or `true`; all else means no.
     follow: String,
 }
 
+/// What the replicas of a function wrote, a line each.
+#[utoipa::path(get, path = "/system/logs", tag = "system-logs", params(Keys),
+    responses((status = 200, body = LogMessage, content_type = stream::NDJSON), Bad, Missing,
+        Unreadable))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Asked(keys): Asked<Keys>,

@@ -76,12 +76,31 @@ async fn deployment(
         }
     }
     let rest = start.split_off(start.len().min(length));
-    let asked: FunctionDeployment = serde_json::from_slice(&start)
+    match read_deployment(&start) {
+        Ok(asked) => {
+            let rest = streams::iter([Ok(Bytes::from(rest))]).chain(parts);
+            Ok((Some(Box::new(asked)), Body::from_stream(rest)))
+        }
+        Err(error) => {
+            // Whoever still writes when the connection closes does not get to read the answer.
+            let mut left = LARGEST;
+            while let Ok(Some(Ok(part))) = timeout(STALL, parts.next()).await {
+                left = left.saturating_sub(part.len() as u64);
+                if left == 0 {
+                    break;
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+fn read_deployment(text: &[u8]) -> Result<FunctionDeployment, ApiError> {
+    let asked: FunctionDeployment = serde_json::from_slice(text)
         .map_err(|error| ApiError::Bad(format!("{DEPLOYMENT_HEADER}: {error}")))?;
     // Its mistakes are told before anything is built.
     translate(asked.clone(), &Settings::default())?;
-    let rest = streams::iter([Ok(Bytes::from(rest))]).chain(parts);
-    Ok((Some(Box::new(asked)), Body::from_stream(rest)))
+    Ok(asked)
 }
 
 /// Brings the body to a file, which is gone again as soon as anything goes wrong.

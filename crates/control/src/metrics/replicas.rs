@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use hob_model::{
     Function, FunctionName, Run,
+    openfaas::ScaleLabels,
     port::Observed,
     wire::{InstanceState, InstanceState::*},
 };
@@ -34,7 +35,7 @@ pub(super) fn write(
     );
     let mut least = Family::gauges(
         "gateway_service_min",
-        "Replicas that it has while it is awake.",
+        "Fewest replicas that it has while it is awake, by its label.",
     );
     for function in functions {
         if matches!(function.revision.run, Run::Static { .. }) {
@@ -46,7 +47,9 @@ pub(super) fn write(
         let count = |states: &[InstanceState]| here.map_or(0.0, |here| in_states(here, states));
         running.gauge(&labels, count(&[Starting, Ready]));
         ready.gauge(&labels, count(&[Ready]));
-        least.gauge(&labels, f64::from(function.replicas));
+        let words = &function.revision.settings.labels;
+        let scale = ScaleLabels::read(words).unwrap_or_default();
+        least.gauge(&labels, f64::from(scale.min));
     }
     text.add(running)?;
     text.add(ready)?;

@@ -219,6 +219,16 @@ async fn a_page_be_it_a_functions_own_cannot_use_a_remembered_password() {
 }
 
 #[tokio::test]
+async fn nor_over_plain_http_where_browsers_name_the_origin_only() {
+    let plane = Plane::new();
+    let mut request = login("POST /system/functions", &password(&plane));
+    let value = "http://evil.example".parse().expect("header");
+    request.headers_mut().insert("origin", value);
+    let response = plane.send(request, Access::Remote).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+}
+
+#[tokio::test]
 async fn without_a_password_in_the_store_nobody_comes_in() {
     let plane = Plane::new();
     for guess in ["admin:", "admin:admin"] {

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -205,6 +205,8 @@ pub(crate) struct FakeBuilder {
     built: Mutex<Vec<Revision>>,
     /// Builds wait here while a test has taken the permit.
     pub(crate) builds: Arc<Semaphore>,
+    /// Builds that have come this far.
+    pub(crate) begun: AtomicU32,
 }
 
 impl Default for FakeBuilder {
@@ -212,6 +214,7 @@ impl Default for FakeBuilder {
         Self {
             built: Mutex::default(),
             builds: Arc::new(Semaphore::new(1)),
+            begun: AtomicU32::new(0),
         }
     }
 }
@@ -222,6 +225,7 @@ impl Builder for FakeBuilder {
         let script = fs::read(source.archive).expect("the upload is there");
         let script = String::from_utf8(script[2..].to_vec()).expect("text");
         log(BuildLine::Step("python: compiling".into()));
+        self.begun.fetch_add(1, Ordering::SeqCst);
         let _turn = self.builds.acquire().await.expect("open");
         log(BuildLine::Output("main.py:1".into()));
         if script.contains("refuse") {

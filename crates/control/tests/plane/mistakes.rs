@@ -41,7 +41,7 @@ async fn plane() -> Plane {
 async fn on_paths_and_methods() {
     let mistakes: &[Mistake] = &[
         ("GET /", b"", 404, "/function/NAME"),
-        ("GET /hob/v1/function", b"", 404, "/hob/v1/functions"),
+        ("GET /hob/v1/function", b"", 404, "/openapi.json"),
         ("GET /hob/v1/functions/", b"", 404, "nothing here"),
         ("POST /hob/v1/functions", b"", 405, "method"),
         ("POST /hob/v1/status", b"", 405, "method"),

@@ -98,6 +98,7 @@ async fn what_only_people_read_starts_nothing() {
     for more in [
         json!({}),
         json!({"labels": {"a": "b"}}),
+        json!({"annotations": {"topic": "cron-function", "schedule": "@daily"}}),
         json!({"requests": {"cpu": "1"}}),
     ] {
         assert_eq!(plane.call(PUT, hello(more)).await.0, StatusCode::ACCEPTED);
@@ -109,7 +110,7 @@ async fn what_only_people_read_starts_nothing() {
     let asked = stored.revision.settings.openfaas.expect("kept");
     assert_eq!(asked.requests.expect("kept").cpu, "1");
     for more in [
-        json!({"annotations": {"a": "b"}}),
+        json!({"annotations": {"com.openfaas.ready.http.path": "/ready"}}),
         json!({"envVars": {"a": "b"}}),
         json!({"envProcess": "cat"}),
     ] {
@@ -118,4 +119,123 @@ async fn what_only_people_read_starts_nothing() {
         assert_ne!(plane.engine.serving(&name), before);
     }
     eventually("no scratch is left", || plane.scratch().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_wrong_is_refused_though_another_counts() {
+    let plane = Plane::new();
+    let body = json!({"name": "key", "value": "x", "namespace": "openfaas-fn"}).to_string();
+    for (query, expected) in [
+        ("?namespace=No%20name", StatusCode::BAD_REQUEST),
+        ("?namespace=kube-system", StatusCode::UNAUTHORIZED),
+        ("?namespace=", StatusCode::ACCEPTED),
+    ] {
+        let line = format!("POST /system/secrets{query}");
+        let (status, text) = plane.call(&line, body.clone()).await;
+        assert_eq!(status, expected, "{query}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_secret_is_not_shown() {
+    let plane = Plane::new();
+    for body in [
+        r#"{"name":"pin","value":90210123}"#,
+        r#""90210123""#,
+        r#"{"name":"pin","rawValue":"90210123!"}"#,
+    ] {
+        let (status, text) = plane.call("POST /system/secrets", body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{text}");
+        assert!(!text.contains("90210123") && !text.contains('!'), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_go_sends_for_nothing_counts_as_nothing() {
+    let plane = plane().await;
+    let asked = json!({
+        "envVars": {"A": null}, "labels": {"a": null}, "limits": {"nvidia.com/gpu": 1, "cpu": null},
+    });
+    let (status, text) = plane.call(POST, hello(asked)).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+    let (_, text) = plane.call("GET /system/function/hello", "").await;
+    assert!(text.contains(r#""envVars":{"A":""}"#), "{text}");
+    assert!(text.contains(r#""nvidia.com/gpu":1"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_deploy_does_not_bring_back_what_was_removed_meanwhile() {
+    let plane = Plane::new();
+    let made = json!({"name": "team", "annotations": {"openfaas": "1"}}).to_string();
+    plane.call("POST /system/namespace/", made).await;
+    for (function, removal) in [
+        ("hello", "DELETE /hob/v1/functions/hello"),
+        ("hello.team", "DELETE /system/namespace/team"),
+    ] {
+        plane.deploy(function, "v1").await;
+        let held = plane.builder.builds.acquire().await.expect("open");
+        let begun = plane.builder.begun.load(Ordering::SeqCst);
+        let deploy = plane.deploy(function, "v2");
+        let remove = async {
+            let builds = || plane.builder.begun.load(Ordering::SeqCst) > begun;
+            eventually("it builds", builds).await;
+            let (status, text) = plane.call(removal, "").await;
+            assert!(status.is_success(), "{text}");
+            drop(held);
+        };
+        let (events, ()) = tokio::join!(deploy, remove);
+        let last = format!("{:?}", events.last());
+        assert!(last.contains("removed meanwhile"), "{last}");
+        let line = format!("GET /hob/v1/functions/{function}");
+        assert_eq!(plane.call(&line, "").await.0, StatusCode::NOT_FOUND);
+    }
+    let (_, text) = plane.call("GET /system/namespaces", "").await;
+    assert_eq!(text, r#"["openfaas-fn"]"#);
+}
+
+#[tokio::test]
+async fn an_alert_heeds_the_labels() {
+    let plane = plane().await;
+    let factor = |factor: &str| {
+        let labels = json!({"com.openfaas.scale.factor": factor, "com.openfaas.scale.max": "5"});
+        hello(json!({"labels": labels}))
+    };
+    let alert = |status: &str| {
+        let labels = json!({"function_name": "hello.openfaas-fn"});
+        json!({"status": status, "alerts": [{"labels": labels}]}).to_string()
+    };
+    plane.call(POST, factor("50")).await;
+    let name = "hello".parse().expect("valid");
+    let scaled = |to: u32| {
+        let body = json!({"replicas": to}).to_string();
+        plane.call("POST /system/scale-function/hello", body)
+    };
+    for (labels, before, status, after) in [
+        ("50", 1, "firing", 4),
+        ("50", 4, "firing", 5),
+        ("50", 5, "resolved", 1),
+        ("50", 0, "resolved", 0),
+        ("0", 3, "firing", 3),
+        ("0", 3, "resolved", 3),
+    ] {
+        plane.call(PUT, factor(labels)).await;
+        scaled(before).await;
+        let (answer, text) = plane.call("POST /system/alert", alert(status)).await;
+        assert_eq!(answer, StatusCode::OK, "{text}");
+        let stored = plane.store.function(&name).expect("reads").expect("there");
+        assert_eq!(stored.replicas, after, "{labels} {before} {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_removes_no_namespace() {
+    let plane = Plane::new();
+    let made = json!({"name": "team", "annotations": {"openfaas": "1"}}).to_string();
+    let (status, text) = plane.call("POST /system/namespace/", made).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let line = "DELETE /system/namespace/team";
+    let (status, _) = plane.call(line, " ".repeat((1 << 20) + 1)).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let (status, _) = plane.call(line, "").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
 }

@@ -21,7 +21,7 @@ use hob_image::{
     MadePlatform, Origin, Platform, Progress, RegistryClient, Tagged,
 };
 use hob_model::{
-    Function, ImageRun, Run,
+    Function, ImageRun, Run, Settings,
     port::{BuildError, BuildLine, BuildLog, Packing, Source},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -51,6 +51,9 @@ struct Work {
     source: Source,
     base: Option<ImageRef>,
     recipe: Box<ImageRecipe>,
+    /// What the function is set to by now, where it is deployed: its folder's `hob.toml` says what
+    /// it was at first.
+    settings: Option<Settings>,
     log: BuildLog,
 }
 
@@ -160,31 +163,7 @@ impl ImageBuilder for ImageMaker {
         order: ImageOrder,
         log: BuildLog,
     ) -> Result<MadeImage, BuildError> {
-        let platforms = platforms(&order)?;
-        // Blobs that no name points to yet must not be pruned.
-        let _in_use = self.store.hold().await;
-        let asks = order.dockerfile.is_some();
-        let dockerfile = order.dockerfile.unwrap_or_default();
-        let made = match self.plan(&source, order.base, asks).await? {
-            Plan::Function { base, recipe } => {
-                let log = BuildLog::clone(&log);
-                let work = Work {
-                    source,
-                    base,
-                    recipe,
-                    log,
-                };
-                self.function(work, &platforms).await?
-            }
-            Plan::Dockerfile(place) => {
-                let _turn = self.turn().await?;
-                let config = &self.builder.shared.config;
-                let file = Dockerfile::new(&place, config, &log, &dockerfile)?;
-                file.build(&self.bases(&log), &platforms).await?
-            }
-        };
-        let parts: Vec<_> = platforms.into_iter().zip(made).collect();
-        self.finish(order.image, order.push, parts, &log).await
+        self.make(source, None, order, log).await
     }
 
     async fn export_image(
@@ -205,13 +184,49 @@ impl ImageBuilder for ImageMaker {
             archive: archive.path().to_owned(),
             packing: Packing::Folder,
         };
-        self.build_image(source, order, log).await
+        let settings = Some(function.revision.settings.clone());
+        self.make(source, settings, order, log).await
     }
 }
 
 // === impl ImageMaker ===
 
 impl ImageMaker {
+    async fn make(
+        &self,
+        source: Source,
+        settings: Option<Settings>,
+        order: ImageOrder,
+        log: BuildLog,
+    ) -> Result<MadeImage, BuildError> {
+        let platforms = platforms(&order)?;
+        // Blobs that no name points to yet must not be pruned.
+        let _in_use = self.store.hold().await;
+        let asks = order.dockerfile.is_some();
+        let dockerfile = order.dockerfile.unwrap_or_default();
+        let made = match self.plan(&source, order.base, asks).await? {
+            Plan::Function { base, recipe } => {
+                let log = BuildLog::clone(&log);
+                let work = Work {
+                    source,
+                    base,
+                    recipe,
+                    settings,
+                    log,
+                };
+                self.function(work, &platforms).await?
+            }
+            Plan::Dockerfile(place) => {
+                let _turn = self.turn().await?;
+                let config = &self.builder.shared.config;
+                let file = Dockerfile::new(&place, config, &log, &dockerfile)?;
+                file.build(&self.bases(&log), &platforms).await?
+            }
+        };
+        let parts: Vec<_> = platforms.into_iter().zip(made).collect();
+        self.finish(order.image, order.push, parts, &log).await
+    }
+
     /// Gives an image that a function runs another name.
     async fn name_again(
         &self,
@@ -297,7 +312,11 @@ impl Work {
         let target = base::target(store, platform, base, &self.recipe)?;
         let place = shared.workplace()?;
         let folder = place.function();
-        let opened = shared.open(&self.source, &folder, Some(&target))?;
+        let mut opened = shared.open(&self.source, &folder, Some(&target))?;
+        if let Some(settings) = &self.settings {
+            opened.manifest.env.clone_from(&settings.env);
+            opened.manifest.limits.clone_from(&settings.limits);
+        }
         self.note(&target, base);
         shared.work(&opened, &place, &self.source.function, &self.log)?;
         let pieces = Pieces {

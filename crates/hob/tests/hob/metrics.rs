@@ -26,6 +26,10 @@ gateway_service_min gauge function_name
 gateway_service_ready_count gauge function_name
 hob_build_info gauge version
 hob_calls_ended_total counter function_name,reason
+hob_queue_callbacks gauge function_name,queue_name
+hob_queue_dead gauge function_name,queue_name
+hob_queue_died_total counter function_name,queue_name
+hob_queue_retries_total counter function_name,queue_name
 hob_replicas gauge state
 hob_wake_seconds histogram tier
 http_request_duration_seconds histogram method,path,status
@@ -33,6 +37,10 @@ http_requests_total counter method,path,status
 process_cpu_seconds_total counter 
 process_resident_memory_bytes gauge 
 process_start_time_seconds gauge 
+queue_worker_function_invocation_inflight gauge function_name,queue_name
+queue_worker_messages_processed_total counter function_name,queue_name
+queue_worker_messages_submitted_total counter function_name,queue_name
+queue_worker_pending_messages gauge function_name,queue_name
 ";
 
 /// Prometheus's default buckets.
@@ -117,6 +125,7 @@ fn names_labels_and_buckets_are_what_dashboards_expect() {
     }
     let bench = bench();
     bench.hob.post("/function/plain", "hi").expect(200);
+    bench.hob.post("/async-function/plain", "hi").expect(202);
     let text = bench.hob.metrics();
     assert_eq!(series(&text), SERIES);
     let bucket =
@@ -220,7 +229,8 @@ fn replicas_and_wakes_are_seen() {
     }
     let bench = Bench::new();
     let hob = &bench.hob;
-    bench.deploy(&bench.python("hello", "return 'hi'"));
+    let folder = bench.python("hello", "return 'hi'");
+    bench.deploy(&folder);
     let seen = || {
         let text = hob.metrics();
         let of = |series: &str| {
@@ -242,11 +252,63 @@ fn replicas_and_wakes_are_seen() {
     };
     assert_eq!(seen(), ([1.0, 1.0, 1.0], 1.0, 0.0));
     hob.cli(["scale", "hello", "2"]).ok();
-    assert_eq!(seen(), ([2.0, 2.0, 2.0], 2.0, 0.0));
+    assert_eq!(seen(), ([2.0, 2.0, 1.0], 2.0, 0.0));
     hob.cli(["scale", "hello", "0"]).ok();
-    assert_eq!(seen(), ([0.0, 0.0, 0.0], 0.0, 0.0));
+    assert_eq!(seen(), ([0.0, 0.0, 1.0], 0.0, 0.0));
     hob.get("/function/hello").expect(200);
-    assert_eq!(seen(), ([1.0, 1.0, 0.0], 1.0, 1.0));
+    assert_eq!(seen(), ([1.0, 1.0, 1.0], 1.0, 1.0));
+    let labels = "[labels]\n\"com.openfaas.scale.min\" = \"2\"\n";
+    write(&folder.join("hob.toml"), labels);
+    bench.deploy(&folder);
+    assert_eq!(seen().0[2], 2.0);
+}
+
+#[test]
+fn asynchronous_calls_are_seen_where_they_stand() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let hob = &bench.hob;
+    let body = "import os, time\nwhile req == 'held' and not os.path.exists('/tmp/go'): time.sleep(0.01)\nif req == 'go': open('/tmp/go', 'w')\nreturn ('no', 503) if req == 'bad' else 'ok'";
+    let folder = bench.python("hello", body);
+    let policy =
+        "[async]\nconcurrency = 1\nattempts = 2\nmin_wait = \"10ms\"\nmax_wait = \"10ms\"\n";
+    write(&folder.join("hob.toml"), policy);
+    bench.deploy(&folder);
+    let seen = |names: &[&str]| -> Vec<f64> {
+        let text = hob.metrics();
+        let labels = "{queue_name=\"faas-request\",function_name=\"hello.openfaas-fn\"}";
+        let names = names.iter().map(|name| format!("{name}{labels}"));
+        names.map(|series| value(&text, &series)).collect()
+    };
+    let depth = || {
+        seen(&[
+            "queue_worker_pending_messages",
+            "queue_worker_function_invocation_inflight",
+            "hob_queue_dead",
+            "hob_queue_callbacks",
+        ])
+    };
+    let counts = || {
+        seen(&[
+            "queue_worker_messages_submitted_total",
+            "queue_worker_messages_processed_total",
+            "hob_queue_retries_total",
+            "hob_queue_died_total",
+        ])
+    };
+    for body in ["held", "good", "bad"] {
+        hob.post("/async-function/hello", body).expect(202);
+    }
+    assert_eventually!(depth() == [2.0, 1.0, 0.0, 0.0], "{:?}", depth());
+    assert_eq!(counts(), [3.0, 0.0, 0.0, 0.0]);
+    hob.post("/function/hello", "go").expect(200);
+    assert_eventually!(depth() == [0.0, 0.0, 1.0, 0.0], "{:?}", depth());
+    assert_eq!(counts(), [3.0, 3.0, 1.0, 1.0]);
+    hob.cli(["queue", "drop", "--dead"]).ok();
+    assert_eq!(depth(), [0.0; 4]);
+    assert_eq!(counts(), [3.0, 3.0, 1.0, 1.0]);
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::{path::Path, sync::Arc};
 
+use bytes::Bytes;
 use hob_testkit::{Hob, Net, has_programs};
+use http::Request;
 
 use crate::bench::{HOB, handler, write};
 
@@ -10,7 +12,7 @@ use crate::bench::{HOB, handler, write};
 const NEEDED: [&str; 5] = ["schemathesis", "python3", "ip", "unshare", "nsenter"];
 /// How it asks, and what it does not know of hob.
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hob/openapi");
-/// What ends the function and the secret that all else is tried on.
+/// What ends the function, the secret, the namespace and the call that all else is tried on.
 const ENDS: &str = "_(remove|forget)$";
 
 #[test]
@@ -25,10 +27,14 @@ fn the_api_is_what_its_document_says() {
     // The names are those of the document's examples.
     let hello = folder.path().join("hello");
     write(&hello.join("handler.py"), &handler("print('called')"));
+    write(&hello.join("hob.toml"), "schedule = \"@yearly\"\n");
     hob.cli(["deploy", hello.to_str().unwrap()]).ok();
     let set = hob.command().args(["secret", "set", "api-key"]);
     set.stdin("x").run().ok();
+    hob.cli(["namespace", "create", "hello"]).ok();
     hob.get("/function/hello").expect(200);
+    let call = Request::post("/async-function/hello").header("x-call-id", "a-call");
+    hob.send(call.body(Bytes::new()).unwrap()).expect(202);
 
     for which in [
         "--exclude-operation-id-regex",

@@ -1,7 +1,7 @@
 //! OpenFaaS's clients: a strict one of our own that goes through the whole of `/system`, and the
 //! real ones where this machine has them.
 
-mod client;
+pub(crate) mod client;
 mod faas_cli;
 mod folders;
 mod namespaces;

@@ -76,13 +76,29 @@ impl ScaleLabels {
 
     /// How many an alert of too many calls makes of `replicas`.
     pub fn raised(&self, replicas: u32) -> u32 {
-        let max = self.max.unwrap_or(MOST_BY_ALERTS.max(self.min));
+        let max = self.most();
         let step = (u64::from(max) * u64::from(self.factor)).div_ceil(100);
         let step = u32::try_from(step).unwrap_or(u32::MAX);
-        match self.min == max || step == 0 {
-            true => replicas,
-            false => replicas.saturating_add(step).clamp(self.min, max),
+        match self.heeds_alerts() {
+            true => replicas.saturating_add(step).clamp(self.min, max),
+            false => replicas,
         }
+    }
+
+    /// How many the end of such an alert makes of `replicas`. None stay none: somebody wants that.
+    pub fn lowered(&self, replicas: u32) -> u32 {
+        match self.heeds_alerts() && replicas > 0 {
+            true => self.min,
+            false => replicas,
+        }
+    }
+
+    fn heeds_alerts(&self) -> bool {
+        self.factor > 0 && self.min != self.most()
+    }
+
+    fn most(&self) -> u32 {
+        self.max.unwrap_or(MOST_BY_ALERTS.max(self.min))
     }
 }
 

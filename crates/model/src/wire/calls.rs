@@ -1,11 +1,12 @@
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::FunctionName;
 
 /// Where an asynchronous call stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CallPhase {
     /// It is to be made, again perhaps.
@@ -34,7 +35,7 @@ impl CallPhase {
 }
 
 /// An asynchronous call, as `hob queue list` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallSummary {
     /// Its `X-Call-Id`. Callers may use one twice.
     pub id: String,
@@ -46,12 +47,15 @@ pub struct CallSummary {
     pub path: String,
     /// When it was taken.
     #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub taken_at: SystemTime,
     /// When it or its callback is next tried; `None` once all is over.
     #[serde(with = "crate::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub due_at: Option<SystemTime>,
     /// When its last attempt ended, if it was the last.
     #[serde(with = "crate::rfc3339::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<SystemTime>,
     /// Attempts so far.
     pub attempts: u32,
@@ -68,7 +72,7 @@ pub struct CallSummary {
 }
 
 /// Where the answer of a call goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallCallback {
     /// The URL.
     pub url: String,
@@ -79,7 +83,7 @@ pub struct CallCallback {
 }
 
 /// An asynchronous call, as `hob queue show` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallDetail {
     /// What `hob queue list` shows.
     #[serde(flatten)]
@@ -89,7 +93,7 @@ pub struct CallDetail {
 }
 
 /// What a function answered to an asynchronous call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallAnswer {
     /// Its fields, in their order.
     pub headers: Vec<(String, String)>,
@@ -104,7 +108,7 @@ pub struct CallAnswer {
 }
 
 /// The answer to `GET /hob/v1/queue`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueList {
     /// Calls, the newest first.
     pub calls: Vec<CallSummary>,
@@ -115,7 +119,7 @@ pub struct QueueList {
 }
 
 /// What the queue holds of one function, and what became of its calls since hob started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueueDepth {
     /// Whose calls they are.
     pub function: FunctionName,
@@ -138,7 +142,7 @@ pub struct QueueDepth {
 }
 
 /// How many calls were retried or dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallsChanged {
     /// So many.
     pub calls: u64,

@@ -3,11 +3,19 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State};
-use hob_model::{FunctionName, openfaas::ScaleLabels};
+use hob_model::{
+    Function, FunctionName,
+    openfaas::{Alerts, ScaleLabels},
+};
 use http::StatusCode;
-use serde::Deserialize;
 
-use super::{super::error::ApiError, meant, named, read};
+use super::{
+    super::{
+        error::ApiError,
+        refusals::{Bad, TooLarge},
+    },
+    meant, named, read,
+};
 use crate::Control;
 
 /// What the alert says while there are too many calls.
@@ -15,28 +23,11 @@ const FIRING: &str = "firing";
 /// What it says when they are over.
 const RESOLVED: &str = "resolved";
 
-#[derive(Deserialize)]
-pub(super) struct Alerts {
-    #[serde(default)]
-    status: String,
-    alerts: Option<Vec<Alert>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Alert {
-    status: String,
-    labels: Labels,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Labels {
-    /// `name.namespace`, as in the metrics.
-    function_name: String,
-}
-
-/// All are tried, whatever the first ones say.
+/// Gives functions more replicas while they are called too much, and back what they had.
+///
+/// All alerts are heeded, whatever becomes of the first; the answer names those that could not be.
+#[utoipa::path(post, path = "/system/alert", tag = "system-functions", request_body = Alerts,
+    responses((status = 200), Bad, TooLarge))]
 pub(super) async fn alert(
     State(control): State<Arc<Control>>,
     body: Body,
@@ -59,20 +50,19 @@ pub(super) async fn alert(
 impl Control {
     async fn heed(&self, function: &str, status: &str) -> Result<(), ApiError> {
         let name: FunctionName = named(function, meant(None, None)?)?;
-        let function = self.function(&name)?;
-        let labels = &function.revision.settings.labels;
-        let labels = ScaleLabels::read(labels).unwrap_or_default();
-        let replicas = match status {
-            FIRING => labels.raised(function.replicas),
-            RESOLVED => labels.min,
-            other => {
-                let text = format!("status is `{other}` and must be {FIRING} or {RESOLVED}");
-                return Err(ApiError::Bad(text));
-            }
-        };
-        if replicas != function.replicas {
-            self.scale_to(&name, replicas.into()).await?;
+        if ![FIRING, RESOLVED].contains(&status) {
+            let text = format!("status is `{status}` and must be {FIRING} or {RESOLVED}");
+            return Err(ApiError::Bad(text));
         }
-        Ok(())
+        let wanted = |function: &Function| {
+            let labels = &function.revision.settings.labels;
+            let labels = ScaleLabels::read(labels).unwrap_or_default();
+            let replicas = match status {
+                FIRING => labels.raised(function.replicas),
+                _ => labels.lowered(function.replicas),
+            };
+            replicas.into()
+        };
+        self.scale_by(&name, wanted).await.map(drop)
     }
 }

@@ -3,17 +3,20 @@ use std::{sync::Arc, time::Duration};
 use axum::{Json, body::Body, extract::State};
 use hob_model::{
     FunctionName,
-    openfaas::{DeleteFunction, FunctionDeployment, FunctionStatus},
+    openfaas::{DeleteFunction, FunctionDeployment, FunctionStatus, MaybeNamespace},
     port::EngineError,
     wire::Fault,
 };
 use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
 use tokio::time::timeout;
+use utoipa::IntoParams;
 
 use super::{
     super::{
         error::ApiError,
-        request::{Asked, Segment},
+        refusals::{Bad, Conflict, Missing, TooLarge},
+        request::{Asked, NamedFunction, Segment},
     },
     InQuery, existing, meant, named, read,
     status::{Decoration, coming, decorate},
@@ -31,12 +34,28 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How OpenFaaS's command line calls itself.
 const FAAS_CLI: &str = "faas-cli/";
 
+/// What a query may say about one function; other keys are passed by.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfOne {
+    /// Else the default one.
+    #[param(value_type = Option<MaybeNamespace>)]
+    namespace: Option<String>,
+    /// `1` or `true` asks for what it uses.
+    usage: Option<String>,
+}
+
+/// The functions of a namespace.
+#[utoipa::path(get, path = "/system/functions", tag = "system-functions", params(InQuery),
+    responses((status = 200, body = [FunctionStatus]), Bad))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Vec<FunctionStatus>>, ApiError> {
     let namespace = existing(&control, None, query.namespace.as_deref()).await?;
+    // Before the others: what is no longer on its way is there by then.
+    let new = control.coming.in_namespace(namespace.as_str());
     let observed = control.observed().await?;
     let deployed = control.deployed.all();
     let here = deployed
@@ -45,10 +64,9 @@ pub(super) async fn list(
     let mut statuses: Vec<_> = here
         .map(|function| control.openfaas_status(function, observed.get(&function.name)))
         .collect();
-    let new = control.coming.in_namespace(namespace.as_str());
     let new = new
         .into_iter()
-        .filter(|(name, _)| control.deployed.get(name).is_none());
+        .filter(|(name, _)| !deployed.iter().any(|function| function.name == *name));
     statuses.extend(new.map(|(name, one)| coming(&name, &one)));
     // It compares what it gets with what it has, word for word.
     let agent = headers.get(header::USER_AGENT);
@@ -60,12 +78,20 @@ pub(super) async fn list(
     Ok(Json(statuses))
 }
 
+/// One function, also while its first deploy goes on.
+#[utoipa::path(get, path = "/system/function/{name}", tag = "system-functions",
+    params(NamedFunction, OfOne),
+    responses((status = 200, body = FunctionStatus), Bad, Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,
-    Asked(query): Asked<InQuery>,
+    Asked(query): Asked<OfOne>,
 ) -> Result<Json<FunctionStatus>, ApiError> {
-    let name = named(&name, meant(None, query.namespace.as_deref())?)?;
+    let namespace = meant(None, query.namespace.as_deref())?;
+    // Clients look for a 404 and for nothing else.
+    let name = named(&name, namespace).map_err(|_| ApiError::NoSuchName(name))?;
+    // Before the other: what is no longer on its way is there by then.
+    let on_its_way = control.coming.get(&name);
     let mut status = match control.deployed.get(&name) {
         Some(function) => {
             let observed = control.observed().await?;
@@ -77,7 +103,7 @@ pub(super) async fn show(
             }
             status
         }
-        None => match control.coming.get(&name) {
+        None => match on_its_way {
             Some(one) => coming(&name, &one),
             None => return Err(ApiError::NoFunction(name)),
         },
@@ -90,6 +116,12 @@ pub(super) async fn show(
     Ok(Json(status))
 }
 
+/// Deploys a new function.
+///
+/// Answers when it takes calls, or after 20 s: it goes on then, and is shown meanwhile.
+#[utoipa::path(post, path = "/system/functions", tag = "system-functions", params(InQuery),
+    request_body = FunctionDeployment,
+    responses((status = 202), Bad, Missing, Conflict, TooLarge))]
 pub(super) async fn create(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
@@ -102,6 +134,12 @@ pub(super) async fn create(
     bring_up(control, name, asked, Precondition::New).await
 }
 
+/// Deploys a function anew.
+///
+/// Answers when it takes calls, or after 20 s: it goes on then, and is shown meanwhile.
+#[utoipa::path(put, path = "/system/functions", tag = "system-functions", params(InQuery),
+    request_body = FunctionDeployment,
+    responses((status = 202), Bad, Missing, Conflict, TooLarge))]
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
@@ -114,6 +152,10 @@ pub(super) async fn update(
     bring_up(control, name, asked, Precondition::Exists).await
 }
 
+/// Removes a function for good.
+#[utoipa::path(delete, path = "/system/functions", tag = "system-functions", params(InQuery),
+    request_body = DeleteFunction,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,

@@ -1,25 +1,32 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::{
-    Json,
-    body::{Body, to_bytes},
-    extract::State,
-};
+use axum::{Json, body::Body, extract::State};
 use hob_model::{DEFAULT_NAMESPACE, Label, openfaas::FunctionNamespace};
 use http::StatusCode;
 
 use super::{
-    super::{error::ApiError, request::Segment},
+    super::{
+        error::ApiError,
+        refusals::{Bad, Conflict, Missing, TooLarge},
+        request::{Segment, read_body},
+    },
     BODY, marked, meant, read,
 };
 use crate::{Control, namespaces::is_reserved};
 
+/// The names of all namespaces.
+#[utoipa::path(get, path = "/system/namespaces", tag = "system-namespaces",
+    responses((status = 200, body = [String])))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
 ) -> Result<Json<BTreeSet<String>>, ApiError> {
     Ok(Json(control.namespaces().await?))
 }
 
+/// One namespace with its words.
+#[utoipa::path(get, path = "/system/namespace/{name}", tag = "system-namespaces",
+    params(("name" = Label, Path)),
+    responses((status = 200, body = FunctionNamespace), Bad, Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,
@@ -28,6 +35,10 @@ pub(super) async fn show(
     found(&control, &name).await.map(Json)
 }
 
+/// Makes a namespace.
+#[utoipa::path(post, path = "/system/namespaces", tag = "system-namespaces",
+    request_body = FunctionNamespace,
+    responses((status = 201), Bad, Conflict, TooLarge))]
 pub(super) async fn create(
     State(control): State<Arc<Control>>,
     body: Body,
@@ -52,6 +63,10 @@ pub(super) async fn create(
     Ok(StatusCode::CREATED)
 }
 
+/// Gives a namespace other words.
+#[utoipa::path(put, path = "/system/namespace/{name}", tag = "system-namespaces",
+    params(("name" = Label, Path)), request_body = FunctionNamespace,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn update(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,
@@ -68,8 +83,12 @@ pub(super) async fn update(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Takes the functions in it along, and then the secrets, as OpenFaaS on Kubernetes does. One that
-/// fails in the middle is still there, to be removed again.
+/// Removes a namespace with its functions and secrets.
+///
+/// One that fails in the middle is still there, to be removed again. The body may be left out.
+#[utoipa::path(delete, path = "/system/namespace/{name}", tag = "system-namespaces",
+    params(("name" = Label, Path)), request_body = FunctionNamespace,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,
@@ -77,7 +96,7 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, ApiError> {
     let name = meant(None, Some(&name))?;
     // Not every client sends one here.
-    let body = to_bytes(body, BODY).await.unwrap_or_default();
+    let body = read_body(body, BODY, "the request").await?;
     if !body.is_empty() {
         same(&name, &read(body.into()).await?)?;
     }
@@ -110,8 +129,20 @@ fn same(name: &Label, asked: &FunctionNamespace) -> Result<(), ApiError> {
 
 impl Control {
     async fn remove_namespace(&self, name: &Label) -> Result<(), ApiError> {
+        self.remove_functions(name).await?;
+        let namespace = name.clone();
+        self.secret(move |secrets| secrets.remove_all(&namespace))
+            .await?;
+        let gone = name.clone();
+        self.stored(move |store| store.remove_namespace(gone.as_str()))
+            .await?;
+        // A deploy that was about to end has ended, and any other finds the namespace gone.
+        self.remove_functions(name).await
+    }
+
+    async fn remove_functions(&self, namespace: &Label) -> Result<(), ApiError> {
         for function in self.deployed.all() {
-            if function.name.namespace() != name.as_str() {
+            if function.name.namespace() != namespace.as_str() {
                 continue;
             }
             match self.remove(function.name.clone()).await {
@@ -120,12 +151,6 @@ impl Control {
                 Err(error) => return Err(error),
             }
         }
-        let namespace = name.clone();
-        self.secret(move |secrets| secrets.remove_all(&namespace))
-            .await?;
-        let gone = name.clone();
-        self.stored(move |store| store.remove_namespace(gone.as_str()))
-            .await?;
         Ok(())
     }
 }

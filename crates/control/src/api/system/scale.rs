@@ -7,13 +7,19 @@ use http::StatusCode;
 use super::{
     super::{
         error::ApiError,
-        request::{Asked, Segment},
+        refusals::{Bad, Conflict, Missing, TooLarge},
+        request::{Asked, NamedFunction, Segment},
     },
     InQuery, meant, named, read,
 };
 use crate::Control;
 
+/// Changes how many replicas a function has while it is awake.
+///
 /// The path names the function: clients call the same in the body by several names.
+#[utoipa::path(post, path = "/system/scale-function/{name}", tag = "system-functions",
+    params(NamedFunction, InQuery), request_body = ScaleService,
+    responses((status = 202), Bad, Missing, Conflict, TooLarge))]
 pub(super) async fn scale(
     State(control): State<Arc<Control>>,
     Segment(name): Segment,

@@ -9,12 +9,16 @@ use http::StatusCode;
 use super::{
     super::{
         error::ApiError,
-        request::{Asked, NamedSecret},
+        refusals::{Bad, Conflict, Missing, TooLarge},
+        request::{Asked, NamedSecret, read_body},
     },
-    InQuery, existing, read,
+    BODY, InQuery, existing,
 };
 use crate::Control;
 
+/// The secrets of a namespace, without their values.
+#[utoipa::path(get, path = "/system/secrets", tag = "system-secrets", params(InQuery),
+    responses((status = 200, body = [SecretSummary]), Bad))]
 pub(super) async fn list(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
@@ -24,6 +28,9 @@ pub(super) async fn list(
     Ok(Json(secrets.await?))
 }
 
+/// Makes a secret.
+#[utoipa::path(post, path = "/system/secrets", tag = "system-secrets", params(InQuery), request_body = Secret,
+    responses((status = 202), Bad, Conflict, TooLarge))]
 pub(super) async fn create(
     state: State<Arc<Control>>,
     query: Asked<InQuery>,
@@ -32,6 +39,9 @@ pub(super) async fn create(
     set(state, query, body, Written::New).await
 }
 
+/// Gives a secret another value.
+#[utoipa::path(put, path = "/system/secrets", tag = "system-secrets", params(InQuery), request_body = Secret,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn update(
     state: State<Arc<Control>>,
     query: Asked<InQuery>,
@@ -40,12 +50,15 @@ pub(super) async fn update(
     set(state, query, body, Written::Updated).await
 }
 
+/// Removes a secret.
+#[utoipa::path(delete, path = "/system/secrets", tag = "system-secrets", params(InQuery), request_body = Secret,
+    responses((status = 202), Bad, Missing, TooLarge))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
-    let asked: Secret = read(body).await?;
+    let asked = read_secret(body).await?;
     let secret = wanted(&control, &asked, &query).await?;
     let NamedSecret { namespace, name } = secret;
     let gone = name.clone();
@@ -62,7 +75,7 @@ async fn set(
     body: Body,
     only: Written,
 ) -> Result<StatusCode, ApiError> {
-    let asked: Secret = read(body).await?;
+    let asked = read_secret(body).await?;
     let secret = wanted(&control, &asked, &query).await?;
     let value = value(asked)?;
     let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
@@ -75,6 +88,17 @@ async fn set(
         (false, Written::New) => Err(ApiError::SecretExists(secret.name.to_string())),
         (false, Written::Updated) => Err(ApiError::NoSecret(secret.name.to_string())),
     }
+}
+
+/// A mistake is named by its place: what stands there may be the value.
+async fn read_secret(body: Body) -> Result<Secret, ApiError> {
+    let body = read_body(body, BODY, "the request").await?;
+    serde_json::from_slice(&body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        ApiError::Bad(format!(
+            "failed to unmarshal request: no secret as JSON at line {line}, column {column}"
+        ))
+    })
 }
 
 async fn wanted(
@@ -98,8 +122,8 @@ async fn wanted(
 fn value(asked: Secret) -> Result<Vec<u8>, ApiError> {
     match asked.raw_value.filter(|raw| !raw.is_empty()) {
         None => Ok(asked.value.unwrap_or_default().into_bytes()),
-        Some(raw) => STANDARD.decode(raw).map_err(|error| {
-            ApiError::Bad(format!("validation failed: rawValue: no base64: {error}"))
-        }),
+        Some(raw) => STANDARD
+            .decode(raw)
+            .map_err(|_| ApiError::Bad("validation failed: rawValue: is no base64".into())),
     }
 }

@@ -3,8 +3,10 @@
 use std::fs;
 
 use hob_testkit::{assert_eventually, has_programs};
+use serde_json::{Value, json};
 
 use super::desk::{Recipe, deploy, hob};
+use crate::{bench::write, openfaas::client::ask};
 
 /// A page that says what it sees, by CGI.
 const LOOK: &str = "#!/bin/sh\necho 'Content-Type: text/plain'\necho\n\
@@ -227,6 +229,30 @@ fn what_cannot_run_is_said_before_anything_changes() {
     fs::remove_dir_all(hob.data().with_extension("settings")).unwrap();
     let error = hob.cli(["deploy", "--image", "Not A Name"]).fails(64);
     assert!(error.contains("REGISTRY/NAME:TAG"), "{error}");
+}
+
+#[test]
+fn an_image_of_a_function_has_what_clients_set_since() {
+    if !has_programs(&["go", "busybox"]) {
+        return;
+    }
+    let hob = hob(&[Recipe::default()]).start();
+    let here = tempfile::tempdir().unwrap();
+    let folder = here.path().join("greet");
+    let handler = "package function\n\nimport (\n\t\"net/http\"\n\t\"os\"\n)\n\n\
+        func Handle(w http.ResponseWriter, r *http.Request) {\n\
+        \tw.Write([]byte(os.Getenv(\"GREETING\")))\n}\n";
+    write(&folder.join("handler.go"), handler);
+    write(&folder.join("hob.toml"), "[env]\nGREETING = \"hello\"\n");
+    hob.cli(["deploy", super::desk::text(&folder)]).ok();
+    let shown = ask(&hob, "GET /system/function/greet", &Value::Null).expect(200);
+    let image = shown.json()["image"].clone();
+    let asked = json!({"service": "greet", "image": image, "envVars": {"GREETING": "welcome"}});
+    ask(&hob, "PUT /system/functions", &asked).expect(202);
+    let image = "local.test/greet:2";
+    hob.cli(["export", "greet", "--image", image]).ok();
+    deploy(&hob, "again", image, "");
+    assert_eq!(hob.get("/function/again").expect(200).text(), "welcome");
 }
 
 #[test]

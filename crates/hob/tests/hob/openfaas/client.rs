@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// Calls `"METHOD /path"` with the admin password; `null` is no body.
 #[track_caller]
-pub(super) fn ask(hob: &Hob, line: &str, body: &Value) -> Answer {
+pub(crate) fn ask(hob: &Hob, line: &str, body: &Value) -> Answer {
     ask_as(hob, line, body, "Go-http-client/1.1")
 }
 

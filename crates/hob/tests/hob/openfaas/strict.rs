@@ -351,10 +351,10 @@ fn an_unchanged_update_touches_nothing() {
     put(&asked("b", "one"));
     assert_eq!(replicas(), first);
     assert_eq!(listed(&hob, "faas-cli/1")["labels"], json!({"team": "b"}));
-    // But one that sleeps is woken.
+    // Nor is there one where somebody wants none to run.
     hob.cli(["scale", "hello", "0"]).ok();
     put(&asked("b", "one"));
-    assert_eq!(listed(&hob, "x")["availableReplicas"], 1);
+    assert_eq!(listed(&hob, "x")["availableReplicas"], 0);
     put(&asked("b", "two"));
     assert_ne!(replicas().0, first.0);
 }
