@@ -219,6 +219,14 @@ impl Default for FakeBuilder {
     }
 }
 
+impl FakeBuilder {
+    /// Bundles that are here, in the order in which they were built.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let built = self.built.lock().expect("lock");
+        built.iter().map(|one| one.bundle.clone()).collect()
+    }
+}
+
 #[async_trait]
 impl Builder for FakeBuilder {
     async fn build(&self, source: Source, log: BuildLog) -> Result<Revision, BuildError> {

@@ -12,6 +12,7 @@ mod mistakes;
 mod openfaas;
 mod rest;
 mod restore;
+mod rollback;
 mod schedule;
 mod secrets;
 mod wake;
