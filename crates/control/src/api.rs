@@ -18,6 +18,7 @@ mod place;
 mod refusals;
 mod registries;
 mod request;
+mod revisions;
 mod schedules;
 mod secrets;
 mod status;
@@ -78,6 +79,8 @@ fn documented() -> OpenApiRouter<Arc<Control>> {
         routes!(functions::show, upload::deploy, functions::remove),
         routes!(images::deploy),
         routes!(functions::scale),
+        routes!(revisions::list),
+        routes!(revisions::rollback),
         routes!(logs::show),
         routes!(export::download, build::export),
         routes!(images::list, images::remove),

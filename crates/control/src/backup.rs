@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use hob_image::{Digest, ImageError, ImageStore, InUse, Irreplaceable};
+use hob_image::{Digest, ImageError, ImageStore, Irreplaceable, Needed};
 use hob_model::backup::{
     BUNDLES, BackupManifest, DATABASE, FORMAT, IDENTITY, IMAGES, PKI, REGISTRIES, SECRETS,
 };
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{Control, control::blocking};
+use crate::{Control, bundles::Hold, control::blocking};
 use archive::{Archive, Hidden};
 
 /// Files of the image store besides its blobs, where they are.
@@ -55,8 +55,8 @@ pub(crate) struct Backup {
     /// With the snapshot of the database in it.
     scratch: TempDir,
     images: Option<(Arc<ImageStore>, Irreplaceable)>,
-    /// Nothing is pruned while this lives.
-    _hold: InUse,
+    /// Nothing is pruned or collected while this lives.
+    _hold: Hold,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -64,28 +64,24 @@ pub(crate) struct Backup {
 
 impl Control {
     /// Settles what the backup holds. What changes from here on is not in it. As long as it
-    /// lives no image that it needs is pruned and `backups` is locked, so that whoever takes
-    /// bundles away can wait.
+    /// lives no image that it needs is pruned, no bundle is collected and no other backup begins.
     pub(crate) async fn begin_backup(&self, contents: Contents) -> Result<Backup, BackupError> {
         let turn = Arc::clone(&self.backups).try_lock_owned();
         let turn = turn.map_err(|_| BackupError::UnderWay)?;
-        let hold = self.images.store.hold().await;
+        let hold = self.hold().await;
         // Once before and once after: what the snapshot needs was needed at one of the two.
-        let mut needed = self.needed_images();
+        let before = self.needed_images::<StoreError>();
+        let after = self.needed_images::<StoreError>();
         let (store, tmp) = (self.store.clone(), self.scratch());
-        let settled = blocking(&self.config.runtime, move || {
-            fs::create_dir_all(&tmp)?;
-            let scratch = tempfile::Builder::new().prefix("backup-").tempdir_in(tmp)?;
-            let held = store.snapshot(&scratch.path().join(DATABASE))?;
-            Ok::<_, BackupError>((scratch, held))
-        });
-        let made_at = SystemTime::now();
-        let (scratch, held) = settled.await?;
-        let after = self.needed_images();
-        needed.manifests.extend(after.manifests);
         let images = Arc::clone(&self.images.store);
         let data = self.config.data.clone();
         blocking(&self.config.runtime, move || {
+            let mut needed: Needed = before()?;
+            fs::create_dir_all(&tmp)?;
+            let scratch = tempfile::Builder::new().prefix("backup-").tempdir_in(tmp)?;
+            let held = store.snapshot(&scratch.path().join(DATABASE))?;
+            let made_at = SystemTime::now();
+            needed.manifests.extend(after()?.manifests);
             let kept = contents.images.then(|| images.irreplaceable(&needed));
             let kept = kept.transpose()?;
             let manifest = BackupManifest {

@@ -57,6 +57,7 @@ impl Control {
                     builder.build_image(source, order, log).await
                 }
                 ImageSource::Deployed(deployed) => {
+                    let _hold = self.bundles.hold().await;
                     builder.export_image(&deployed, order, log).await
                 }
             }

@@ -12,6 +12,7 @@ use tokio::{runtime::Handle, sync::Mutex};
 use crate::{
     Registry,
     api::{self, Access},
+    bundles::Bundles,
     coming::Comings,
     deployed::Deployed,
     gate::Gate,
@@ -42,6 +43,8 @@ pub struct ControlConfig {
     pub warnings: Vec<String>,
     /// What the queue of asynchronous calls may take.
     pub queue: QueueLimits,
+    /// How many revisions of each function are kept, the one that runs included; at least 1.
+    pub keep_revisions: u32,
     /// Where all work of the control plane runs, whoever asks: never on a gateway's thread.
     pub runtime: Handle,
 }
@@ -81,6 +84,7 @@ pub struct Control {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) builder: Arc<dyn Builder>,
     pub(crate) images: Arc<Images>,
+    pub(crate) bundles: Bundles,
     pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) registry: Option<Arc<Registry>>,
@@ -126,6 +130,7 @@ impl Control {
                 parts.registry_client,
                 parts.registry.clone(),
             )),
+            bundles: Bundles::default(),
             image_builder: parts.image_builder,
             routes: parts.routes,
             registry: parts.registry,

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::{
     Control,
+    bundles::Hold,
     events::Events,
     namespaces::is_reserved,
     origin::Origin,
@@ -51,6 +52,14 @@ pub(crate) enum DeployError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
+    #[error(
+        "function `{function}` has no revision {number}: `hob revisions {function}` shows those that are kept"
+    )]
+    NoRevision { function: FunctionName, number: u32 },
+    #[error(
+        "function `{0}` has no earlier revision to go back to: `hob revisions {0}` shows those that are kept"
+    )]
+    NoEarlier(FunctionName),
     #[error("namespace `{0}` is reserved and can have no functions")]
     Reserved(String),
     #[error("function `{0}` or its namespace was removed meanwhile")]
@@ -70,12 +79,25 @@ impl Control {
         origin: Origin,
         events: Events,
     ) {
+        let (control, function, log) = (Arc::clone(&self), name.clone(), events.clone());
+        let work = async move {
+            let deploy = control.try_deploy(function, origin, Precondition::Any, &log);
+            deploy.await
+        };
+        self.tell(name, work, events).await;
+    }
+
+    /// Does the `work` of a deploy, whose last event says how it went.
+    pub(crate) async fn tell(
+        self: Arc<Self>,
+        name: FunctionName,
+        work: impl Future<Output = Result<(Arc<Function>, bool), DeployError>> + Send + 'static,
+        events: Events,
+    ) {
         let began = Instant::now();
-        let (function, log) = (name.clone(), events.clone());
         // A task of its own, so that even a panic ends the answer with a proper last line.
         let work = tokio::spawn(async move {
-            let deploy = self.try_deploy(function, origin, Precondition::Any, &log);
-            let (function, changed) = deploy.await?;
+            let (function, changed) = work.await?;
             let observed = self.observed().await.unwrap_or_default();
             let summary = self.summary(&function, observed.get(&function.name));
             Ok::<_, DeployError>((Box::new(summary), changed))
@@ -112,35 +134,52 @@ impl Control {
         let former = self.deployed.get(&name);
         precondition.check(&name, former.is_some())?;
         let had_namespace = self.has_namespace(&name).await?;
-        // Nothing of an image may be pruned before the store knows that it is in use.
-        let _hold = self.images.store.hold().await;
+        // Nothing of it may be pruned or collected before the store knows that it is in use.
+        let hold = self.hold().await;
         let revision = self.revision(&name, origin, events).await?;
         schedule::check(&revision.run, &revision.settings.schedule)?;
 
-        let _change = self.changes.take(&name).await;
-        let was_there = former.is_some();
-        let former = self.deployed.get(&name);
+        let change = self.changes.take(&name).await;
+        let is_gone = former.is_some() && self.deployed.get(&name).is_none();
         // What somebody took away meanwhile stays away.
-        if (was_there && former.is_none()) || (had_namespace && !self.has_namespace(&name).await?) {
+        if is_gone || (had_namespace && !self.has_namespace(&name).await?) {
             return Err(DeployError::Removed(name));
         }
+        let candidate = Candidate {
+            revision,
+            number: None,
+            hold,
+        };
+        self.roll_out(change, &name, candidate, events).await
+    }
+
+    /// Makes `candidate` what answers calls. The caller has the function's turn of deploys as well.
+    pub(crate) async fn roll_out(
+        &self,
+        _change: Turn,
+        name: &FunctionName,
+        candidate: Candidate,
+        events: &Events,
+    ) -> Result<(Arc<Function>, bool), DeployError> {
         events.push(DeployEvent::Step {
             text: format!("starting {name}"),
         });
-        let result = match former {
-            Some(former) if former.revision.runs_like(&revision) => {
-                self.revise(former, revision).await
-            }
+        let result = match self.deployed.get(name) {
+            Some(former) if candidate.runs_like(&former) => self.revise(former, candidate).await,
             former => {
-                let next = Arc::new(successor(name, revision, former.as_deref()));
-                let replaced = self.replace(Arc::clone(&next), former).await;
-                replaced.map(|()| (next, true))
+                let next = candidate.successor(name, former.as_deref());
+                let replaced = self.replace(next, candidate.number, former).await;
+                drop(candidate);
+                replaced.map(|next| (next, true))
             }
         };
         if let Err(DeployError::Engine(EngineError::Start { log_tail, .. })) = &result {
             for text in log_tail.iter().cloned() {
                 events.push(DeployEvent::Output { text });
             }
+        }
+        if matches!(result, Ok((_, true))) {
+            self.bundles.look();
         }
         result
     }
@@ -150,7 +189,7 @@ impl Control {
         Ok(namespace == DEFAULT_NAMESPACE || self.namespace(namespace).await?.is_some())
     }
 
-    async fn deploy_turn(&self, name: &FunctionName, events: &Events) -> Turn {
+    pub(crate) async fn deploy_turn(&self, name: &FunctionName, events: &Events) -> Turn {
         if let Some(turn) = self.deploys.try_take(name) {
             return turn;
         }
@@ -165,25 +204,20 @@ impl Control {
     async fn revise(
         &self,
         former: Arc<Function>,
-        revision: Revision,
+        candidate: Candidate,
     ) -> Result<(Arc<Function>, bool), DeployError> {
-        let words_only = Revision {
-            settings: revision.settings,
-            ..former.revision.clone()
-        };
-        let next = successor(former.name.clone(), words_only, Some(&former));
+        let candidate = candidate.in_place_of(&former);
+        let next = candidate.successor(&former.name, Some(&former));
         // Somebody may want none of it to run: then its next call wakes it, as before.
         if next.replicas > 0 || self.loss(&next.name).is_some() {
             self.engine.apply(&awake(&next)).await?;
             self.found(&next.name);
         }
         self.wakes.forgive(&next.name);
-        if next.revision == former.revision && next.replicas == former.replicas {
+        if candidate.number == Some(former.number) && next.replicas == former.replicas {
             return Ok((former, false));
         }
-        let next = Arc::new(next);
-        let row = Arc::clone(&next);
-        self.stored(move |store| store.put_function(&row)).await?;
+        let next = self.keep(next, candidate.number).await?;
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&next.name, &next.revision.settings.schedule)
             .await;
@@ -194,31 +228,106 @@ impl Control {
     /// one back, which is right, since nobody was told of the new one yet.
     async fn replace(
         &self,
-        next: Arc<Function>,
+        next: Function,
+        number: Option<u32>,
         former: Option<Arc<Function>>,
-    ) -> Result<(), DeployError> {
+    ) -> Result<Arc<Function>, DeployError> {
         if let Some(former) = &former {
             // Its replicas need what they have until they are gone.
             self.images.remember(&former.revision);
+            self.bundles.let_go(&former.revision);
         }
         self.engine.apply(&awake(&next)).await?;
-        let row = Arc::clone(&next);
-        if let Err(error) = self.stored(move |store| store.put_function(&row)).await {
-            let undone = match &former {
-                Some(former) => self.engine.apply(&awake(former)).await,
-                None => self.engine.remove(&next.name).await,
-            };
-            if let Err(undo) = undone {
-                tracing::error!("function `{}` could not be set back: {undo}", next.name);
+        let name = next.name.clone();
+        let next = match self.keep(next, number).await {
+            Ok(next) => next,
+            Err(error) => {
+                let undone = match &former {
+                    Some(former) => self.engine.apply(&awake(former)).await,
+                    None => self.engine.remove(&name).await,
+                };
+                if let Err(undo) = undone {
+                    tracing::error!("function `{name}` could not be set back: {undo}");
+                }
+                return Err(error.into());
             }
-            return Err(error.into());
-        }
-        self.found(&next.name);
-        self.wakes.forgive(&next.name);
+        };
+        self.found(&name);
+        self.wakes.forgive(&name);
         self.deployed.put(Arc::clone(&next));
-        self.reschedule(&next.name, &next.revision.settings.schedule)
+        self.reschedule(&name, &next.revision.settings.schedule)
             .await;
-        Ok(())
+        Ok(next)
+    }
+
+    /// Writes down what runs now: one of the kept revisions by its number, else a new one, which
+    /// gets the next.
+    async fn keep(
+        &self,
+        mut function: Function,
+        number: Option<u32>,
+    ) -> Result<Arc<Function>, StoreError> {
+        let keep = self.config.keep_revisions;
+        self.stored(move |store| {
+            match number {
+                Some(_) => store.put_function(&function)?,
+                None => function.number = store.add_revision(&function, keep)?,
+            }
+            Ok(Arc::new(function))
+        })
+        .await
+    }
+}
+
+/// A revision that is about to be rolled out.
+pub(crate) struct Candidate {
+    pub(crate) revision: Revision,
+    /// Which of the function's kept revisions it is; `None` for a new one.
+    pub(crate) number: Option<u32>,
+    /// Keeps what it needs until it is in the store.
+    pub(crate) hold: Hold,
+}
+
+impl Candidate {
+    /// Whether no replica of `former` could tell it from what it has.
+    fn runs_like(&self, former: &Function) -> bool {
+        match self.number {
+            None => former.revision.runs_like(&self.revision),
+            // As it was written down, with the digest that its replicas had.
+            Some(_) => former.revision.digest == self.revision.digest,
+        }
+    }
+
+    /// The same as `former` has, up to the words that no replica sees.
+    fn in_place_of(self, former: &Function) -> Self {
+        if self.number.is_some() {
+            return self;
+        }
+        let revision = Revision {
+            settings: self.revision.settings,
+            ..former.revision.clone()
+        };
+        let same = revision == former.revision;
+        Self {
+            revision,
+            number: same.then_some(former.number),
+            hold: self.hold,
+        }
+    }
+
+    /// The function as it stands after the rollout. A new revision has number 0 until it is kept.
+    fn successor(&self, name: &FunctionName, former: Option<&Function>) -> Function {
+        let now = SystemTime::now();
+        // They were read when they came.
+        let labels = ScaleLabels::read(&self.revision.settings.labels).unwrap_or_default();
+        Function {
+            name: name.clone(),
+            revision: self.revision.clone(),
+            number: self.number.unwrap_or_default(),
+            replicas: labels.fit(former.map_or(1, |former| former.replicas)),
+            created_at: former.map_or(now, |former| former.created_at),
+            updated_at: now,
+        }
     }
 }
 
@@ -252,6 +361,8 @@ impl DeployError {
             | Self::Asked(_)
             | Self::NoSecret { .. }
             | Self::NoBundle(_)
+            | Self::NoRevision { .. }
+            | Self::NoEarlier(_)
             | Self::Reserved(_)
             | Self::Removed(_) => Fault::Caller,
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,
@@ -268,21 +379,7 @@ impl DeployError {
     }
 }
 
-/// The function as it stands after the deploy of `revision`.
-fn successor(name: FunctionName, revision: Revision, former: Option<&Function>) -> Function {
-    let now = SystemTime::now();
-    // They were read when they came.
-    let labels = ScaleLabels::read(&revision.settings.labels).unwrap_or_default();
-    Function {
-        name,
-        revision,
-        replicas: labels.fit(former.map_or(1, |former| former.replicas)),
-        created_at: former.map_or(now, |former| former.created_at),
-        updated_at: now,
-    }
-}
-
-/// The same, but running, even where the wish is to sleep until the next call.
+/// The function, but running, even where the wish is to sleep until the next call.
 fn awake(function: &Function) -> Function {
     Function {
         replicas: function.replicas.max(1),

@@ -16,7 +16,8 @@ const TIDY: Duration = Duration::from_secs(3600);
 
 impl Control {
     /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, stops
-    /// functions that nobody calls, calls those whose time has come, and tidies up the images.
+    /// functions that nobody calls, calls those whose time has come, and tidies up images and
+    /// bundles.
     pub async fn run(
         self: Arc<Self>,
         dial: Arc<dyn Dial>,
@@ -25,10 +26,14 @@ impl Control {
         let stop = CancellationToken::new();
         let calls = tokio::spawn(Arc::clone(&self).make_calls(dial, stop.clone()));
         let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
+        let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
         if let Err(error) = clock.await {
             tracing::error!("the clock of schedules ended early: {error}");
+        }
+        if let Err(error) = bundles.await {
+            tracing::error!("the collection of bundles ended early: {error}");
         }
         if let Err(error) = calls.await {
             tracing::error!("the queue ended early: {error}");

@@ -11,10 +11,11 @@ use hob_image::{
     Pruning, RegistryClient, RunConfig,
 };
 use hob_model::{
-    Function, ImageRun, Revision, Run, Settings,
+    FunctionName, ImageRun, Revision, Run, Settings,
     port::{EngineError, Observed},
-    wire::DeployEvent,
+    wire::{DeployEvent, FunctionImage},
 };
+use hob_store::StoreError;
 
 use crate::{
     Control, KnownRegistries, OWN_REGISTRY, Registry, control::on_disk, events::Events, own_name,
@@ -185,29 +186,9 @@ impl Control {
         Ok(())
     }
 
-    /// What of images functions need, and replicas that may be on their way out.
-    pub(crate) fn needed_images(&self) -> Needed {
-        let functions = self.deployed.all();
-        let deployed = functions
-            .iter()
-            .filter_map(|function| match &function.revision.run {
-                Run::Image(run) => Some(run.clone()),
-                Run::Process { .. } | Run::Static { .. } => None,
-            });
-        let mut needed = Needed::default();
-        for run in deployed.chain(self.images.seen().values().cloned()) {
-            needed.manifests.extend(run.manifest.parse::<Digest>());
-            let layers = run.layers.iter();
-            let layers =
-                layers.filter_map(|layer| format!("sha256:{layer}").parse::<Digest>().ok());
-            needed.layers.extend(layers);
-        }
-        needed
-    }
-
-    /// Unpacks what is gone of the layers of a function, if its blobs are still here.
-    pub(crate) async fn mend_layers(&self, function: &Function) {
-        let Run::Image(run) = &function.revision.run else {
+    /// Unpacks what is gone of the layers of a function's revision, if its blobs are still here.
+    pub(crate) async fn mend_layers(&self, name: &FunctionName, revision: &Revision) {
+        let Run::Image(run) = &revision.run else {
             return;
         };
         // hob has written it down itself.
@@ -216,12 +197,12 @@ impl Control {
         };
         let _hold = self.images.store.hold().await;
         let mended = async {
-            let (store, name) = (Arc::clone(&self.images.store), run.image.clone());
-            let image = on_disk(move || store.image(&digest, &Platform::host(), &name)).await?;
+            let (store, image) = (Arc::clone(&self.images.store), run.image.clone());
+            let image = on_disk(move || store.image(&digest, &Platform::host(), &image)).await?;
             self.images.store.unpack(&image).await
         };
         if let Err(error) = mended.await {
-            tracing::warn!("function `{}`: {error}: deploy it again", function.name);
+            tracing::warn!("function `{name}`: {error}: deploy it again");
         }
     }
 
@@ -237,11 +218,33 @@ impl Control {
         }
     }
 
-    /// Gives back what no name and no function needs.
+    /// Gives back what no name, no function and no kept revision needs.
     pub(crate) async fn prune_images(&self, pruning: Pruning) -> Result<Pruned, PruneError> {
         self.forget_ended().await?;
-        let pruned = self.images.store.prune(|| self.needed_images(), pruning);
-        Ok(pruned.await?)
+        let pruned = self.images.store.prune(self.needed_images(), pruning);
+        pruned.await
+    }
+
+    /// Finds out, on the disk, what of images functions and their kept revisions need, and replicas
+    /// that may be on their way out.
+    pub(crate) fn needed_images<E: From<StoreError>>(
+        &self,
+    ) -> impl FnOnce() -> Result<Needed, E> + Send + use<E> {
+        let (store, images) = (self.store.clone(), Arc::clone(&self.images));
+        move || {
+            let mut runs = store.needed_images()?;
+            runs.extend(images.seen().values().cloned().map(Run::Image));
+            let mut needed = Needed::default();
+            for run in &runs {
+                let Run::Image(run) = run else { continue };
+                needed.manifests.extend(run.manifest.parse::<Digest>());
+                let layers = run.layers.iter();
+                let layers =
+                    layers.filter_map(|layer| format!("sha256:{layer}").parse::<Digest>().ok());
+                needed.layers.extend(layers);
+            }
+            Ok(needed)
+        }
     }
 }
 
@@ -252,6 +255,19 @@ pub(crate) enum PruneError {
     Engine(#[from] EngineError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The image that a function runs, for people.
+pub(crate) fn image_of(run: &Run) -> Option<FunctionImage> {
+    match run {
+        Run::Image(run) => Some(FunctionImage {
+            name: run.image.clone(),
+            manifest: run.manifest.clone(),
+        }),
+        Run::Process { .. } | Run::Static { .. } => None,
+    }
 }
 
 /// The image, if every blob of it is here.

@@ -6,6 +6,7 @@
 mod api;
 mod backup;
 mod build;
+mod bundles;
 mod clock;
 mod coming;
 mod control;
@@ -23,6 +24,7 @@ mod registries;
 mod registry;
 mod remote_builds;
 mod restore;
+mod rollback;
 mod schedule;
 mod sealed;
 mod summary;

@@ -33,7 +33,7 @@ impl Control {
             };
             let mut applied = self.engine.apply(&asleep).await;
             if applied.is_err() {
-                self.mend_layers(&function).await;
+                self.mend_layers(&function.name, &function.revision).await;
                 applied = self.engine.apply(&asleep).await;
             }
             match applied {

@@ -33,6 +33,7 @@ impl Control {
             name: function.name.clone(),
             language: function.revision.language.clone(),
             revision: function.revision.digest.clone(),
+            revision_number: function.number,
             state: observed.map_or(FunctionState::Failing, |observed| observed.state),
             replicas: match function.revision.run {
                 Run::Process { .. } | Run::Image(_) => function.replicas,

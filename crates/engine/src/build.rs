@@ -8,6 +8,7 @@
 mod bench;
 mod builder;
 mod bundle;
+mod collect;
 mod dependencies;
 mod detect;
 mod foreign;

@@ -263,6 +263,7 @@ fn control_config(
         metrics: metrics.map(metrics_server::url),
         isolation: notices.isolation.clone(),
         queue: config.queue,
+        keep_revisions: config.keep_revisions,
         warnings: notices.warnings.clone(),
         runtime: Handle::current(),
     })

@@ -24,6 +24,8 @@ mod queue;
 mod registry;
 mod remove;
 mod restore;
+mod revisions;
+mod rollback;
 mod scale;
 mod schedule;
 mod secret;
@@ -62,6 +64,8 @@ enum Verb {
     Queue(queue::Queue),
     Logs(logs::Logs),
     Scale(scale::Scale),
+    Revisions(revisions::Revisions),
+    Rollback(rollback::Rollback),
     Remove(remove::Remove),
     #[command(subcommand)]
     Schedule(schedule::Schedule),
@@ -133,6 +137,8 @@ impl Cli {
             Verb::Queue(verb) => verb.run(context),
             Verb::Logs(verb) => verb.run(context),
             Verb::Scale(verb) => verb.run(context),
+            Verb::Revisions(verb) => verb.run(context),
+            Verb::Rollback(verb) => verb.run(context),
             Verb::Remove(verb) => verb.run(context),
             Verb::Schedule(verb) => verb.run(context),
             Verb::Secret(verb) => verb.run(context),

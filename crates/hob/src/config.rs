@@ -26,6 +26,10 @@ const LOG: &str = "info";
 const ASYNC_BODY_MAX: Memory = Memory(64 << 20);
 /// Most calls in the queue that may be asked for, at a hundred bytes of memory each.
 const QUEUE_CALLS_MAX: u64 = 10_000_000;
+/// Revisions of a function that are kept.
+pub(crate) const KEEP_REVISIONS: u32 = 5;
+/// Most that may be asked for: each keeps its bundle or layers on the disk.
+const KEEP_REVISIONS_MAX: u32 = 100;
 const DATA_OF_ROOT: &str = "/var/lib/hob";
 const CONFIG_OF_ROOT: &str = "/etc/hob/config.toml";
 
@@ -114,6 +118,14 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     queue_bytes: Option<Memory>,
+    /// Revisions of each function that are kept, the one that runs included [default: 5]
+    #[arg(
+        long,
+        env = "HOB_KEEP_REVISIONS",
+        value_name = "NUMBER",
+        hide_env_values = true
+    )]
+    keep_revisions: Option<u32>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
@@ -152,6 +164,7 @@ struct File {
     async_body: Option<Memory>,
     queue_calls: Option<u64>,
     queue_bytes: Option<Memory>,
+    keep_revisions: Option<u32>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
@@ -184,6 +197,8 @@ pub(crate) struct Config {
     pub(crate) subnet: Option<Subnet>,
     /// What the queue of asynchronous calls may take.
     pub(crate) queue: QueueLimits,
+    /// Revisions of each function that are kept.
+    pub(crate) keep_revisions: u32,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
 }
@@ -254,6 +269,7 @@ impl ServerArgs {
                 self.queue_calls.or(file.queue_calls),
                 self.queue_bytes.or(file.queue_bytes),
             )?,
+            keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log,
         })
     }
@@ -341,6 +357,15 @@ fn queue(
         return Err(Failure::usage(message).into());
     }
     Ok(limits)
+}
+
+fn keep_revisions(asked: Option<u32>) -> anyhow::Result<u32> {
+    let keep = asked.unwrap_or(KEEP_REVISIONS);
+    if !(1..=KEEP_REVISIONS_MAX).contains(&keep) {
+        let message = format!("keep_revisions must be 1 to {KEEP_REVISIONS_MAX}");
+        return Err(Failure::usage(message).into());
+    }
+    Ok(keep)
 }
 
 /// Reads an address to listen on; a name such as `localhost` could mean two.
@@ -457,13 +482,14 @@ mod tests {
     }
 
     #[test]
-    fn the_queues_limits_have_ranges() {
+    fn limits_have_ranges() {
         let config = with_file("queue_calls = 5\n", &["--async-body", "2Mi"]).expect("valid");
         assert_eq!((config.queue.calls, config.queue.body), (5, 2 << 20));
         for (args, expected) in [
             (["--async-body", "1Gi"], "async_body must be at most 64Mi"),
             (["--queue-calls", "0"], "queue_calls must be 1 to"),
             (["--queue-bytes", "1Ki"], "queue_bytes must not be less"),
+            (["--keep-revisions", "0"], "keep_revisions must be 1 to 100"),
         ] {
             let message = with_file("", &args).expect_err(expected).to_string();
             assert!(message.contains(expected), "{message}");
@@ -486,6 +512,7 @@ mod tests {
             "subnet" => "\"10.0.0.0/16\"",
             "async_body" | "queue_bytes" => "\"64Mi\"",
             "queue_calls" => "1000",
+            "keep_revisions" => "3",
             _ => "\"x\"",
         };
         for command in [Server::command(), Client::command()] {

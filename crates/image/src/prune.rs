@@ -48,27 +48,26 @@ pub struct Needed {
 // === impl ImageStore ===
 
 impl ImageStore {
-    /// Takes away what nobody needs. `needed` is asked when nobody else is at work. Does nothing
-    /// while a pull, push, build or deploy holds the store.
+    /// Takes away what nobody needs. `needed` is asked when nobody else is at work, on a thread that
+    /// may wait for the disk. Does nothing while a pull, push, build or deploy holds the store.
     ///
     /// # Errors
-    /// [`ImageError::Busy`]; a manifest that is damaged or cannot be read, since nobody knows
+    /// [`ImageError::Busy`]; that of `needed`, or a manifest that is damaged or cannot be read, since nobody knows
     /// what it needs, and nothing is taken away then; or the disk's, and what is gone by then is
     /// gone.
-    pub async fn prune(
+    pub async fn prune<E: From<ImageError> + Send + 'static>(
         self: &Arc<Self>,
-        needed: impl FnOnce() -> Needed,
+        needed: impl FnOnce() -> Result<Needed, E> + Send + 'static,
         pruning: Pruning,
-    ) -> Result<Pruned, ImageError> {
+    ) -> Result<Pruned, E> {
         let alone = self.alone()?;
-        let needed = needed();
         let store = Arc::clone(self);
         on_disk(move || {
-            let pruned = store.prune_now(&needed, pruning);
+            let pruned = needed().and_then(|needed| Ok(store.prune_now(&needed, pruning)?));
             drop(alone);
-            pruned
+            Ok(pruned)
         })
-        .await
+        .await?
     }
 
     fn prune_now(&self, needed: &Needed, pruning: Pruning) -> Result<Pruned, ImageError> {

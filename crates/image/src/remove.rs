@@ -20,29 +20,30 @@ pub enum Removal {
 // === impl ImageStore ===
 
 impl ImageStore {
-    /// Removes a blob that nobody needs. `needed` is asked when nobody
-    /// else is at work. With
-    /// `home`, a registry and repository as in `r.example.net/team/hello`, the blob is a manifest:
+    /// Removes a blob that nobody needs. `needed` is asked when nobody else is at work, on a thread
+    /// that may wait for the disk. With `home`, a registry and repository as in `r.example.net/team/hello`, the blob is a manifest:
     /// the names of that repository that point to it go with it, and names elsewhere keep the
     /// file without keeping the repository's part in it.
     ///
     /// # Errors
-    /// [`ImageError::Busy`] while a pull, push or build holds the store; or the disk's.
-    pub async fn remove(
+    /// [`ImageError::Busy`] while a pull, push or build holds the store; that of `needed`; or the
+    /// disk's.
+    pub async fn remove<E: From<ImageError> + Send + 'static>(
         self: &Arc<Self>,
         digest: Digest,
         home: Option<String>,
-        needed: impl FnOnce() -> Needed,
-    ) -> Result<Removal, ImageError> {
+        needed: impl FnOnce() -> Result<Needed, E> + Send + 'static,
+    ) -> Result<Removal, E> {
         let alone = self.alone()?;
-        let in_use = needed().manifests;
         let store = Arc::clone(self);
         on_disk(move || {
-            let removal = store.remove_now(&digest, home.as_deref(), &in_use);
+            let removal = needed().and_then(|needed| {
+                Ok(store.remove_now(&digest, home.as_deref(), &needed.manifests)?)
+            });
             drop(alone);
-            removal
+            Ok(removal)
         })
-        .await
+        .await?
     }
 
     fn remove_now(

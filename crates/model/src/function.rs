@@ -15,6 +15,8 @@ pub struct Function {
     pub name: FunctionName,
     /// The build that answers calls.
     pub revision: Revision,
+    /// Which of its revisions that is: 1 is the first deploy of the name, and it only grows.
+    pub number: u32,
     /// How many replicas it has while it is awake; 0 means asleep until the next call wakes one.
     pub replicas: u32,
     /// When the first deploy of this name was acknowledged.

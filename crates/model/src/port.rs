@@ -2,6 +2,7 @@
 //! the binary is put together.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
@@ -168,6 +169,11 @@ pub trait Builder: Send + Sync {
     /// The build whose bundle's name begins with `start`, as it came out; `None` when there is
     /// none.
     async fn bundle(&self, start: &str) -> Result<Option<Revision>, BuildError>;
+
+    /// Takes away every bundle but those that are `kept`, and what is written down of their builds;
+    /// returns how many. They are out of the way on return, and their disk is free soon after.
+    /// Nobody may build meanwhile, nor start what is not `kept`.
+    async fn collect(&self, kept: BTreeSet<String>) -> Result<usize, BuildError>;
 
     /// Writes `function` to the empty folder `target` so that it runs without hob.
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError>;

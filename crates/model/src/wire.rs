@@ -76,6 +76,8 @@ pub struct FunctionSummary {
     pub language: String,
     /// Digest of the revision that answers.
     pub revision: String,
+    /// Which of the function's revisions that is: 1 is the first.
+    pub revision_number: u32,
     /// Where it stands.
     pub state: FunctionState,
     /// Replicas wanted while awake.
@@ -161,6 +163,40 @@ pub struct FunctionImage {
     pub name: String,
     /// Digest of the manifest for this machine.
     pub manifest: String,
+}
+
+/// A revision of a function, as `hob revisions` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RevisionSummary {
+    /// Which of the function's: 1 is the first deploy of the name, and it only grows.
+    pub number: u32,
+    /// Its digest. Revisions of one digest behave alike.
+    pub digest: String,
+    /// Whether it is the one that answers.
+    pub current: bool,
+    /// Template, or `server`, or `image`.
+    pub language: String,
+    /// The image that it runs; `None` for folders.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<FunctionImage>,
+    /// When its build ended.
+    #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub built_at: SystemTime,
+    /// When its deploy was acknowledged; rolling back to it leaves that as it is.
+    #[serde(with = "crate::rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
+    pub deployed_at: SystemTime,
+}
+
+/// `{"revision": 3}`, the body of a rollback.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Number of the revision; else the newest of those before the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub revision: Option<u32>,
 }
 
 /// One line of the answer to a deploy, which is a stream of JSON lines.

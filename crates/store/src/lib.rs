@@ -24,4 +24,6 @@ pub use queue::{
     Listing, NewCall, Next,
 };
 pub use secret::{SecretStore, Written};
-pub use store::{DataLock, Held, LOCK, RESTORING, ScheduleRow, Store, check_database};
+pub use store::{
+    DataLock, Held, KeptRevision, LOCK, RESTORING, ScheduleRow, Store, check_database,
+};

@@ -2,6 +2,7 @@ mod function;
 mod lock;
 mod meta;
 mod namespace;
+mod revision;
 mod schedule;
 mod schema;
 mod snapshot;
@@ -17,6 +18,7 @@ use rusqlite::Connection;
 
 use crate::{StoreError, durable};
 pub use lock::{DataLock, LOCK};
+pub use revision::KeptRevision;
 pub use schedule::ScheduleRow;
 pub use snapshot::{Held, check_database};
 
@@ -119,6 +121,7 @@ mod tests {
                 settings: Settings::default(),
                 built_at: std::time::UNIX_EPOCH,
             },
+            number: 1,
             replicas: 1,
             created_at: std::time::UNIX_EPOCH,
             updated_at: std::time::UNIX_EPOCH,

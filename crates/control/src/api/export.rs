@@ -26,6 +26,7 @@ pub(super) async fn download(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
 ) -> Result<Response, ApiError> {
+    let hold = control.bundles.hold().await;
     let function = control.function(&name)?;
     let (runtime, scratch) = (&control.config.runtime, control.scratch());
     let folder = blocking(runtime, move || {
@@ -36,6 +37,7 @@ pub(super) async fn download(
     });
     let folder = folder.await.map_err(failed)?;
     control.builder.export(&function, folder.path()).await?;
+    drop(hold);
 
     let scratch = control.scratch();
     let packed = blocking(runtime, move || {

@@ -4,7 +4,7 @@ use axum::{Json, body::Body, extract::State};
 use hob_model::{
     Function, FunctionName, Run,
     port::EngineError,
-    wire::{FunctionDetail, FunctionImage, FunctionSummary, ScaleRequest},
+    wire::{FunctionDetail, FunctionSummary, ScaleRequest},
 };
 use http::StatusCode;
 
@@ -13,7 +13,7 @@ use super::{
     refusals::{Bad, Conflict, Missing, TooLarge},
     request::{NamedFunction, read_body},
 };
-use crate::Control;
+use crate::{Control, images::image_of};
 
 /// Largest body of a scale request, in bytes.
 const SCALE_BODY: usize = 1 << 10;
@@ -51,13 +51,7 @@ pub(super) async fn show(
     Ok(Json(FunctionDetail {
         summary,
         problem: control.loss(&name),
-        image: match &function.revision.run {
-            Run::Image(run) => Some(FunctionImage {
-                name: run.image.clone(),
-                manifest: run.manifest.clone(),
-            }),
-            Run::Process { .. } | Run::Static { .. } => None,
-        },
+        image: image_of(&function.revision.run),
         created_at: function.created_at,
         settings: function.revision.settings.clone(),
         schedules: control.schedules(Some(&name)),
@@ -83,6 +77,7 @@ impl Control {
         let _change = self.changes.take(&name).await;
         let function = self.function(&name)?;
         self.images.remember(&function.revision);
+        self.bundles.let_go(&function.revision);
         match self.engine.remove(&name).await {
             Ok(()) => {}
             // It could not be restored.
@@ -104,6 +99,7 @@ impl Control {
             return Err(error.into());
         }
         self.deployed.remove(&name);
+        self.bundles.look();
         self.reschedule(&name, &[]).await;
         self.wakes.forgive(&name);
         Ok(())

@@ -152,6 +152,7 @@ pub(super) async fn prune(
         .map_err(|error| match error {
             PruneError::Engine(error) => ApiError::Engine(error),
             PruneError::Image(error) => ApiError::Image(error),
+            PruneError::Store(error) => ApiError::Store(error),
         })?;
     Ok(Json(PruneSummary {
         images: pruned.names.iter().map(ToString::to_string).collect(),

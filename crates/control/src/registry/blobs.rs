@@ -86,16 +86,17 @@ pub(super) async fn remove(
 ) -> Result<Removal, RegistryError> {
     let control = &asking.here.control;
     control.forget_ended().await?;
-    let needed = || control.needed_images();
-    let removal = asking.store().remove(digest.clone(), home, needed);
-    Ok(removal.await?)
+    let needed = control.needed_images();
+    asking.store().remove(digest.clone(), home, needed).await
 }
 
 /// Says who needs it.
 pub(super) fn refusal(digest: &Digest, needed: &Removal) -> RegistryError {
     RegistryError::Needed(match needed {
         Removal::Named(name) => format!("{digest} is part of `{name}`: delete that first"),
-        _ => format!("a function runs {digest}: remove the function first"),
+        _ => format!(
+            "a function runs {digest} or can be rolled back to it: remove the function first"
+        ),
     })
 }
 

@@ -4,6 +4,7 @@ use axum::{
 };
 use hob_image::{DigestError, ImageError, ManifestError};
 use hob_model::port::EngineError;
+use hob_store::StoreError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 use thiserror::Error;
@@ -94,6 +95,9 @@ pub(crate) enum RegistryError {
     /// The engine could not say what runs.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The database could not say what functions need.
+    #[error(transparent)]
+    Functions(#[from] StoreError),
     /// A file that is about to be sent or written.
     #[error("cannot {action}: {source}")]
     Io {
@@ -132,7 +136,7 @@ impl RegistryError {
             // The specification's own status for it is that of an unknown manifest.
             Self::NoPart(_) => (S::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN"),
             Self::Store(ImageError::Space { .. }) => (S::INSUFFICIENT_STORAGE, "DENIED"),
-            Self::Store(_) | Self::Engine(_) | Self::Io { .. } => {
+            Self::Store(_) | Self::Engine(_) | Self::Functions(_) | Self::Io { .. } => {
                 (S::INTERNAL_SERVER_ERROR, "UNKNOWN")
             }
         }

@@ -1,7 +1,7 @@
 //! An engine and a builder that do as they are told and remember what they were asked.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::{
@@ -219,6 +219,14 @@ impl Default for FakeBuilder {
     }
 }
 
+impl FakeBuilder {
+    /// Bundles that are here, in the order in which they were built.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let built = self.built.lock().expect("lock");
+        built.iter().map(|one| one.bundle.clone()).collect()
+    }
+}
+
 #[async_trait]
 impl Builder for FakeBuilder {
     async fn build(&self, source: Source, log: BuildLog) -> Result<Revision, BuildError> {
@@ -252,6 +260,13 @@ impl Builder for FakeBuilder {
         let built = self.built.lock().expect("lock");
         let mut built = built.iter();
         Ok(built.find(|one| one.bundle.starts_with(start)).cloned())
+    }
+
+    async fn collect(&self, kept: BTreeSet<String>) -> Result<usize, BuildError> {
+        let mut built = self.built.lock().expect("lock");
+        let before = built.len();
+        built.retain(|one| kept.contains(&one.bundle));
+        Ok(before - built.len())
     }
 
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {

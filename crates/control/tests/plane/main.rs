@@ -12,6 +12,7 @@ mod mistakes;
 mod openfaas;
 mod rest;
 mod restore;
+mod rollback;
 mod schedule;
 mod secrets;
 mod wake;
@@ -62,6 +63,7 @@ impl Plane {
             metrics: None,
             isolation: "container".into(),
             queue: QueueLimits::default(),
+            keep_revisions: 3,
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };

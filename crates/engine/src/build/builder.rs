@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,8 +20,9 @@ use tokio::sync::Semaphore;
 use super::{
     bench::{BUILD_TIME, Workbench},
     bundle::Built,
+    collect::collect,
     dependencies::{Installed, Wanted},
-    detect::{Found, Shape},
+    detect::{Found, Shape, read_manifest},
     record::remember,
     secret_files::SecretFiles,
     target::Target,
@@ -35,8 +36,6 @@ use crate::{export, remove::remove_tree};
 
 /// Builds that run at the same time; more wait for their turn.
 const MAX_BUILDS: usize = 4;
-/// Bytes of a hob.toml.
-const MAX_MANIFEST: u64 = 256 << 10;
 
 /// What a [`FolderBuilder`] needs to know.
 #[derive(Debug, Clone)]
@@ -168,6 +167,10 @@ impl Builder for FolderBuilder {
         on_disk("search for a bundle", move || shared.bundle(&start)).await
     }
 
+    async fn collect(&self, kept: BTreeSet<String>) -> Result<usize, BuildError> {
+        collect(&self.shared, kept).await
+    }
+
     async fn export(&self, function: &Function, target: &Path) -> Result<(), BuildError> {
         let bundle = self.shared.bundles().join(&function.revision.bundle);
         let (function, target) = (function.clone(), target.to_path_buf());
@@ -179,7 +182,7 @@ impl Builder for FolderBuilder {
 }
 
 /// Works on a thread that may wait for the disk.
-async fn on_disk<T: Send + 'static>(
+pub(super) async fn on_disk<T: Send + 'static>(
     what: &str,
     work: impl FnOnce() -> Result<T, BuildError> + Send + 'static,
 ) -> Result<T, BuildError> {
@@ -370,22 +373,6 @@ fn wanted<'a>(found: &'a Found, folder: &Path) -> Result<Option<Wanted<'a>>, Bui
 
 fn host(error: &io::Error) -> BuildError {
     BuildError::Host(format!("the build cannot go on: {error}"))
-}
-
-pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, BuildError> {
-    let path = folder.join("hob.toml");
-    match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
-        Ok(data) if data.is_file() && data.len() <= MAX_MANIFEST => {}
-        _ => {
-            return Err(BuildError::Refused(
-                "hob.toml is no file, or is too long".into(),
-            ));
-        }
-    }
-    let text = fs::read_to_string(&path)
-        .map_err(|error| BuildError::Refused(format!("hob.toml cannot be read: {error}")))?;
-    Manifest::parse(&text).map_err(|error| BuildError::Refused(error.to_string()))
 }
 
 /// Files in the cache may have second names in the bundle only where no tool can write or replace

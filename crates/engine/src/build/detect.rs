@@ -1,6 +1,6 @@
 //! Sees from the files what a folder is.
 
-use std::{borrow::Cow, fs, path::Path};
+use std::{borrow::Cow, fs, io, path::Path};
 
 use hob_model::{Manifest, port::BuildError};
 
@@ -28,6 +28,8 @@ pub(crate) enum Shape {
     Static,
 }
 
+/// Bytes of a hob.toml.
+const MAX_MANIFEST: u64 = 256 << 10;
 /// Bytes of a Procfile that are looked at.
 const MAX_PROCFILE: u64 = 64 << 10;
 
@@ -208,4 +210,21 @@ pub(crate) fn has_any(folder: &Path, files: &[String]) -> bool {
 
 fn plain_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|data| data.is_file())
+}
+
+/// The manifest of the function in `folder`; the default one where there is none.
+pub(super) fn read_manifest(folder: &Path) -> Result<Manifest, BuildError> {
+    let path = folder.join("hob.toml");
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::default()),
+        Ok(data) if data.is_file() && data.len() <= MAX_MANIFEST => {}
+        _ => {
+            return Err(BuildError::Refused(
+                "hob.toml is no file, or is too long".into(),
+            ));
+        }
+    }
+    let text = fs::read_to_string(&path)
+        .map_err(|error| BuildError::Refused(format!("hob.toml cannot be read: {error}")))?;
+    Manifest::parse(&text).map_err(|error| BuildError::Refused(error.to_string()))
 }

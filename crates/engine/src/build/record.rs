@@ -44,7 +44,12 @@ impl Shared {
         toolchain.fingerprint(&mut hash);
         Tree::read(folder, None)?.digest(&mut hash)?;
         let name = format!("{}.json", hex(hash));
-        Ok(self.config.data.join("cache/sources").join(name))
+        Ok(self.sources().join(name))
+    }
+
+    /// Where it is written down what came of each build, by what it was made of.
+    pub(super) fn sources(&self) -> PathBuf {
+        self.config.data.join("cache/sources")
     }
 
     pub(super) fn recall(&self, record: &Path) -> Option<Revision> {

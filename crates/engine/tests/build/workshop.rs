@@ -203,6 +203,7 @@ pub(crate) fn function(name: &str, revision: Revision) -> Function {
     Function {
         name: name.parse().unwrap(),
         revision,
+        number: 1,
         replicas: 1,
         created_at: now,
         updated_at: now,

@@ -139,6 +139,7 @@ impl World {
                 settings: Settings::default(),
                 built_at: now,
             },
+            number: 1,
             replicas: 1,
             created_at: now,
             updated_at: now,

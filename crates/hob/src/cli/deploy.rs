@@ -123,7 +123,7 @@ impl Deploy {
 
 /// A deploy, as programs read it.
 #[derive(Debug, Serialize)]
-struct Report {
+pub(super) struct Report {
     name: FunctionName,
     #[serde(flatten)]
     done: Option<Done>,
@@ -137,17 +137,19 @@ struct Report {
 struct Done {
     url: String,
     revision: String,
+    revision_number: u32,
     changed: bool,
     millis: u64,
 }
 
 impl Report {
-    fn of(done: &Deployed, url: String) -> Self {
+    pub(super) fn of(done: &Deployed, url: String) -> Self {
         Self {
             name: done.function.name.clone(),
             done: Some(Done {
                 url,
                 revision: done.function.revision.clone(),
+                revision_number: done.function.revision_number,
                 changed: done.changed,
                 millis: done.millis,
             }),
@@ -159,13 +161,19 @@ impl Report {
 /// The line that ends a deploy.
 pub(super) fn summary(done: &Deployed, url: &str) -> String {
     let name = &done.function.name;
-    let revision = output::short_digest(&done.function.revision);
+    let revision = revision(&done.function);
     if done.changed {
         let millis = done.millis;
-        format!("{name} is live at {url} (revision {revision}, {millis} ms)")
+        format!("{name} is live at {url} ({revision}, {millis} ms)")
     } else {
-        format!("{name} is unchanged and live at {url} (revision {revision})")
+        format!("{name} is unchanged and live at {url} ({revision})")
     }
+}
+
+/// Which revision answers, as the line that ends a deploy says it.
+pub(super) fn revision(function: &FunctionSummary) -> String {
+    let digest = output::short_digest(&function.revision);
+    format!("revision {}, {digest}", function.revision_number)
 }
 
 /// What the function in `folder` is called: its manifest says so, or the folder does.
@@ -259,7 +267,8 @@ fn upload_after(before: Vec<u8>, archive: Archive, progress: &Progress) -> Body 
     StreamBody::new(before.chain(chunks)).boxed_unsync()
 }
 
-async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<Deployed> {
+/// Shows the events of a deploy as they come.
+pub(super) async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<Deployed> {
     while let Some(json) = lines.next().await? {
         match serde_json::from_slice(&json).map_err(|error| lines.broken(error))? {
             DeployEvent::Step { text } => progress.step(text),

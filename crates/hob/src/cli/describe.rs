@@ -6,7 +6,7 @@ use hob_model::{
 
 use super::{
     Context,
-    list::{is_files, state},
+    list::{is_files, revision, state},
     schedule::next_run,
     session::{Session, function_path},
 };
@@ -69,7 +69,7 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
         table.pair("image", image.name.as_str());
         table.pair("manifest", image.manifest.as_str());
     }
-    table.pair("revision", output::short_digest(&summary.revision));
+    table.pair("revision", revision(summary));
     table.pair(
         "updated",
         format!("{} ago", output::age(summary.updated_at)),

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     app::{self, App},
     client::{Address, Client, empty},
-    config::{Config, MetricsAddress, parse_listen, parse_log},
+    config::{Config, KEEP_REVISIONS, MetricsAddress, parse_listen, parse_log},
     exit::report,
     output, pack,
 };
@@ -70,6 +70,7 @@ impl Dev {
             .tempdir()?;
         let config = Config {
             queue: QueueLimits::default(),
+            keep_revisions: KEEP_REVISIONS,
             data: data.path().to_owned(),
             listen: self.listen,
             metrics: Some(MetricsAddress::Off),

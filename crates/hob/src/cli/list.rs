@@ -43,7 +43,7 @@ impl List {
                 function.calls.to_string().into(),
                 function.failed.to_string().into(),
                 function.language.clone().into(),
-                output::short_digest(&function.revision).into(),
+                revision(function).into(),
                 output::age(function.updated_at).into(),
             ]);
         }
@@ -62,6 +62,12 @@ fn ready(function: &FunctionSummary) -> String {
 /// Whether hob serves its files itself: it answers, with no replica there and none wanted.
 pub(super) fn is_files(function: &FunctionSummary) -> bool {
     function.state == FunctionState::Hot && function.ready == 0 && function.replicas == 0
+}
+
+/// Which revision answers: `3 (0123456789ab)`.
+pub(super) fn revision(function: &FunctionSummary) -> String {
+    let digest = output::short_digest(&function.revision);
+    format!("{} ({digest})", function.revision_number)
 }
 
 /// A state in its colour.

@@ -2,7 +2,7 @@
 
 use crate::bench::{hob, write};
 
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 17] = [
     "up",
     "new",
     "deploy",
@@ -12,6 +12,8 @@ const VERBS: [&str; 15] = [
     "invoke",
     "logs",
     "scale",
+    "revisions",
+    "rollback",
     "remove",
     "secret",
     "export",
@@ -49,6 +51,8 @@ fn a_wrong_command_line_ends_with_64_and_says_what_was_meant() {
         (&["dev", "--listen", "8080"], "127.0.0.1:8080"),
         (&["list", "-o", "yaml"], "json"),
         (&["describe"], "<NAME>"),
+        (&["revisions"], "<NAME>"),
+        (&["rollback"], "<NAME>"),
         (&["logs", "hello", "--tail", "all"], "invalid value 'all'"),
         (&["logs", "hello", "--since", "soon"], "`soon` is no time"),
         (&["scale", "hello"], "<REPLICAS>"),
@@ -90,6 +94,8 @@ fn with_no_server_every_verb_says_how_to_start_one() {
         &["list"][..],
         &["status"],
         &["describe", "hello"],
+        &["revisions", "hello"],
+        &["rollback", "hello"],
         &["invoke", "hello"],
         &["logs", "hello"],
         &["scale", "hello", "1"],

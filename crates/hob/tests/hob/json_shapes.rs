@@ -29,6 +29,7 @@ fn every_list_has_its_shape() {
         "ready",
         "replicas",
         "revision",
+        "revision_number",
         "state",
         "updated_at",
     ];

@@ -8,6 +8,10 @@ use crate::bench::{Bench, image, layout, tar};
 
 const NAME: &str = "r.example.net/hello:1.0";
 
+fn nothing() -> Result<Needed, ImageError> {
+    Ok(Needed::default())
+}
+
 #[tokio::test]
 async fn what_somebody_needs_stays() {
     let bench = Bench::new();
@@ -15,15 +19,19 @@ async fn what_somebody_needs_stays() {
     let tagged = bench.load(&tar(&layout(NAME, "hi"))).unwrap().remove(0);
     let layer = Digest::of(&image(&hob_image::Platform::host(), "hi")[1]);
     let home = || Some("r.example.net/hello".to_owned());
-    let nobody = Needed::default;
-    let named = store.remove(layer.clone(), None, nobody).await.unwrap();
+    let named = store.remove(layer.clone(), None, nothing).await.unwrap();
     assert_eq!(named, Removal::Named(tagged.name.clone()));
-    let used = || Needed {
-        manifests: BTreeSet::from([tagged.digest.clone()]),
-        ..Needed::default()
+    let used = || {
+        let manifests = BTreeSet::from([tagged.digest.clone()]);
+        move || {
+            Ok::<_, ImageError>(Needed {
+                manifests,
+                ..Needed::default()
+            })
+        }
     };
     let manifest = || tagged.digest.clone();
-    let in_use = store.remove(manifest(), home(), used).await;
+    let in_use = store.remove(manifest(), home(), used()).await;
     assert_eq!(in_use.unwrap(), Removal::InUse);
     // A name elsewhere keeps the file, not the names here.
     let other = Tagged {
@@ -31,15 +39,15 @@ async fn what_somebody_needs_stays() {
         ..tagged.clone()
     };
     store.tag(other.clone()).unwrap();
-    let done = store.remove(manifest(), home(), nobody).await.unwrap();
+    let done = store.remove(manifest(), home(), nothing).await.unwrap();
     assert_eq!(done, Removal::Done);
     assert_eq!(store.names(), std::slice::from_ref(&other));
     bench.check("localhost/mine:1");
     store.untag(&other.name).unwrap();
-    let in_use = store.remove(layer.clone(), None, used).await.unwrap();
+    let in_use = store.remove(layer.clone(), None, used()).await.unwrap();
     assert_eq!(in_use, Removal::InUse);
     for expected in [Removal::Done, Removal::Missing] {
-        let removal = store.remove(layer.clone(), None, nobody).await.unwrap();
+        let removal = store.remove(layer.clone(), None, nothing).await.unwrap();
         assert_eq!(removal, expected);
     }
 }
@@ -52,7 +60,7 @@ async fn what_was_just_pushed_is_not_pruned() {
     let file = std::fs::File::open(bench.store.blob_path(&old)).unwrap();
     file.set_modified(std::time::SystemTime::UNIX_EPOCH)
         .unwrap();
-    let prune = || bench.store.prune(Needed::default, Pruning::Unreachable);
+    let prune = || bench.store.prune(nothing, Pruning::Unreachable);
     // Somebody asked for it.
     assert!(bench.store.touch_blob(&old).is_some());
     prune().await.unwrap();
@@ -73,10 +81,7 @@ async fn nothing_goes_when_nobody_can_tell_what_is_needed() {
     file.set_modified(std::time::SystemTime::UNIX_EPOCH)
         .unwrap();
     std::fs::write(bench.store.blob_path(&tagged.digest), "damaged").unwrap();
-    let pruned = bench
-        .store
-        .prune(Needed::default, Pruning::Unreachable)
-        .await;
+    let pruned = bench.store.prune(nothing, Pruning::Unreachable).await;
     assert!(
         matches!(pruned, Err(ImageError::Damaged { .. })),
         "{pruned:?}"

@@ -1,55 +1,26 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hob_model::{Function, FunctionName, Label, Revision};
-use rusqlite::{OptionalExtension, Row, params};
-use serde_json as json;
+use hob_model::{Function, FunctionName, Label};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::Store;
+use super::{
+    Store,
+    revision::{self, COLUMNS, Columns, damaged, read_time},
+};
 use crate::StoreError;
 
 /// End of the year 9999, after which RFC 3339 has no notation; in seconds since 1970.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-const SELECT: &str = "SELECT namespace, name, digest, language, replicas, created_at, updated_at,
-    built_at, run, settings, bundle FROM functions";
-
 impl Store {
-    /// Adds `function`, or puts it in place of the one of its name.
+    /// Adds `function`, or puts it in place of the one of its name. Its revision is one that is kept:
+    /// [`Store::add_revision`] keeps a new one.
     ///
     /// # Errors
     /// When the database cannot be written; then it is as it was.
     pub fn put_function(&self, function: &Function) -> Result<(), StoreError> {
-        let revision = &function.revision;
-        let run = to_json(function, "run", json::to_string(&revision.run))?;
-        let settings = to_json(function, "settings", json::to_string(&revision.settings))?;
-        self.with(|connection| {
-            connection
-                .prepare(
-                    "INSERT INTO functions (namespace, name, digest, language, replicas,
-                         created_at, updated_at, built_at, run, settings, bundle)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-                     ON CONFLICT (namespace, name) DO UPDATE SET
-                         digest = excluded.digest, language = excluded.language,
-                         replicas = excluded.replicas, created_at = excluded.created_at,
-                         updated_at = excluded.updated_at, built_at = excluded.built_at,
-                         run = excluded.run, settings = excluded.settings,
-                         bundle = excluded.bundle",
-                )?
-                .execute(params![
-                    function.name.namespace(),
-                    function.name.name(),
-                    revision.digest,
-                    revision.language,
-                    function.replicas,
-                    to_text(function.created_at),
-                    to_text(function.updated_at),
-                    to_text(revision.built_at),
-                    run,
-                    settings,
-                    revision.bundle,
-                ])
-        })
-        .map(drop)
+        let columns = Columns::of(function)?;
+        self.with(|connection| put(connection, function, function.number, &columns))
     }
 
     /// The function called `name`, if there is one.
@@ -59,7 +30,7 @@ impl Store {
     pub fn function(&self, name: &FunctionName) -> Result<Option<Function>, StoreError> {
         let row = self.with(|connection| {
             connection
-                .prepare(&format!("{SELECT} WHERE namespace = ?1 AND name = ?2"))?
+                .prepare(&select("WHERE namespace = ?1 AND name = ?2"))?
                 .query_row([name.namespace(), name.name()], Stored::read)
                 .optional()
         })?;
@@ -74,7 +45,7 @@ impl Store {
     pub fn functions(&self) -> Result<Vec<Function>, StoreError> {
         let rows: Vec<Stored> = self.with(|connection| {
             connection
-                .prepare(&format!("{SELECT} ORDER BY namespace, name"))?
+                .prepare(&select("ORDER BY namespace, name"))?
                 .query_map([], Stored::read)?
                 .collect()
         })?;
@@ -100,34 +71,82 @@ impl Store {
         Ok(changed > 0)
     }
 
-    /// Forgets `name`; false when there is no such function.
+    /// Forgets `name` and its revisions; false when there is no such function.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// When the database cannot be written; then it is as it was.
     pub fn remove_function(&self, name: &FunctionName) -> Result<bool, StoreError> {
-        let changed = self.with(|connection| {
-            connection.execute(
+        let whose = [name.namespace(), name.name()];
+        self.with(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            revision::note_removal(&transaction, whose)?;
+            transaction.execute(
+                "DELETE FROM revisions WHERE namespace = ?1 AND function = ?2",
+                whose,
+            )?;
+            let changed = transaction.execute(
                 "DELETE FROM functions WHERE namespace = ?1 AND name = ?2",
-                [name.namespace(), name.name()],
-            )
-        })?;
-        Ok(changed > 0)
+                whose,
+            )?;
+            transaction.commit()?;
+            Ok(changed > 0)
+        })
     }
+}
+
+/// Writes the row of a function whose revision is `columns`, numbered `number`.
+pub(super) fn put(
+    connection: &Connection,
+    function: &Function,
+    number: u32,
+    columns: &Columns,
+) -> rusqlite::Result<()> {
+    let [digest, bundle, language, run, settings, built_at] = columns.values();
+    connection
+        .prepare(&format!(
+            "INSERT INTO functions (namespace, name, number, replicas, created_at, updated_at,
+                 {COLUMNS})
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT (namespace, name) DO UPDATE SET
+                 number = excluded.number, replicas = excluded.replicas,
+                 created_at = excluded.created_at, updated_at = excluded.updated_at,
+                 digest = excluded.digest, bundle = excluded.bundle,
+                 language = excluded.language, run = excluded.run,
+                 settings = excluded.settings, built_at = excluded.built_at"
+        ))?
+        .execute(params![
+            function.name.namespace(),
+            function.name.name(),
+            number,
+            function.replicas,
+            to_text(function.created_at),
+            to_text(function.updated_at),
+            digest,
+            bundle,
+            language,
+            run,
+            settings,
+            built_at,
+        ])
+        .map(drop)
+}
+
+fn select(rest: &str) -> String {
+    format!(
+        "SELECT namespace, name, number, replicas, created_at, updated_at, {COLUMNS}
+         FROM functions {rest}"
+    )
 }
 
 /// A row as it stands in the table.
 struct Stored {
     namespace: String,
     name: String,
-    digest: String,
-    language: String,
+    number: u32,
     replicas: u32,
     created_at: String,
     updated_at: String,
-    built_at: String,
-    run: String,
-    settings: String,
-    bundle: String,
+    revision: Columns,
 }
 
 impl Stored {
@@ -135,15 +154,11 @@ impl Stored {
         Ok(Self {
             namespace: row.get(0)?,
             name: row.get(1)?,
-            digest: row.get(2)?,
-            language: row.get(3)?,
-            replicas: row.get(4)?,
-            created_at: row.get(5)?,
-            updated_at: row.get(6)?,
-            built_at: row.get(7)?,
-            run: row.get(8)?,
-            settings: row.get(9)?,
-            bundle: row.get(10)?,
+            number: row.get(2)?,
+            replicas: row.get(3)?,
+            created_at: row.get(4)?,
+            updated_at: row.get(5)?,
+            revision: Columns::read(row, 6)?,
         })
     }
 }
@@ -152,42 +167,20 @@ impl TryFrom<Stored> for Function {
     type Error = StoreError;
 
     fn try_from(row: Stored) -> Result<Self, StoreError> {
-        let damaged = |field| StoreError::Damaged {
-            function: format!("{}.{}", row.name, row.namespace),
-            field,
-        };
-        let label = |text: &str, field| text.parse::<Label>().map_err(|_| damaged(field));
-        let time =
-            |text: &str, field| humantime::parse_rfc3339_weak(text).map_err(|_| damaged(field));
+        let whose = format!("{}.{}", row.name, row.namespace);
+        let label = |text: &str, field| text.parse::<Label>().map_err(|_| damaged(&whose, field));
         Ok(Self {
             name: FunctionName::new(
                 label(&row.name, "name")?,
                 label(&row.namespace, "namespace")?,
             ),
+            number: row.number,
             replicas: row.replicas,
-            created_at: time(&row.created_at, "created_at")?,
-            updated_at: time(&row.updated_at, "updated_at")?,
-            revision: Revision {
-                run: json::from_str(&row.run).map_err(|_| damaged("run"))?,
-                settings: json::from_str(&row.settings).map_err(|_| damaged("settings"))?,
-                built_at: time(&row.built_at, "built_at")?,
-                digest: row.digest,
-                bundle: row.bundle,
-                language: row.language,
-            },
+            created_at: read_time(&whose, "created_at", &row.created_at)?,
+            updated_at: read_time(&whose, "updated_at", &row.updated_at)?,
+            revision: row.revision.revision(&whose)?,
         })
     }
-}
-
-fn to_json(
-    function: &Function,
-    field: &'static str,
-    text: json::Result<String>,
-) -> Result<String, StoreError> {
-    text.map_err(|_| StoreError::Damaged {
-        function: function.name.to_string(),
-        field,
-    })
 }
 
 /// Exact to the nanosecond, so that what is read back equals what was put. A clock that is set

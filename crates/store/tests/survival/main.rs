@@ -2,6 +2,7 @@
 
 mod functions;
 mod killed;
+mod revisions;
 mod secrets;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -28,6 +29,7 @@ fn function(name: &str) -> Function {
             settings,
             built_at: UNIX_EPOCH + Duration::new(1_700_000_000, 123_456_789),
         },
+        number: 1,
         replicas: 3,
         created_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_001),
         updated_at: SystemTime::now(),

@@ -3,7 +3,8 @@ use hob_model::port::{BuildError, Source};
 
 use super::{
     super::{
-        builder::{Shared, read_manifest},
+        builder::Shared,
+        detect::read_manifest,
         detect::{Found, Shape},
         template::ImageRecipe,
         unpack::unpack,
