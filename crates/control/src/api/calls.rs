@@ -11,7 +11,7 @@ use hob_model::{
     FunctionName,
     wire::{CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueList},
 };
-use hob_store::{CallRecord, CallState, Fields, Listing};
+use hob_store::{CallQueue, CallRecord, CallState, Fields, Listing};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -34,21 +34,30 @@ pub(super) struct Keys {
     limit: Option<u32>,
 }
 
+/// `?function=NAME`: of calls that share an id only that function's.
+#[derive(Deserialize)]
+pub(super) struct Whose {
+    function: Option<FunctionName>,
+}
+
 /// What OpenFaaS calls cancelling: the call is dropped unless it is over.
 pub(super) async fn cancel(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<StatusCode, ApiError> {
-    drop_call(&control, id).await?;
+    drop_call(&control, id, whose.function).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<Json<CallDetail>, ApiError> {
     let asked = id.clone();
-    let found = control.queued(move |calls| calls.find(&asked)).await?;
+    let find = move |calls: &CallQueue| calls.find(&asked, whose.function.as_ref());
+    let found = control.queued(find).await?;
     let (record, headers, body) = found.ok_or(ApiError::NoCall(id))?;
     let cut = record.end.as_deref() == Some("output");
     let ended = record.ended_at.is_some() && record.status.is_some();
@@ -86,8 +95,9 @@ pub(super) async fn list(
 pub(super) async fn retry(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<Json<CallsChanged>, ApiError> {
-    match control.queue.retry_call(id.clone()).await? {
+    match control.queue.retry_call(id.clone(), whose.function).await? {
         Some(Ok(())) => Ok(Json(CallsChanged { calls: 1 })),
         Some(Err(state)) => Err(ApiError::NotDead {
             id,
@@ -100,8 +110,9 @@ pub(super) async fn retry(
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<StatusCode, ApiError> {
-    drop_call(&control, id).await?;
+    drop_call(&control, id, whose.function).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -115,13 +126,24 @@ pub(super) async fn retry_dead(
     Ok(Json(CallsChanged { calls }))
 }
 
-/// Dead letters, of one function or of all.
+/// Dead letters, of one function or of all, or all calls of one function that wait.
 pub(super) async fn drop_dead(
     State(control): State<Arc<Control>>,
     Asked(keys): Asked<Keys>,
 ) -> Result<Json<CallsChanged>, ApiError> {
-    only_dead(keys.state)?;
-    let calls = control.queue.drop_dead(keys.function).await?;
+    let state = match (keys.state, &keys.function) {
+        (Some(CallPhase::Waiting), Some(_)) => CallState::Waiting,
+        (Some(CallPhase::Waiting), None) => {
+            return Err(ApiError::Bad(
+                "calls that wait are dropped of one function at a time: add function=NAME".into(),
+            ));
+        }
+        (state, _) => {
+            only_dead(state)?;
+            CallState::Dead
+        }
+    };
+    let calls = control.queue.drop_many(state, keys.function).await?;
     Ok(Json(CallsChanged { calls }))
 }
 
@@ -129,13 +151,17 @@ fn only_dead(state: Option<CallPhase>) -> Result<(), ApiError> {
     match state {
         None | Some(CallPhase::Dead) => Ok(()),
         Some(_) => Err(ApiError::Bad(
-            "many calls at once are retried or dropped only if they are dead letters".into(),
+            "many calls at once are retried only if they are dead letters, and dropped only if they are or wait".into(),
         )),
     }
 }
 
-async fn drop_call(control: &Control, id: String) -> Result<(), ApiError> {
-    match control.queue.drop_call(id.clone()).await? {
+async fn drop_call(
+    control: &Control,
+    id: String,
+    function: Option<FunctionName>,
+) -> Result<(), ApiError> {
+    match control.queue.drop_call(id.clone(), function).await? {
         true => Ok(()),
         false => Err(ApiError::NoCall(id)),
     }

@@ -77,7 +77,7 @@ impl Control {
     ) -> Result<String, EnqueueError> {
         let id = self.queue.new_id();
         let call = call(id.clone(), function, schedule, now());
-        self.enqueue(call).await.map(|()| id)
+        self.enqueue_scheduled(call).await.map(|()| id)
     }
 
     /// Makes the runs of one batch of schedules that are due; returns how many these were.
@@ -126,7 +126,7 @@ impl Control {
             let function = &made.key.function;
             let id = self.queue.new_id();
             let call = call(id.clone(), function.clone(), &plan.schedule, run);
-            if let Err(error) = self.enqueue(call).await {
+            if let Err(error) = self.enqueue_scheduled(call).await {
                 tracing::error!("`{function}` could not be called by its schedule: {error}");
                 made.failed = true;
                 return made;

@@ -31,7 +31,8 @@ impl NewCall {
     pub fn bytes(&self) -> u64 {
         let fields = self.headers.iter();
         let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
-        (fields + self.body.len()) as u64
+        let callback = self.callback.as_ref().map_or(0, String::len);
+        (fields + self.body.len() + self.id.len() + self.target.len() + callback) as u64
     }
 }
 
@@ -90,12 +91,16 @@ pub struct CallRow {
     pub ended_at: i64,
     /// What it takes of the disk, in bytes.
     pub bytes: u64,
+    /// Attempts so far.
+    pub attempts: u32,
 }
 
 impl CallRow {
     pub(super) const COLUMNS: &str =
         "seq, namespace, function, state, due_at, coalesce(ended_at, 0),
-        length(headers) + length(body) + coalesce(length(answer), 0) + coalesce(length(result), 0)";
+        length(headers) + length(body) + coalesce(length(answer), 0) + coalesce(length(result), 0)
+            + octet_length(id) + octet_length(target) + coalesce(octet_length(callback), 0),
+        attempts";
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -105,6 +110,7 @@ impl CallRow {
             due_at: row.get(4)?,
             ended_at: row.get(5)?,
             bytes: row.get::<_, i64>(6)?.unsigned_abs(),
+            attempts: row.get(7)?,
         })
     }
 }
