@@ -172,8 +172,12 @@ fn answer(headers: Fields, body: Vec<u8>, cut: bool) -> CallAnswer {
         Ok(text) => (Some(text), None),
         Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
     };
+    let headers = headers.into_iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(&value).into_owned();
+        (name, value)
+    });
     CallAnswer {
-        headers,
+        headers: headers.collect(),
         text,
         base64,
         cut,

@@ -166,7 +166,8 @@ fn fields(function: &FunctionName, call: &CallbackToMake, most_attempts: u32) ->
     let mut headers = HeaderMap::new();
     let passed = |name: &str| !NOT_PASSED_ON.contains(&name) && !name.starts_with("x-forwarded-");
     for (name, value) in call.answer.iter().filter(|(name, _)| passed(name)) {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value))
+        {
             headers.append(name, value);
         }
     }

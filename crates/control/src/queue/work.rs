@@ -494,7 +494,7 @@ fn request(name: &FunctionName, call: CallToMake) -> http::Result<Request<Full<B
     let headers = request.headers_mut();
     for (name, value) in &call.headers {
         let name: HeaderName = name.parse()?;
-        headers.append(name, HeaderValue::from_str(value)?);
+        headers.append(name, HeaderValue::from_bytes(value)?);
     }
     headers.insert("x-call-id", HeaderValue::from_str(&call.id)?);
     if !headers.contains_key(header::HOST) {

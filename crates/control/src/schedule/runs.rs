@@ -192,7 +192,9 @@ fn call(id: String, function: FunctionName, schedule: &Schedule, run: i64) -> Ne
         id,
         function,
         target: String::new(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+            .into(),
         body: Vec::new(),
         callback: None,
         taken_at: now(),
