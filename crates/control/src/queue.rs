@@ -2,6 +2,7 @@
 
 mod answer;
 mod callback;
+mod ending;
 mod fields;
 mod index;
 mod inside;
@@ -387,4 +388,9 @@ pub(crate) fn unix_now() -> i64 {
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// So long from now, in milliseconds since 1970.
+fn after(wait: Duration) -> i64 {
+    unix_now().saturating_add(i64::try_from(millis(wait)).unwrap_or(i64::MAX))
 }

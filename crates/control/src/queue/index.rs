@@ -1,5 +1,5 @@
 //! What is known of every asynchronous call without asking the disk: which is due when, how many
-//! of each function run, and how much room is left. About a hundred bytes a call.
+//! of each function run, and how much room is left. About 150 bytes a call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use hob_model::{AsyncPolicy, EndReason, Function, FunctionName, port::Dial};
-use hob_store::{Attempt, CallRow, CallToMake, Ending, Fields, Next, StoreError};
+use hob_model::{AsyncPolicy, Function, FunctionName, port::Dial};
+use hob_store::{Attempt, CallRow, CallToMake, Next, StoreError};
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use tokio::{
@@ -20,11 +20,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Queue,
+    Queue, after,
     answer::{Outcome, Verdict},
     callback::{CALLBACK_LIMIT, Messenger, Refused, function_called_back},
+    ending::{conclude, has_result, not_made, shorten},
     index::{Job, Kind, LaneKey},
-    inside, millis, pause, unix_now, written,
+    inside, written,
 };
 use crate::Control;
 
@@ -399,91 +400,6 @@ impl Worker {
     }
 }
 
-/// The end of a call that cannot be made any more.
-fn not_made(problem: String, callback: bool) -> Attempt {
-    Attempt {
-        status: None,
-        end: EndReason::Cancelled.to_string(),
-        millis: 0,
-        problem: Some(problem),
-        next: Next::End(Ending {
-            at: unix_now(),
-            answer: Fields::new(),
-            result: Vec::new(),
-            callback,
-        }),
-    }
-}
-
-fn has_result(attempt: &Attempt) -> bool {
-    let Next::End(ending) = &attempt.next else {
-        return false;
-    };
-    !(ending.answer.is_empty() && ending.result.is_empty())
-}
-
-/// Leaves of an answer what there is room for.
-fn shorten(attempt: &mut Attempt, room: u64) {
-    let Next::End(ending) = &mut attempt.next else {
-        return;
-    };
-    let of_fields = ending.answer.iter();
-    let of_fields: usize = of_fields
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    let mut room = usize::try_from(room).unwrap_or(usize::MAX);
-    if of_fields > room {
-        ending.answer.clear();
-    } else {
-        room -= of_fields;
-    }
-    if ending.result.len() > room {
-        ending.result.truncate(room);
-        attempt.end = EndReason::Output.to_string();
-    }
-}
-
-fn conclude(
-    outcome: Outcome,
-    policy: &AsyncPolicy,
-    attempts: u32,
-    took: Duration,
-    callback: bool,
-) -> Attempt {
-    let Outcome {
-        status,
-        end,
-        answer,
-        result,
-        verdict,
-    } = outcome;
-    let over = Next::End(Ending {
-        at: unix_now(),
-        answer,
-        result,
-        callback,
-    });
-    let (problem, next) = match verdict {
-        Verdict::Done => (None, over),
-        Verdict::Failed(problem) => (Some(problem), over),
-        Verdict::Again { problem, .. } if attempts >= policy.attempts => (Some(problem), over),
-        Verdict::Again {
-            problem,
-            after: asked,
-        } => {
-            let wait = asked.unwrap_or_else(|| pause::wait(policy, attempts));
-            (Some(problem), Next::Again(after(wait)))
-        }
-    };
-    Attempt {
-        status: Some(status.as_u16()),
-        end,
-        millis: i64::try_from(millis(took)).unwrap_or(i64::MAX),
-        problem,
-        next,
-    }
-}
-
 /// The call as its function is to get it.
 fn request(name: &FunctionName, call: CallToMake) -> http::Result<Request<Full<Bytes>>> {
     let path = format!("/function/{}{}", name.qualified(), call.target);
@@ -501,11 +417,6 @@ fn request(name: &FunctionName, call: CallToMake) -> http::Result<Request<Full<B
         headers.insert(header::HOST, HeaderValue::from_static("localhost"));
     }
     Ok(request)
-}
-
-/// So long from now, in milliseconds since 1970.
-fn after(wait: Duration) -> i64 {
-    unix_now().saturating_add(i64::try_from(millis(wait)).unwrap_or(i64::MAX))
 }
 
 impl Drop for Turn {
