@@ -2,6 +2,7 @@
 
 mod answer;
 mod callback;
+mod ending;
 mod fields;
 mod index;
 mod inside;
@@ -22,17 +23,23 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::{Control, clock::unix_now, control::blocking};
 pub(crate) use callback::check_url;
 pub(crate) use fields::fields;
-pub(crate) use limits::Full;
 pub use limits::QueueLimits;
+pub(crate) use limits::{Caller, Full};
 
-use index::{Due, Index, Job, LaneKey};
+use index::{Due, Index, Job, LaneKey, Stale};
 use limits::RESULTS_PART;
 
 /// Most bytes of calls that are about to be written, in memory at once; four of the largest
 /// bodies always fit.
 const IN_MEMORY: u64 = 64 << 20;
-/// Dead letters that are retried or dropped in one write, so that others get their turn.
-const DEAD_AT_ONCE: u32 = 1000;
+/// Calls that are retried or dropped in one write, so that others get their turn.
+const MANY_AT_ONCE: u32 = 1000;
+
+/// How often the log says that the queue is full.
+const FULL_SAID: Duration = Duration::from_secs(60);
+/// Longest time until a call is tried again that anything may ask for. Whatever the disk says
+/// beyond that was written by a clock that has been set since.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Why a call was not taken.
 #[derive(Debug, Error)]
@@ -59,6 +66,8 @@ pub(crate) struct Queue {
     memory: Arc<Semaphore>,
     ids: Mutex<CallIds>,
     born: Instant,
+    /// When the log last said that the queue is full.
+    full_said: Mutex<Option<Instant>>,
 }
 
 // === impl Control ===
@@ -66,7 +75,12 @@ pub(crate) struct Queue {
 impl Control {
     /// Takes a call that is to be made later; on return it is on the disk.
     pub(crate) async fn enqueue(&self, call: NewCall) -> Result<(), EnqueueError> {
-        self.queue.take(call).await
+        self.queue.take(call, Caller::Anybody).await
+    }
+
+    /// The same for a schedule, which finds a little room also where others do not.
+    pub(crate) async fn enqueue_scheduled(&self, call: NewCall) -> Result<(), EnqueueError> {
+        self.queue.take(call, Caller::Schedule).await
     }
 
     /// What the queue holds, function by function, and what became of its calls since hob
@@ -91,9 +105,20 @@ impl Control {
         rows.sort_by_key(|row| (row.ended_at, row.seq));
         let mut index = self.queue.index();
         for row in &rows {
-            index.add(row, self.queue.due(row));
+            index.add(row, self.queue.due(row, self.longest_wait(row)));
         }
         Ok(())
+    }
+}
+
+impl Control {
+    /// The longest that a call may have been told to wait.
+    fn longest_wait(&self, row: &CallRow) -> Duration {
+        let function = self.deployed.get(&row.function);
+        let own = function.map_or(Duration::ZERO, |function| {
+            function.revision.settings.asynchronous.max_wait.0
+        });
+        own.max(pause::ASKED_MAX)
     }
 }
 
@@ -106,11 +131,12 @@ impl Queue {
         Arc::new(Self {
             calls,
             limits,
-            index: Mutex::default(),
+            index: Mutex::new(Index::new(limits.body)),
             changed: Notify::new(),
             memory: Arc::new(Semaphore::new(memory)),
             ids: Mutex::default(),
             born: Instant::now(),
+            full_said: Mutex::default(),
         })
     }
 
@@ -143,15 +169,18 @@ impl Queue {
         self.index().is_running(seq)
     }
 
-    async fn take(self: &Arc<Self>, call: NewCall) -> Result<(), EnqueueError> {
-        let bytes = call.bytes();
-        self.index().reserve(bytes, &self.limits)?;
+    async fn take(self: &Arc<Self>, call: NewCall, caller: Caller) -> Result<(), EnqueueError> {
+        let (bytes, function) = (call.bytes(), call.function.clone());
+        let reserved = self.index().reserve(&function, bytes, &self.limits, caller);
+        reserved.inspect_err(|full| self.say_full(&function, full))?;
         let (told, taken) = oneshot::channel();
         let queue = Arc::clone(self);
         // Told by the one writer, in the order of the disk: so calls run in that order.
         self.calls.take(call, move |row| {
             let now = queue.now();
-            queue.index().admit(bytes, row.as_ref().ok(), now);
+            queue
+                .index()
+                .admit(&function, bytes, row.as_ref().ok(), now);
             queue.changed.notify_one();
             let _ = told.send(row);
         });
@@ -161,11 +190,27 @@ impl Queue {
         }
     }
 
+    /// For the owner: callers are not told. Not for every caller anew.
+    fn say_full(&self, function: &FunctionName, full: &Full) {
+        let mut said = self
+            .full_said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if said.is_none_or(|said| said.elapsed() >= FULL_SAID) {
+            *said = Some(Instant::now());
+            tracing::warn!("a call of `{function}` was not taken: {full}");
+        }
+    }
+
     /// Drops the newest call of this id, wherever it stands; false when there is none.
-    pub(crate) async fn drop_call(self: &Arc<Self>, id: String) -> Result<bool, StoreError> {
+    pub(crate) async fn drop_call(
+        self: &Arc<Self>,
+        id: String,
+        function: Option<FunctionName>,
+    ) -> Result<bool, StoreError> {
         let queue = Arc::clone(self);
         let (told, dropped) = oneshot::channel();
-        self.calls.drop_call(id, move |found| {
+        self.calls.drop_call(id, function, move |found| {
             if let Ok(Some(row)) = &found {
                 queue.index().remove(row);
             }
@@ -174,27 +219,30 @@ impl Queue {
         Ok(written(dropped).await?.is_some())
     }
 
-    /// Has the newest call of this id made anew. `None` when there is no such call, and where it
-    /// stands when that is no dead letter.
+    /// Has the newest dead letter of this id made anew. `None` when there is no such call, and where
+    /// it stands when none is a dead letter.
     pub(crate) async fn retry_call(
         self: &Arc<Self>,
         id: String,
+        function: Option<FunctionName>,
     ) -> Result<Option<Result<(), CallState>>, StoreError> {
         let queue = Arc::clone(self);
         let (told, retried) = oneshot::channel();
-        self.calls.retry_call(id, unix_now(), move |found| {
-            if let Ok(Some((was, Some(is)))) = &found {
-                queue.revive(was, is);
-            }
-            let _ = told.send(found);
-        });
+        self.calls
+            .retry_call(id, function, unix_now(), move |found| {
+                if let Ok(Some((was, Some(is)))) = &found {
+                    queue.revive(was, is);
+                }
+                let _ = told.send(found);
+            });
         let found = written(retried).await?;
         Ok(found.map(|(was, is)| is.map(drop).ok_or(was.state)))
     }
 
-    /// Drops all dead letters, of one function or of all; returns how many.
-    pub(crate) async fn drop_dead(
+    /// Drops all calls that stand there, of one function or of all; returns how many.
+    pub(crate) async fn drop_many(
         self: &Arc<Self>,
+        state: CallState,
         function: Option<FunctionName>,
     ) -> Result<u64, StoreError> {
         let (mut last, mut count) = (0, 0);
@@ -208,7 +256,8 @@ impl Queue {
                 let _ = told.send(rows);
             };
             let function = function.clone();
-            self.calls.drop_dead(function, last, DEAD_AT_ONCE, done);
+            self.calls
+                .drop_many(state, function, last, MANY_AT_ONCE, done);
             let dropped = written(dropped).await?;
             count += dropped.len() as u64;
             match dropped.last() {
@@ -236,7 +285,7 @@ impl Queue {
             let function = function.clone();
             let now = unix_now();
             self.calls
-                .retry_dead(function, last, DEAD_AT_ONCE, now, done);
+                .retry_dead(function, last, MANY_AT_ONCE, now, done);
             let retried = written(retried).await?;
             count += retried.len() as u64;
             match retried.last() {
@@ -249,7 +298,7 @@ impl Queue {
     fn revive(&self, was: &CallRow, is: &CallRow) {
         let mut index = self.index();
         index.remove(was);
-        index.add(is, self.due(is));
+        index.add(is, self.due(is, LONGEST_WAIT));
         drop(index);
         self.changed.notify_one();
     }
@@ -268,8 +317,8 @@ impl Queue {
     /// Ends the work on a call.
     fn finish(&self, job: &Job, row: Option<&CallRow>) {
         let due = row.map_or(Due::At(0), |row| match row.state {
-            CallState::Waiting => Due::At(self.at(row.due_at)),
-            CallState::Callback | CallState::Done | CallState::Dead => self.due(row),
+            CallState::Waiting => Due::At(self.at(row.due_at, LONGEST_WAIT)),
+            CallState::Callback | CallState::Done | CallState::Dead => self.due(row, LONGEST_WAIT),
         });
         self.index().finish(job, row, due);
         self.changed.notify_one();
@@ -281,16 +330,26 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Calls whose results are kept no longer.
-    fn stale(&self) -> Vec<i64> {
+    /// What is kept no longer.
+    fn stale(&self) -> Stale {
         let most = self.limits.bytes / RESULTS_PART;
-        self.index().stale(unix_now(), most)
+        let stale = self.index().stale(unix_now(), most, self.limits.dead());
+        for row in stale.dead() {
+            tracing::warn!(
+                "dead letter number {} of `{}` is dropped: it is the oldest, and dead letters have a quarter of the queue",
+                row.seq,
+                row.function
+            );
+        }
+        stale
     }
 
-    /// When a call is due that was read from the disk. What is due now keeps its order.
-    fn due(&self, row: &CallRow) -> Due {
-        let (due, now) = (self.at(row.due_at), self.now());
-        if due > now {
+    /// When a call is due that was read from the disk. What is due now keeps its order, and what
+    /// was not tried yet is always due now: nothing but its order has it wait.
+    fn due(&self, row: &CallRow, longest: Duration) -> Due {
+        let (due, now) = (self.at(row.due_at, longest), self.now());
+        let is_new = row.state == CallState::Waiting && row.attempts == 0;
+        if due > now && !is_new {
             Due::At(due)
         } else {
             Due::InOrder(now)
@@ -298,9 +357,9 @@ impl Queue {
     }
 
     /// A time of the disk, on the clock of this process.
-    fn at(&self, unix: i64) -> u64 {
+    fn at(&self, unix: i64, longest: Duration) -> u64 {
         let wait = unix.saturating_sub(unix_now());
-        self.now() + u64::try_from(wait).unwrap_or(0)
+        self.now() + u64::try_from(wait).unwrap_or(0).min(millis(longest))
     }
 
     /// Milliseconds since this queue was made.
@@ -323,4 +382,9 @@ async fn written<T>(told: oneshot::Receiver<Result<T, StoreError>>) -> Result<T,
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// So long from now, in milliseconds since 1970.
+fn after(wait: Duration) -> i64 {
+    unix_now().saturating_add(i64::try_from(millis(wait)).unwrap_or(i64::MAX))
 }

@@ -1,7 +1,7 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
 use hob_model::{EndReason, Route, Target};
-use http::{HeaderMap, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     client::Client,
     cors::{self, Visitor},
     counted::Counted,
-    error::GatewayError,
+    error::{GatewayError, REFUSED, Refused},
     files, forward, head, headers, later,
     listen::PeerKind,
     path::{self, FunctionPath},
@@ -42,13 +42,26 @@ pub(crate) async fn answer(
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
-    let response = match admit(&client, &mut request) {
+    let mut response = match admit(&client, &mut request) {
         Ok(Some(admitted)) => admitted.run(request).await,
         // Not a function's path: the control plane's, or nobody's.
         Ok(None) => later::pass_on(&client, request).await,
         Err(refused) => *refused,
     };
+    if client.kind == PeerKind::Inside {
+        mark(&mut response);
+    }
     Ok(response.map(|answer| Outgoing::new(answer, entered)))
+}
+
+/// Tells refusals of hob's from answers of the function, which may look the same.
+fn mark(response: &mut Response<Answer>) {
+    let refused = response.extensions_mut().remove::<Refused>().is_some();
+    let fields = response.headers_mut();
+    fields.remove(REFUSED);
+    if refused {
+        fields.insert(REFUSED, HeaderValue::from_static("1"));
+    }
 }
 
 /// Decides whose call it is, without looking at its body. `None` when it is no function's.

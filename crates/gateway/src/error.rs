@@ -5,8 +5,15 @@ use thiserror::Error;
 
 use crate::body::Answer;
 
+/// Says to this very process that hob answered, and the function had no part in it. The inner door
+/// has it on such answers and on no others, also where a replica sends it.
+pub(crate) const REFUSED: HeaderName = HeaderName::from_static("x-hob-refused");
 /// Longest part of a name out of a URL that an error repeats, in characters.
 const ECHO_MAX: usize = 100;
+
+/// In the extensions of an answer: hob refused the call by itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused;
 
 /// Why hob, and not the function, answers a call. Each is one line that anybody may read.
 #[derive(Debug, Error)]
@@ -99,6 +106,9 @@ impl GatewayError {
         line.push('\n');
         let mut response = Response::new(Answer::Whole(Some(Bytes::from(line))));
         *response.status_mut() = self.status();
+        if self.end() == EndReason::Ok {
+            response.extensions_mut().insert(Refused);
+        }
         let headers = response.headers_mut();
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, text);

@@ -343,6 +343,7 @@ fn queue(
         body: body.map_or(usual.body, |body| body.0),
         calls: calls.unwrap_or(usual.calls),
         bytes: bytes.map_or(usual.bytes, |bytes| bytes.0),
+        ..usual
     };
     if limits.body > ASYNC_BODY_MAX.0 {
         let message = format!("async_body must be at most {ASYNC_BODY_MAX}");

@@ -213,7 +213,7 @@ mod tests {
         let rows = queue.rows().expect("reads");
         let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
         assert_eq!(seqs, (1..=100).collect::<Vec<_>>());
-        assert_eq!(rows[0].bytes, 3);
+        assert_eq!(rows[0].bytes, 4);
     }
 
     #[test]

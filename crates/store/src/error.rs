@@ -153,6 +153,23 @@ impl StoreError {
         )
     }
 
+    /// Whether it is one row that cannot be read, and another try would be no use.
+    pub fn is_damaged_row(&self) -> bool {
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+        };
+        matches!(
+            self,
+            Self::Sql {
+                source: FromSqlConversionFailure(..)
+                    | IntegralValueOutOfRange(..)
+                    | InvalidColumnType(..)
+                    | Utf8Error(..),
+                ..
+            }
+        )
+    }
+
     pub(crate) fn sql(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match source.sqlite_error_code() {

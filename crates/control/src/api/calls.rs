@@ -11,7 +11,7 @@ use hob_model::{
         QueueList,
     },
 };
-use hob_store::{CallRecord, CallState, Fields, Listing};
+use hob_store::{CallQueue, CallRecord, CallState, Fields, Listing};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -41,13 +41,13 @@ pub(super) struct Keys {
     limit: Option<u32>,
 }
 
-/// Which dead letters are meant.
+/// Which calls are meant.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Letters {
     /// Only those of this function.
     function: Option<FunctionName>,
-    /// May say `dead`, and nothing else.
+    /// `dead`, which is meant without it; to drop, also `waiting`, of one function.
     state: Option<CallPhase>,
 }
 
@@ -56,29 +56,40 @@ pub(super) struct Letters {
 #[into_params(names("id"), parameter_in = Path)]
 struct NamedCall(CallId);
 
+/// Whose call is meant, where several share an id.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Whose {
+    /// Only a call of this function.
+    function: Option<FunctionName>,
+}
+
 /// Takes a call back that is to be made later, which OpenFaaS calls cancelling.
 ///
 /// The newest of that id is dropped, wherever it stands.
 #[utoipa::path(delete, path = "/async-function/{name}", tag = "async-function",
-    params(("name" = CallId, Path, description = "The call's id")),
+    params(("name" = CallId, Path, description = "The call's id"), Whose),
     responses((status = 202), Missing))]
 pub(super) async fn forget(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<StatusCode, ApiError> {
-    drop_call(&control, id).await?;
+    drop_call(&control, id, whose.function).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// One call with its answer.
-#[utoipa::path(get, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall),
+#[utoipa::path(get, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall, Whose),
     responses((status = 200, body = CallDetail), Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<Json<CallDetail>, ApiError> {
     let asked = id.clone();
-    let found = control.queued(move |calls| calls.find(&asked)).await?;
+    let find = move |calls: &CallQueue| calls.find(&asked, whose.function.as_ref());
+    let found = control.queued(find).await?;
     let (record, headers, body) = found.ok_or(ApiError::NoCall(id))?;
     let cut = record.end.as_deref() == Some("output");
     let ended = record.ended_at.is_some() && record.status.is_some();
@@ -117,13 +128,14 @@ pub(super) async fn list(
 }
 
 /// Has a dead letter made anew.
-#[utoipa::path(post, path = "/hob/v1/calls/{id}/retry", tag = "calls", params(NamedCall),
+#[utoipa::path(post, path = "/hob/v1/calls/{id}/retry", tag = "calls", params(NamedCall, Whose),
     responses((status = 200, body = CallsChanged), Missing, Conflict))]
 pub(super) async fn retry(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<Json<CallsChanged>, ApiError> {
-    match control.queue.retry_call(id.clone()).await? {
+    match control.queue.retry_call(id.clone(), whose.function).await? {
         Some(Ok(())) => Ok(Json(CallsChanged { calls: 1 })),
         Some(Err(state)) => Err(ApiError::NotDead {
             id,
@@ -134,13 +146,14 @@ pub(super) async fn retry(
 }
 
 /// Drops a call, wherever it stands.
-#[utoipa::path(delete, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall),
+#[utoipa::path(delete, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall, Whose),
     responses((status = 204), Missing))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
+    Asked(whose): Asked<Whose>,
 ) -> Result<StatusCode, ApiError> {
-    drop_call(&control, id).await?;
+    drop_call(&control, id, whose.function).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -156,15 +169,26 @@ pub(super) async fn retry_dead(
     Ok(Json(CallsChanged { calls }))
 }
 
-/// Drops dead letters, of one function or of all.
+/// Drops dead letters, of one function or of all, or the calls of one function that wait.
 #[utoipa::path(delete, path = "/hob/v1/queue", tag = "queue", params(Letters),
     responses((status = 200, body = CallsChanged), Bad))]
 pub(super) async fn drop_dead(
     State(control): State<Arc<Control>>,
     Asked(keys): Asked<Letters>,
 ) -> Result<Json<CallsChanged>, ApiError> {
-    only_dead(keys.state)?;
-    let calls = control.queue.drop_dead(keys.function).await?;
+    let state = match (keys.state, &keys.function) {
+        (Some(CallPhase::Waiting), Some(_)) => CallState::Waiting,
+        (Some(CallPhase::Waiting), None) => {
+            return Err(ApiError::Bad(
+                "calls that wait are dropped of one function at a time: add function=NAME".into(),
+            ));
+        }
+        (state, _) => {
+            only_dead(state)?;
+            CallState::Dead
+        }
+    };
+    let calls = control.queue.drop_many(state, keys.function).await?;
     Ok(Json(CallsChanged { calls }))
 }
 
@@ -172,13 +196,17 @@ fn only_dead(state: Option<CallPhase>) -> Result<(), ApiError> {
     match state {
         None | Some(CallPhase::Dead) => Ok(()),
         Some(_) => Err(ApiError::Bad(
-            "many calls at once are retried or dropped only if they are dead letters".into(),
+            "many calls at once are retried only if they are dead letters, and dropped only if they are or wait".into(),
         )),
     }
 }
 
-async fn drop_call(control: &Control, id: String) -> Result<(), ApiError> {
-    match control.queue.drop_call(id.clone()).await? {
+async fn drop_call(
+    control: &Control,
+    id: String,
+    function: Option<FunctionName>,
+) -> Result<(), ApiError> {
+    match control.queue.drop_call(id.clone(), function).await? {
         true => Ok(()),
         false => Err(ApiError::NoCall(id)),
     }
@@ -189,8 +217,12 @@ fn answer(headers: Fields, body: Vec<u8>, cut: bool) -> CallAnswer {
         Ok(text) => (Some(text), None),
         Err(error) => (None, Some(STANDARD.encode(error.as_bytes()))),
     };
+    let headers = headers.into_iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(&value).into_owned();
+        (name, value)
+    });
     CallAnswer {
-        headers,
+        headers: headers.collect(),
         text,
         base64,
         cut,

@@ -108,6 +108,15 @@ pub(super) enum ApiError {
     /// No asynchronous call more can be taken.
     #[error(transparent)]
     QueueFull(#[from] queue::Full),
+    /// The same, for strangers.
+    #[error("the queue is full: try again later")]
+    NoRoom,
+    /// The disk refused an asynchronous call; the log says why.
+    #[error("the call could not be stored: try again later")]
+    NotStored {
+        /// Whether that may pass by itself.
+        soon: bool,
+    },
     /// Too many bodies of asynchronous calls are on their way in.
     #[error("too many calls come in at once: try again in a second")]
     ManyCalls,
@@ -200,7 +209,11 @@ impl ApiError {
             Self::Stopping
             | Self::QueueFull(_)
             | Self::ManyCalls
-            | Self::Store(StoreError::Crowded { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::NoRoom
+            | Self::NotStored { soon: true }
+            | Self::Store(StoreError::Crowded { .. } | StoreError::Busy { .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Engine(EngineError::Host(_))
             | Self::Build(BuildError::Missing(_) | BuildError::Host(_))
             | Self::Image(_)
@@ -208,6 +221,7 @@ impl ApiError {
             | Self::Backup(_)
             | Self::Secret(_)
             | Self::Store(_)
+            | Self::NotStored { soon: false }
             | Self::Refresh { .. }
             | Self::Io { .. }
             | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
@@ -227,7 +241,10 @@ impl ApiError {
             Self::Crowded | Self::ManyCalls | Self::Store(StoreError::Crowded { .. }) => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("1")))
             }
-            Self::ManyBuilds | Self::QueueFull(_) => {
+            Self::NotStored { soon: true } | Self::Store(StoreError::Busy { .. }) => {
+                Some((header::RETRY_AFTER, HeaderValue::from_static("5")))
+            }
+            Self::ManyBuilds | Self::QueueFull(_) | Self::NoRoom => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("60")))
             }
             _ => None,

@@ -13,10 +13,13 @@ use axum::{
     routing::post,
 };
 use futures_util::StreamExt;
-use hob_model::{CallIds, Function, FunctionName, NameError, Run, wire::CallId};
-use hob_store::NewCall;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use tokio::{sync::OwnedSemaphorePermit, time::timeout};
+use hob_model::{CallIds, Function, FunctionName, NameError, Run, Timespan, wire::CallId};
+use hob_store::{NewCall, StoreError};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 use super::{
     error::ApiError,
@@ -26,7 +29,7 @@ use super::{
 use crate::{
     Control,
     clock::unix_now,
-    queue::{check_url, fields},
+    queue::{EnqueueError, check_url, fields},
 };
 
 /// Where calls to be made later come in.
@@ -36,6 +39,8 @@ const START_TIME: HeaderName = HeaderName::from_static("x-start-time");
 const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
 /// Longest wait for the next part of a body.
 const STALL: Duration = Duration::from_secs(30);
+/// Memory for a body is taken in steps of so many bytes.
+const ROOM_STEP: usize = 1 << 10;
 /// What a call takes of memory beside its body and fields, in bytes.
 const OVERHEAD: usize = 1 << 10;
 
@@ -62,7 +67,7 @@ pub(super) async fn take(
     let (function, target) = meant(&control, &head.uri)?;
     let callback = callback(&head.headers)?;
     let limit = body_limit(&control, &function);
-    let (body, room) = receive(&control, &function.name, &head.headers, body, limit).await?;
+    let (body, room) = receive(&control, &function, &head, body, limit).await?;
     let id = id(&control, &head.headers);
     let call = NewCall {
         id: id.clone(),
@@ -73,7 +78,7 @@ pub(super) async fn take(
         callback,
         taken_at: unix_now(),
     };
-    control.enqueue(call).await?;
+    control.enqueue(call).await.map_err(for_strangers)?;
     drop(room);
     let given = head.headers.get(START_TIME).cloned();
     let start = given.unwrap_or_else(now);
@@ -87,6 +92,20 @@ pub(super) fn aliases() -> Router<Arc<Control>> {
     Router::new()
         .route("/async-function/{name}/", post(take))
         .route("/async-function/{name}/{*rest}", post(take))
+}
+
+/// Anybody may call: what the disk said, and what is in the queue, is for the owner. The queue logs
+/// by itself that it is full.
+fn for_strangers(error: EnqueueError) -> ApiError {
+    match error {
+        EnqueueError::Full(_) => ApiError::NoRoom,
+        EnqueueError::Stopping => ApiError::Stopping,
+        EnqueueError::Store(error) => {
+            tracing::error!("an asynchronous call was not taken: {error}");
+            let soon = matches!(error, StoreError::Busy { .. } | StoreError::Crowded { .. });
+            ApiError::NotStored { soon }
+        }
+    }
 }
 
 /// Nanoseconds since 1970.
@@ -138,41 +157,69 @@ fn body_limit(control: &Control, function: &Function) -> (u64, &'static str) {
 /// The whole body, and the room that it has in memory.
 async fn receive(
     control: &Control,
-    function: &FunctionName,
-    headers: &HeaderMap,
+    function: &Function,
+    head: &Parts,
     body: Body,
     (limit, cure): (u64, &'static str),
-) -> Result<(Vec<u8>, Vec<OwnedSemaphorePermit>), ApiError> {
+) -> Result<(Vec<u8>, OwnedSemaphorePermit), ApiError> {
+    let name = &function.name;
     let too_large = || {
         ApiError::TooLarge(format!(
-            "asynchronous calls of `{function}` take bodies of at most {limit} bytes: {cure}"
+            "asynchronous calls of `{name}` take bodies of at most {limit} bytes: {cure}"
         ))
     };
-    let announced = headers.get(header::CONTENT_LENGTH);
+    let announced = head.headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    let of_head = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len());
-    let of_head = of_head.sum::<usize>() + OVERHEAD;
     let room = |bytes| control.queue.room(bytes).ok_or(ApiError::ManyCalls);
-    let (mut whole, mut rooms) = (Vec::new(), vec![room(of_head)?]);
+    let mut held = room(size_of_head(head) + OVERHEAD)?;
+    let mut whole = Vec::new();
     let mut parts = body.into_data_stream();
+    let timeout = function.revision.settings.timeout;
+    let deadline = Instant::now() + timeout.0;
     loop {
-        let part = timeout(STALL, parts.next()).await;
-        let Some(part) = part.map_err(|_| stalled())? else {
-            return Ok((whole, rooms));
+        let patience = deadline.min(Instant::now() + STALL);
+        let part = timeout_at(patience, parts.next()).await;
+        let part = part.map_err(|_| match patience == deadline {
+            true => overdue(timeout),
+            false => stalled(),
+        })?;
+        let Some(part) = part else {
+            return Ok((whole, held));
         };
         let part =
             part.map_err(|error| ApiError::Bad(format!("the body did not arrive whole: {error}")))?;
-        if (whole.len() + part.len()) as u64 > limit {
+        let length = whole.len() + part.len();
+        if length as u64 > limit {
             return Err(too_large());
         }
-        rooms.push(room(part.len())?);
+        // For the body as a whole: of many small parts each would take as much as a large one.
+        let more = length.div_ceil(ROOM_STEP) - whole.len().div_ceil(ROOM_STEP);
+        if more > 0 {
+            held.merge(room(more * ROOM_STEP)?);
+        }
         whole.extend_from_slice(&part);
     }
+}
+
+fn size_of_head(head: &Parts) -> usize {
+    let fields = head.headers.iter();
+    let fields: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    fields
+        + head
+            .uri
+            .path_and_query()
+            .map_or(0, |path| path.as_str().len())
+}
+
+fn overdue(timeout: Timespan) -> ApiError {
+    ApiError::TooSlow(format!(
+        "the body did not arrive within the function's timeout of {timeout}"
+    ))
 }
 
 fn stalled() -> ApiError {

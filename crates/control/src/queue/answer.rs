@@ -12,6 +12,8 @@ use super::{fields::fields, inside::Reply, pause};
 const INTERNAL: &str = "x-openfaas-internal";
 /// How the data plane says that it was it who answered, and why.
 const END: &str = "x-hob-end";
+/// How the data plane says that it refused the call, and the function had no part in that.
+const REFUSED: &str = "x-hob-refused";
 /// Longest line of an answer that is kept as the reason, in characters.
 const LINE: usize = 300;
 /// What an attempt came to.
@@ -42,10 +44,12 @@ pub(super) enum Verdict {
 impl Outcome {
     /// By what came back, if anything did.
     pub(super) fn of(reply: Result<Reply, String>, policy: &AsyncPolicy) -> Self {
-        let reply = match reply {
+        let mut reply = match reply {
             Ok(reply) => reply,
             Err(problem) => return Self::unreachable(problem),
         };
+        let verdict = judge(&reply, policy);
+        reply.headers.remove(REFUSED);
         let end = reply.headers.get(END).and_then(|end| end.to_str().ok());
         let end = end.unwrap_or(match reply.cut {
             true => EndReason::Output.as_str(),
@@ -54,7 +58,7 @@ impl Outcome {
         Self {
             status: reply.status,
             end: end.to_owned(),
-            verdict: judge(&reply, policy),
+            verdict,
             answer: fields(&reply.headers),
             result: reply.body,
         }
@@ -75,6 +79,9 @@ impl Outcome {
 }
 
 fn judge(reply: &Reply, policy: &AsyncPolicy) -> Verdict {
+    if is_hopeless(reply) {
+        return Verdict::Failed(problem(reply));
+    }
     let not_reached = reply.headers.contains_key(INTERNAL) || was_not_reached(&reply.headers);
     if not_reached || policy.codes.contains(&reply.status.as_u16()) {
         return Verdict::Again {
@@ -88,8 +95,21 @@ fn judge(reply: &Reply, policy: &AsyncPolicy) -> Verdict {
     Verdict::Done
 }
 
+/// Whether hob refuses the call and will for as long as the function is as it is: its body is too
+/// large by now, or a folder of files has taken the function's place.
+fn is_hopeless(reply: &Reply) -> bool {
+    let lasting = [
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::METHOD_NOT_ALLOWED,
+    ];
+    reply.headers.contains_key(REFUSED) && lasting.contains(&reply.status)
+}
+
 /// Whether the function had no part in the failure, so that its codes do not count.
 fn was_not_reached(headers: &HeaderMap) -> bool {
+    if headers.contains_key(REFUSED) {
+        return true;
+    }
     let reasons = [EndReason::Unready, EndReason::Host];
     headers.get(END).is_some_and(|end| {
         let end = end.as_bytes();
@@ -102,8 +122,11 @@ fn was_not_reached(headers: &HeaderMap) -> bool {
 /// The line that hob answered with in the function's place, else the function's status.
 fn problem(reply: &Reply) -> String {
     let text = String::from_utf8_lossy(&reply.body);
+    let by_hob = [END, REFUSED]
+        .iter()
+        .any(|name| reply.headers.contains_key(*name));
     match text.lines().next() {
-        Some(line) if reply.headers.contains_key(END) => line.chars().take(LINE).collect(),
+        Some(line) if by_hob => line.chars().take(LINE).collect(),
         _ => format!("it answered {}", reply.status),
     }
 }
@@ -150,9 +173,16 @@ mod tests {
             ("x-openfaas-internal", "gateway"),
             (END, "unready"),
             (END, "host"),
+            (REFUSED, "1"),
         ] {
             let verdict = judged(502, &[field]);
             assert!(matches!(verdict, Verdict::Again { .. }), "{field:?}");
+        }
+        let verdict = judged(404, &[(REFUSED, "1")]);
+        assert!(matches!(verdict, Verdict::Again { .. }), "{verdict:?}");
+        for status in [405, 413] {
+            let failed = Verdict::Failed("it is late".into());
+            assert_eq!(judged(status, &[(REFUSED, "1")]), failed, "{status}");
         }
         let failed = Verdict::Failed("it is late".into());
         assert_eq!(judged(504, &[(END, "timeout")]), failed);

@@ -14,7 +14,7 @@ use super::inside;
 use crate::control::on_disk;
 
 /// Longest time in which one must have answered.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const CALLBACK_LIMIT: Duration = Duration::from_secs(30);
 /// Longest time to connect to one.
 const CONNECT: Duration = Duration::from_secs(10);
 /// Names under which OpenFaaS's functions know their gateway, with its port. Such a call stays in
@@ -23,6 +23,16 @@ const GATEWAYS: [&str; 3] = [
     "gateway:8080",
     "gateway.openfaas:8080",
     "gateway.openfaas.svc.cluster.local:8080",
+];
+/// Of the function's own fields those that say who a request is from, and to whom: they are not
+/// for the function to set on a request of hob's.
+const NOT_PASSED_ON: [&str; 6] = [
+    "authorization",
+    "cookie",
+    "forwarded",
+    "host",
+    "x-callback-url",
+    "x-real-ip",
 ];
 const AGENT: &str = concat!("hob/", env!("CARGO_PKG_VERSION"));
 
@@ -50,12 +60,13 @@ impl Messenger {
         }
     }
 
-    /// Tells of an answer, once.
+    /// Tells of an answer, once; `limit` is for those who are reached without a network.
     pub(super) async fn tell(
         &self,
         function: &FunctionName,
         call: CallbackToMake,
         most_attempts: u32,
+        limit: Duration,
     ) -> Result<(), Refused> {
         let uri: Uri = call
             .url
@@ -63,7 +74,10 @@ impl Messenger {
             .map_err(|_| hopeless("its URL is invalid"))?;
         let headers = fields(function, &call, most_attempts);
         let status = match inside_path(&uri) {
-            Some(path) => self.by_inner_door(path, headers, call.result).await?,
+            Some(path) => {
+                self.by_inner_door(path, headers, call.result, limit)
+                    .await?
+            }
             None => self.by_network(&call.url, headers, call.result).await?,
         };
         if status.is_success() {
@@ -81,6 +95,7 @@ impl Messenger {
         path: &str,
         headers: HeaderMap,
         body: Vec<u8>,
+        limit: Duration,
     ) -> Result<StatusCode, Refused> {
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
@@ -88,7 +103,7 @@ impl Messenger {
         *request.headers_mut() = headers;
         let host = HeaderValue::from_static(GATEWAYS[1]);
         request.headers_mut().insert(header::HOST, host);
-        let reply = inside::exchange(&self.dial, request, 0, LIMIT).await;
+        let reply = inside::exchange(&self.dial, request, 0, limit).await;
         reply.map(|reply| reply.status).map_err(unreached)
     }
 
@@ -126,9 +141,16 @@ fn client() -> reqwest::Result<Client> {
     Client::builder()
         .redirect(Policy::none())
         .connect_timeout(CONNECT)
-        .timeout(LIMIT)
+        .timeout(CALLBACK_LIMIT)
         .user_agent(AGENT)
         .build()
+}
+
+/// The function of this very hob that a callback calls, if it calls one.
+pub(super) fn function_called_back(url: &str) -> Option<FunctionName> {
+    let uri: Uri = url.parse().ok()?;
+    let rest = inside_path(&uri)?.strip_prefix("/function/")?;
+    rest.split(['/', '?']).next()?.parse().ok()
 }
 
 /// The path with its query, where the URL is that of this very gateway.
@@ -142,8 +164,10 @@ fn inside_path(uri: &Uri) -> Option<&str> {
 /// The function's own fields, and under OpenFaaS's names what became of the call.
 fn fields(function: &FunctionName, call: &CallbackToMake, most_attempts: u32) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in &call.answer {
-        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(value)) {
+    let passed = |name: &str| !NOT_PASSED_ON.contains(&name) && !name.starts_with("x-forwarded-");
+    for (name, value) in call.answer.iter().filter(|(name, _)| passed(name)) {
+        if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value))
+        {
             headers.append(name, value);
         }
     }

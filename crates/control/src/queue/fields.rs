@@ -17,9 +17,6 @@ pub(crate) fn fields(headers: &HeaderMap) -> Fields {
     let kept = headers
         .iter()
         .filter(|(name, _)| !OF_THE_HOP.contains(name));
-    let texts = kept.map(|(name, value)| {
-        let value = String::from_utf8_lossy(value.as_bytes());
-        (name.as_str().to_owned(), value.into_owned())
-    });
-    texts.collect()
+    kept.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+        .collect()
 }

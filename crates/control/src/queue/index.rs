@@ -1,15 +1,22 @@
 //! What is known of every asynchronous call without asking the disk: which is due when, how many
-//! of each function run, and how much room is left. About a hundred bytes a call.
+//! of each function run, and how much room is left. About 150 bytes a call.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use hob_model::{FunctionName, wire::QueueDepth};
 use hob_store::{CallRow, CallState};
 
-use super::limits::{Full, QueueLimits, RESULT_AGE, RESULTS_KEPT};
+use super::limits::{Caller, Full, QueueLimits, RESULT_AGE, RESULTS_KEPT, Used};
 
 /// Most attempts at once, of all functions and callbacks together: each holds a body and an answer.
 const MOST_AT_ONCE: usize = 1024;
+/// Places that only functions get which have fewer than so many.
+const SHARE: usize = MOST_AT_ONCE / 4;
+/// Most callbacks at once: they may hang at servers that do not answer.
+const MOST_CALLBACKS: usize = 256;
+/// Most bytes of the attempts at once: of their bodies, and of the room for their answers. One is
+/// made in any case.
+const BYTES_AT_ONCE: u64 = 1 << 30;
 
 /// What is done with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +51,16 @@ pub(super) struct Index {
     timers: BTreeSet<(u64, LaneKey)>,
     /// What is worked on now, and its bytes.
     running: HashMap<i64, u64>,
+    /// With the room for answers.
+    running_bytes: u64,
+    running_callbacks: usize,
+    /// Room for the answer of one call, in bytes.
+    answer_room: u64,
+    /// When each call that waits is due.
+    places: HashMap<i64, u64>,
+    /// Dead letters by the time at which they died, then by their number.
+    dead: BTreeMap<(i64, i64), CallRow>,
+    dead_used: Used,
     tallies: HashMap<FunctionName, Tally>,
     /// Ended calls whose results are kept, the oldest first: number, end, bytes.
     results: VecDeque<(i64, i64, u64)>,
@@ -51,11 +68,11 @@ pub(super) struct Index {
     used: Used,
 }
 
-/// What the limits are about: calls that have not ended, and dead letters.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Used {
-    calls: u64,
-    bytes: u64,
+/// What is kept no longer, and is to go from the disk.
+#[derive(Debug, Default)]
+pub(super) struct Stale {
+    results: Vec<(i64, i64, u64)>,
+    dead: Vec<CallRow>,
 }
 
 #[derive(Default)]
@@ -78,6 +95,18 @@ struct Tally {
     done: u64,
     retried: u64,
     died: u64,
+    used: Used,
+}
+
+/// What a lane came to in its turn.
+enum Started {
+    Job(Job),
+    /// It has nothing to do now.
+    Nothing,
+    /// It has, and others go first.
+    Held,
+    /// Its next call does not fit beside those that are made.
+    TooLarge,
 }
 
 /// When a call is due.
@@ -92,23 +121,54 @@ pub(super) enum Due {
 // === impl Index ===
 
 impl Index {
+    /// Empty, for a queue that keeps so many bytes of each answer.
+    pub(super) fn new(answer_room: u64) -> Self {
+        Self {
+            answer_room,
+            ..Self::default()
+        }
+    }
+
     /// Sets room aside for a call that is about to be written.
-    pub(super) fn reserve(&mut self, bytes: u64, limits: &QueueLimits) -> Result<(), Full> {
-        if self.used.calls >= limits.calls || self.used.bytes + bytes > limits.bytes {
-            let dead = self.tallies.values().map(|tally| tally.dead).sum();
+    pub(super) fn reserve(
+        &mut self,
+        function: &FunctionName,
+        bytes: u64,
+        limits: &QueueLimits,
+        caller: Caller,
+    ) -> Result<(), Full> {
+        let whole = limits.whole(caller);
+        if self.used.is_full(bytes, whole) {
             return Err(Full {
-                waiting: self.used.calls.saturating_sub(dead),
-                dead,
-                by_bytes: self.used.calls < limits.calls,
+                waiting: self.used.calls.saturating_sub(self.dead_used.calls),
+                dead: self.dead_used.calls,
+                by_bytes: self.used.calls < whole.calls,
+                of_function: false,
             });
         }
-        self.used.add(bytes);
+        let share = limits.of_function(caller);
+        let tally = self.tally(function);
+        if tally.used.is_full(bytes, share) {
+            return Err(Full {
+                waiting: tally.used.calls.saturating_sub(tally.dead),
+                dead: tally.dead,
+                by_bytes: tally.used.calls < share.calls,
+                of_function: true,
+            });
+        }
+        self.hold(function, bytes);
         Ok(())
     }
 
     /// Gives back what [`Index::reserve`] set aside; the call itself counts if there is one now.
-    pub(super) fn admit(&mut self, reserved: u64, row: Option<&CallRow>, now: u64) {
-        self.used.remove(reserved);
+    pub(super) fn admit(
+        &mut self,
+        function: &FunctionName,
+        reserved: u64,
+        row: Option<&CallRow>,
+        now: u64,
+    ) {
+        self.release(function, reserved);
         if let Some(row) = row {
             self.tally(&row.function).taken += 1;
             self.add(row, Due::InOrder(now));
@@ -121,12 +181,15 @@ impl Index {
             CallState::Done => return self.keep(row),
             CallState::Dead => {
                 self.tally(&row.function).dead += 1;
-                return self.used.add(row.bytes);
+                self.hold(&row.function, row.bytes);
+                self.dead_used.add(row.bytes);
+                self.dead.insert((row.ended_at, row.seq), row.clone());
+                return;
             }
             CallState::Waiting => Kind::Call,
             CallState::Callback => Kind::Callback,
         };
-        self.used.add(row.bytes);
+        self.hold(&row.function, row.bytes);
         let key = LaneKey {
             function: row.function.clone(),
             kind,
@@ -145,34 +208,89 @@ impl Index {
             }
             self.touch(&key);
         }
-        if self.running.len() >= MOST_AT_ONCE {
-            return None;
-        }
-        while let Some(key) = self.turn.pop_front() {
-            let Some(lane) = self.lanes.get_mut(&key) else {
-                continue;
-            };
-            lane.in_turn = false;
-            // One that ends, or comes, has the lane looked at again.
-            if lane.running >= limit(&key) {
-                continue;
+        let mut held = Vec::new();
+        let mut found = None;
+        while self.running.len() < MOST_AT_ONCE
+            && let Some(key) = self.turn.pop_front()
+        {
+            match self.start(&key, now, limit(&key)) {
+                Started::Job(job) => {
+                    found = Some(job);
+                    break;
+                }
+                Started::Nothing => {}
+                Started::Held => held.push(key),
+                // The next in turn, however large: smaller ones do not pass it for ever.
+                Started::TooLarge => {
+                    held.push(key);
+                    break;
+                }
             }
-            let Some(first) = lane.waiting.first_entry() else {
-                self.tidy(&key);
-                continue;
-            };
-            let (due, seq) = *first.key();
-            if due > now {
-                self.set_timer(&key, due);
-                continue;
-            }
-            let bytes = first.remove();
-            lane.running += 1;
-            self.running.insert(seq, bytes);
-            self.touch(&key);
-            return Some(Job { seq, lane: key });
         }
-        None
+        // They come first as soon as something ends.
+        for key in held.into_iter().rev() {
+            self.turn.push_front(key);
+        }
+        found
+    }
+
+    /// Takes the first call of a lane, which was taken from its place in turn.
+    fn start(&mut self, key: &LaneKey, now: u64, limit: usize) -> Started {
+        let Some(lane) = self.lanes.get_mut(key) else {
+            return Started::Nothing;
+        };
+        lane.in_turn = false;
+        // One that ends, or comes, has the lane looked at again.
+        if lane.running >= limit {
+            return Started::Nothing;
+        }
+        let Some((&(due, seq), &bytes)) = lane.waiting.first_key_value() else {
+            self.tidy(key);
+            return Started::Nothing;
+        };
+        if due > now {
+            self.set_timer(key, due);
+            return Started::Nothing;
+        }
+        let room = match key.kind {
+            Kind::Call => self.answer_room,
+            Kind::Callback => 0,
+        };
+        let takes = bytes + room;
+        let too_large = !self.running.is_empty() && self.running_bytes + takes > BYTES_AT_ONCE;
+        let is_held = match key.kind {
+            Kind::Callback => self.running_callbacks >= MOST_CALLBACKS,
+            Kind::Call => lane.running >= SHARE && self.running.len() >= MOST_AT_ONCE - SHARE,
+        };
+        if too_large || is_held {
+            lane.in_turn = true;
+            return match is_held {
+                true => Started::Held,
+                false => Started::TooLarge,
+            };
+        }
+        lane.waiting.pop_first();
+        lane.running += 1;
+        self.places.remove(&seq);
+        self.running.insert(seq, bytes);
+        self.running_bytes += takes;
+        self.running_callbacks += usize::from(key.kind == Kind::Callback);
+        self.touch(key);
+        Started::Job(Job {
+            seq,
+            lane: key.clone(),
+        })
+    }
+
+    /// Has a lane looked at again that was held up from outside; whether there is one.
+    pub(super) fn look_again(&mut self, key: &LaneKey) -> bool {
+        self.touch(key);
+        self.lanes.contains_key(key)
+    }
+
+    /// How many bytes of an answer there is room for, beside all that is there and `freed`.
+    pub(super) fn room(&self, limits: &QueueLimits, freed: u64) -> u64 {
+        limits.bytes.saturating_sub(self.used.bytes) + freed
     }
 
     /// When [`Index::next`] is worth asking again, should nothing else happen.
@@ -183,7 +301,7 @@ impl Index {
     /// Ends the work on a call, which stands like `row` now, or is gone.
     pub(super) fn finish(&mut self, job: &Job, row: Option<&CallRow>, due: Due) {
         let Some(bytes) = self.leave(job) else { return };
-        self.used.remove(bytes);
+        self.release(&job.lane.function, bytes);
         if let Some(row) = row {
             let tally = self.tally(&row.function);
             match (job.lane.kind, row.state) {
@@ -207,9 +325,8 @@ impl Index {
     pub(super) fn remove(&mut self, row: &CallRow) {
         let kind = match row.state {
             CallState::Dead => {
-                let tally = self.tally(&row.function);
-                tally.dead = tally.dead.saturating_sub(1);
-                return self.used.remove(row.bytes);
+                self.bury((row.ended_at, row.seq));
+                return;
             }
             CallState::Done => {
                 if let Some(at) = self.results.iter().position(|(seq, ..)| *seq == row.seq) {
@@ -225,13 +342,13 @@ impl Index {
             function: row.function.clone(),
             kind,
         };
-        let Some(lane) = self.lanes.get_mut(&key) else {
+        let Some(due) = self.places.remove(&row.seq) else {
             return;
         };
-        let place = lane.waiting.keys().find(|(_, seq)| *seq == row.seq);
-        if let Some(place) = place.copied() {
-            lane.waiting.remove(&place);
-            self.used.remove(row.bytes);
+        if let Some(lane) = self.lanes.get_mut(&key)
+            && lane.waiting.remove(&(due, row.seq)).is_some()
+        {
+            self.release(&row.function, row.bytes);
             self.tidy(&key);
         }
     }
@@ -241,15 +358,20 @@ impl Index {
         self.running.keys().copied().collect()
     }
 
+    /// The bytes of a call that is worked on.
+    pub(super) fn bytes_of(&self, seq: i64) -> u64 {
+        self.running.get(&seq).copied().unwrap_or_default()
+    }
+
     /// Whether a call is worked on now.
     pub(super) fn is_running(&self, seq: i64) -> bool {
         self.running.contains_key(&seq)
     }
 
-    /// The calls whose results are kept no longer; they are forgotten here. `now` is in
-    /// milliseconds since 1970.
-    pub(super) fn stale(&mut self, now: i64, most_bytes: u64) -> Vec<i64> {
-        let mut stale = Vec::new();
+    /// What is kept no longer: results by their age, number and size, and the oldest dead letters
+    /// beyond their part. They are forgotten here. `now` is in milliseconds since 1970.
+    pub(super) fn stale(&mut self, now: i64, most_bytes: u64, most_dead: Used) -> Stale {
+        let mut stale = Stale::default();
         while let Some((seq, ended_at, bytes)) = self.results.front().copied() {
             let kept = self.results.len() <= RESULTS_KEPT
                 && self.result_bytes <= most_bytes
@@ -259,9 +381,28 @@ impl Index {
             }
             self.results.pop_front();
             self.result_bytes = self.result_bytes.saturating_sub(bytes);
-            stale.push(seq);
+            stale.results.push((seq, ended_at, bytes));
+        }
+        let is_over = |dead: &Used| {
+            dead.calls > 1 && (dead.calls > most_dead.calls || dead.bytes > most_dead.bytes)
+        };
+        while is_over(&self.dead_used)
+            && let Some(oldest) = self.dead.first_key_value().map(|(key, _)| *key)
+        {
+            stale.dead.extend(self.bury(oldest));
         }
         stale
+    }
+
+    /// Takes back what could not be removed from the disk.
+    pub(super) fn keep_stale(&mut self, stale: Stale) {
+        for result in stale.results.into_iter().rev() {
+            self.result_bytes += result.2;
+            self.results.push_front(result);
+        }
+        for row in &stale.dead {
+            self.add(row, Due::At(0));
+        }
     }
 
     /// Forgets the counts of functions that are `gone` and have nothing here.
@@ -269,7 +410,7 @@ impl Index {
         let lanes = &self.lanes;
         let busy = |name: &FunctionName| lanes.keys().any(|key| key.function == *name);
         self.tallies
-            .retain(|name, tally| tally.dead > 0 || !gone(name) || busy(name));
+            .retain(|name, tally| tally.used.calls > 0 || !gone(name) || busy(name));
     }
 
     /// What is here, function by function.
@@ -310,12 +451,18 @@ impl Index {
             }
         };
         lane.waiting.insert((due, seq), bytes);
+        self.places.insert(seq, due);
         self.touch(&key);
     }
 
     /// Takes a call out of what is worked on.
     fn leave(&mut self, job: &Job) -> Option<u64> {
         let bytes = self.running.remove(&job.seq)?;
+        let took = bytes + self.answer_room(job.lane.kind);
+        self.running_bytes = self.running_bytes.saturating_sub(took);
+        if job.lane.kind == Kind::Callback {
+            self.running_callbacks = self.running_callbacks.saturating_sub(1);
+        }
         if let Some(lane) = self.lanes.get_mut(&job.lane) {
             lane.running = lane.running.saturating_sub(1);
         }
@@ -359,20 +506,54 @@ impl Index {
         }
     }
 
+    /// Forgets a dead letter, if it is there.
+    fn bury(&mut self, key: (i64, i64)) -> Option<CallRow> {
+        let row = self.dead.remove(&key)?;
+        self.dead_used.remove(row.bytes);
+        self.release(&row.function, row.bytes);
+        let tally = self.tally(&row.function);
+        tally.dead = tally.dead.saturating_sub(1);
+        Some(row)
+    }
+
+    fn hold(&mut self, function: &FunctionName, bytes: u64) {
+        self.used.add(bytes);
+        self.tally(function).used.add(bytes);
+    }
+
+    fn release(&mut self, function: &FunctionName, bytes: u64) {
+        self.used.remove(bytes);
+        self.tally(function).used.remove(bytes);
+    }
+
+    fn answer_room(&self, kind: Kind) -> u64 {
+        match kind {
+            Kind::Call => self.answer_room,
+            Kind::Callback => 0,
+        }
+    }
+
     fn tally(&mut self, name: &FunctionName) -> &mut Tally {
         self.tallies.entry(name.clone()).or_default()
     }
 }
 
-impl Used {
-    fn add(&mut self, bytes: u64) {
-        self.calls += 1;
-        self.bytes += bytes;
+// === impl Stale ===
+
+impl Stale {
+    /// The numbers of these calls.
+    pub(super) fn seqs(&self) -> Vec<i64> {
+        let results = self.results.iter().map(|(seq, ..)| *seq);
+        results.chain(self.dead.iter().map(|row| row.seq)).collect()
     }
 
-    fn remove(&mut self, bytes: u64) {
-        self.calls = self.calls.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
+    pub(super) fn is_empty(&self) -> bool {
+        self.results.is_empty() && self.dead.is_empty()
+    }
+
+    /// Dead letters among them.
+    pub(super) fn dead(&self) -> &[CallRow] {
+        &self.dead
     }
 }
 
@@ -392,12 +573,15 @@ fn empty(name: &FunctionName) -> QueueDepth {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const LIMITS: QueueLimits = QueueLimits {
         body: 1 << 20,
         calls: 3,
         bytes: 1000,
+        orphan_grace: Duration::ZERO,
     };
 
     fn row(seq: i64, function: &str, state: CallState) -> CallRow {
@@ -408,11 +592,21 @@ mod tests {
             due_at: 0,
             ended_at: 0,
             bytes: 100,
+            attempts: 0,
         }
     }
 
     fn waiting(seq: i64, function: &str) -> CallRow {
         row(seq, function, CallState::Waiting)
+    }
+
+    fn name(text: &str) -> FunctionName {
+        text.parse().expect("valid")
+    }
+
+    fn admit(index: &mut Index, row: &CallRow, now: u64) {
+        index.hold(&row.function, 0);
+        index.admit(&row.function, 0, Some(row), now);
     }
 
     fn take(index: &mut Index, now: u64) -> Vec<i64> {
@@ -427,7 +621,7 @@ mod tests {
     fn calls_of_a_function_run_in_their_order_and_functions_in_turn() {
         let mut index = Index::default();
         for (seq, function, now) in [(1, "a", 5), (2, "a", 4), (3, "a", 5), (4, "b", 9)] {
-            index.admit(0, Some(&waiting(seq, function)), now);
+            admit(&mut index, &waiting(seq, function), now);
         }
         assert_eq!(take(&mut index, 10), [1, 4]);
         let job = Job {
@@ -444,12 +638,12 @@ mod tests {
     #[test]
     fn a_retry_waits_for_its_time_and_lets_others_pass() {
         let mut index = Index::default();
-        index.admit(0, Some(&waiting(1, "a")), 0);
+        admit(&mut index, &waiting(1, "a"), 0);
         let job = index.next(0, |_| 1).expect("due");
         index.finish(&job, Some(&waiting(1, "a")), Due::At(50));
         assert!(index.next(0, |_| 1).is_none());
         assert_eq!(index.next_due(), Some(50));
-        index.admit(0, Some(&waiting(2, "a")), 10);
+        admit(&mut index, &waiting(2, "a"), 10);
         let other = index.next(10, |_| 1).expect("due");
         assert_eq!(other.seq, 2);
         index.finish(&other, None, Due::At(0));
@@ -460,20 +654,105 @@ mod tests {
     #[test]
     fn the_limits_hold_for_what_waits_and_for_dead_letters() {
         let mut index = Index::default();
+        let reserve = |index: &mut Index, function: &str, bytes| {
+            index.reserve(&name(function), bytes, &LIMITS, Caller::Anybody)
+        };
         index.add(&row(1, "a", CallState::Dead), Due::At(0));
         index.add(&row(2, "a", CallState::Done), Due::At(0));
-        index.add(&waiting(3, "a"), Due::InOrder(0));
-        assert!(index.reserve(900, &LIMITS).expect_err("bytes").by_bytes);
-        index.reserve(100, &LIMITS).expect("room");
-        let full = index.reserve(1, &LIMITS).expect_err("calls");
+        index.add(&waiting(3, "b"), Due::InOrder(0));
+        assert!(reserve(&mut index, "c", 900).expect_err("bytes").by_bytes);
+        reserve(&mut index, "c", 100).expect("room");
+        let full = reserve(&mut index, "c", 1).expect_err("calls");
         assert_eq!((full.waiting, full.dead, full.by_bytes), (2, 1, false));
-        index.admit(100, None, 0);
-        index.reserve(100, &LIMITS).expect("given back");
-        index.admit(100, None, 0);
+        index.admit(&name("c"), 100, None, 0);
+        reserve(&mut index, "c", 100).expect("given back");
+        index.admit(&name("c"), 100, None, 0);
         index.remove(&row(1, "a", CallState::Dead));
-        index.remove(&waiting(3, "a"));
+        index.remove(&waiting(3, "b"));
         assert_eq!(index.used, Used::default());
         assert!(take(&mut index, 100).is_empty() && index.lanes.is_empty());
+        assert!(index.places.is_empty() && index.dead.is_empty());
+    }
+
+    #[test]
+    fn a_function_has_at_most_half_and_schedules_a_little_more_than_all() {
+        let limits = QueueLimits {
+            calls: 200,
+            ..LIMITS
+        };
+        let limits = QueueLimits {
+            bytes: 1 << 20,
+            ..limits
+        };
+        let mut index = Index::default();
+        let mut fill = |function: &str, caller| {
+            let function = name(function);
+            let reserve = |_: &u64| index.reserve(&function, 1, &limits, caller).is_ok();
+            (0..1000).take_while(reserve).count()
+        };
+        assert_eq!(fill("a", Caller::Anybody), 100);
+        assert_eq!(fill("b", Caller::Anybody), 98);
+        assert_eq!(fill("c", Caller::Anybody), 0);
+        assert_eq!(fill("a", Caller::Schedule), 2);
+        assert_eq!(fill("c", Caller::Schedule), 0);
+        let full = index.reserve(&name("a"), 1, &limits, Caller::Anybody);
+        assert!(!full.expect_err("full").of_function);
+    }
+
+    #[test]
+    fn the_oldest_dead_letters_go_beyond_their_part() {
+        let mut index = Index::default();
+        for seq in 1..=4 {
+            let mut row = row(seq, "a", CallState::Dead);
+            row.ended_at = 10 - seq;
+            index.add(&row, Due::At(0));
+        }
+        let most = Used {
+            calls: 2,
+            bytes: 1000,
+        };
+        let stale = index.stale(5, 1000, most);
+        assert_eq!(stale.seqs(), [4, 3]);
+        assert_eq!((index.used.calls, index.depths()[0].dead), (2, 2));
+        index.keep_stale(stale);
+        assert_eq!((index.used.calls, index.depths()[0].dead), (4, 4));
+        let most = Used { calls: 9, bytes: 0 };
+        // The last one is kept, however large.
+        assert_eq!(index.stale(5, 1000, most).seqs(), [4, 3, 2]);
+    }
+
+    #[test]
+    fn one_function_leaves_places_to_others_and_callbacks_to_calls() {
+        let mut index = Index::default();
+        for seq in 0..2000 {
+            index.add(&waiting(seq, "a"), Due::InOrder(0));
+            let told = row(3000 + seq, &format!("t{}", seq % 500), CallState::Callback);
+            index.add(&told, Due::At(0));
+        }
+        let all = |index: &mut Index| {
+            let jobs = std::iter::from_fn(|| index.next(0, |_| 1000));
+            jobs.map(|job| job.lane.kind).collect::<Vec<_>>()
+        };
+        let begun = all(&mut index);
+        let callbacks = begun.iter().filter(|kind| **kind == Kind::Callback);
+        assert_eq!(callbacks.count(), MOST_CALLBACKS);
+        assert_eq!(begun.len(), MOST_AT_ONCE - SHARE);
+        for seq in 0..2000 {
+            index.add(&waiting(6000 + seq, "b"), Due::InOrder(0));
+        }
+        assert_eq!(all(&mut index).len(), SHARE);
+    }
+
+    #[test]
+    fn bytes_at_once_are_bounded_and_one_always_runs() {
+        let mut index = Index::new(BYTES_AT_ONCE);
+        for (seq, function) in [(1, "a"), (2, "b")] {
+            index.add(&waiting(seq, function), Due::InOrder(0));
+        }
+        let job = index.next(0, |_| 1).expect("one");
+        assert!(index.next(0, |_| 1).is_none());
+        index.finish(&job, None, Due::At(0));
+        assert_eq!(index.next(0, |_| 1).map(|job| job.seq), Some(2));
     }
 
     #[test]
@@ -496,8 +775,9 @@ mod tests {
             row.ended_at = seq;
             index.add(&row, Due::At(0));
         }
-        assert_eq!(index.stale(RESULT_AGE + 2, 1000), [1]);
-        assert_eq!(index.stale(5, 200), [2]);
-        assert!(index.stale(5, 200).is_empty());
+        let mut stale = |now, most| index.stale(now, most, Used::default()).seqs();
+        assert_eq!(stale(RESULT_AGE + 2, 1000), [1]);
+        assert_eq!(stale(5, 200), [2]);
+        assert!(stale(5, 200).is_empty());
     }
 }

@@ -6,7 +6,7 @@ use hob_model::AsyncPolicy;
 use http::{HeaderMap, header};
 
 /// Longest wait that a `Retry-After` may ask for.
-const ASKED_MAX: Duration = Duration::from_secs(60 * 60);
+pub(super) const ASKED_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The wait after so many attempts: `min_wait`, doubled with each, at most `max_wait`, and a random
 /// time between `min_wait` and that, so that calls which failed together do not come together.

@@ -1,14 +1,15 @@
 //! Makes the calls that are due, so many of a function at a time, and their callbacks.
 
 use std::{
+    collections::HashMap,
     future,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use hob_model::{AsyncPolicy, EndReason, Function, FunctionName, port::Dial};
-use hob_store::{Attempt, CallRow, CallToMake, Ending, Fields, Next, StoreError};
+use hob_model::{AsyncPolicy, Function, FunctionName, port::Dial};
+use hob_store::{Attempt, CallRow, CallToMake, Next, StoreError};
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use http_body_util::Full;
 use tokio::{
@@ -19,11 +20,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Queue,
+    Queue, after,
     answer::{Outcome, Verdict},
-    callback::{Messenger, Refused},
+    callback::{CALLBACK_LIMIT, Messenger, Refused, function_called_back},
+    ending::{conclude, has_result, not_made, shorten},
     index::{Job, Kind, LaneKey},
-    inside, millis, pause, unix_now, written,
+    inside, written,
 };
 use crate::Control;
 
@@ -34,6 +36,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(6);
 /// Wait after the disk has refused, or something of ours broke.
 const TROUBLE: Duration = Duration::from_secs(5);
+/// How often it is looked whether functions have come back that calls wait for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often old results are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 /// Callbacks of one function at the same time.
@@ -52,6 +56,8 @@ struct Worker {
     dial: Arc<dyn Dial>,
     messenger: Messenger,
     stop: CancellationToken,
+    /// Since when functions are gone whose calls wait.
+    missing: Mutex<HashMap<FunctionName, Instant>>,
 }
 
 /// A call while it is worked on. Dropped before its end, the call is due again.
@@ -78,11 +84,14 @@ impl Control {
             control: self,
             dial,
             stop: stop.clone(),
+            missing: Mutex::default(),
         });
         let queue = &worker.queue;
         let mut turns = JoinSet::new();
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut again = interval(LOOK_AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             while let Some(job) = queue.next(|lane| worker.limit(lane)) {
                 turns.spawn(Arc::clone(&worker).turn(job));
@@ -98,6 +107,7 @@ impl Control {
                     }
                 }
                 _ = sweep.tick() => worker.sweep(),
+                _ = again.tick(), if !worker.missing().is_empty() => worker.look_again(),
             }
         }
         let all = async { while turns.join_next().await.is_some() {} };
@@ -119,8 +129,40 @@ impl Worker {
     fn limit(&self, lane: &LaneKey) -> usize {
         match lane.kind {
             Kind::Callback => CALLBACKS_AT_ONCE,
+            Kind::Call if self.is_awaited(&lane.function) => 0,
             Kind::Call => self.policy(&lane.function, |policy| policy.concurrency) as usize,
         }
+    }
+
+    /// Whether a function is gone and may be back in a moment, as when a client replaces it by a
+    /// DELETE and a POST.
+    fn is_awaited(&self, name: &FunctionName) -> bool {
+        if self.control.deployed.get(name).is_some() {
+            return false;
+        }
+        let mut missing = self.missing();
+        let since = missing.entry(name.clone()).or_insert_with(Instant::now);
+        since.elapsed() < self.queue.limits.orphan_grace
+    }
+
+    /// Has the calls looked at whose functions were missing: these are back, or their time is up.
+    fn look_again(&self) {
+        let names: Vec<_> = self.missing().keys().cloned().collect();
+        for function in names {
+            let is_back = self.control.deployed.get(&function).is_some();
+            let lane = LaneKey {
+                function,
+                kind: Kind::Call,
+            };
+            let waits = self.queue.index().look_again(&lane);
+            if is_back || !waits {
+                self.missing().remove(&lane.function);
+            }
+        }
+    }
+
+    fn missing(&self) -> MutexGuard<'_, HashMap<FunctionName, Instant>> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a function says of its calls; the usual where it is gone.
@@ -150,14 +192,25 @@ impl Worker {
     /// Makes a call once.
     async fn call(&self, job: &Job) -> Result<Worked, StoreError> {
         let seq = job.seq;
-        let call = self.control.queued(move |calls| calls.to_make(seq)).await?;
-        let Some(call) = call else {
-            self.queue.finish(job, None);
-            return Ok(Worked::Through);
+        let call = match self.control.queued(move |calls| calls.to_make(seq)).await {
+            Ok(Some(call)) => call,
+            Ok(None) => {
+                self.queue.finish(job, None);
+                return Ok(Worked::Through);
+            }
+            Err(error) if error.is_damaged_row() => return self.set_aside(job, &error).await,
+            Err(error) => return Err(error),
         };
         let callback = call.has_callback;
         let Some(function) = self.control.deployed.get(&job.lane.function) else {
-            let attempt = orphaned(&job.lane.function, callback);
+            if self.is_awaited(&job.lane.function) {
+                return Ok(Worked::Left);
+            }
+            let problem = format!(
+                "function `{}` was removed before the call was made",
+                job.lane.function
+            );
+            let attempt = not_made(problem, callback);
             return self.settle(job, attempt).await;
         };
         let policy = &function.revision.settings.asynchronous;
@@ -187,36 +240,89 @@ impl Worker {
         Outcome::of(reply, &settings.asynchronous)
     }
 
+    /// Makes a row that somebody damaged a dead letter; one that cannot even be that is left alone
+    /// until the next start.
+    async fn set_aside(&self, job: &Job, error: &StoreError) -> Result<Worked, StoreError> {
+        tracing::error!("call number {} cannot be read: {error}", job.seq);
+        let (told, settled) = oneshot::channel();
+        let done = self.finisher(job, told);
+        let attempt = not_made("its row in the database is damaged".into(), false);
+        self.queue
+            .calls
+            .settle(job.seq, Arc::new(attempt), Vec::new(), done);
+        match written(settled).await {
+            Err(error) if error.is_damaged_row() => self.queue.finish(job, None),
+            settled => settled?,
+        }
+        Ok(Worked::Through)
+    }
+
     /// Writes down how an attempt went, however long the disk takes to accept it: until then the
-    /// call counts as under way, so that a full disk stops the queue and loses nothing.
-    async fn settle(&self, job: &Job, attempt: Attempt) -> Result<Worked, StoreError> {
-        let (attempt, stale) = (Arc::new(attempt), self.queue.stale());
+    /// call counts as under way, so that a full disk stops the queue and loses nothing but the
+    /// answer, without which the end is small.
+    async fn settle(&self, job: &Job, mut attempt: Attempt) -> Result<Worked, StoreError> {
+        self.fit(job, &mut attempt);
+        let stale = self.queue.stale().seqs();
+        let mut attempt = Arc::new(attempt);
         loop {
             let (told, settled) = oneshot::channel();
             let done = self.finisher(job, told);
-            let (attempt, stale) = (Arc::clone(&attempt), stale.clone());
-            self.queue.calls.settle(job.seq, attempt, stale, done);
+            self.queue
+                .calls
+                .settle(job.seq, Arc::clone(&attempt), stale.clone(), done);
             match written(settled).await {
                 Ok(()) => return Ok(Worked::Through),
                 Err(error) if self.stop.is_cancelled() => return Err(error),
+                Err(StoreError::DiskFull { .. }) if has_result(&attempt) => {
+                    shorten(Arc::make_mut(&mut attempt), 0);
+                    continue;
+                }
                 Err(error) => tracing::error!("the end of call number {} waits: {error}", job.seq),
             }
             sleep(TROUBLE).await;
         }
     }
 
+    /// Keeps what is left of a call within the bytes of the queue. Answers of calls that are over
+    /// have room of their own.
+    fn fit(&self, job: &Job, attempt: &mut Attempt) {
+        let Next::End(ending) = &attempt.next else {
+            return;
+        };
+        if !ending.callback && attempt.problem.is_none() {
+            return;
+        }
+        let index = self.queue.index();
+        // The request goes when the call went well.
+        let freed = match attempt.problem {
+            None => index.bytes_of(job.seq),
+            Some(_) => 0,
+        };
+        let room = index.room(&self.queue.limits, freed);
+        drop(index);
+        shorten(attempt, room);
+    }
+
     /// Tells of a call's answer once.
     async fn tell(&self, job: &Job) -> Result<Worked, StoreError> {
         let seq = job.seq;
-        let call = self.control.queued(move |calls| calls.to_tell(seq)).await?;
-        let Some(call) = call else {
-            self.queue.finish(job, None);
-            return Ok(Worked::Through);
+        let call = match self.control.queued(move |calls| calls.to_tell(seq)).await {
+            Ok(Some(call)) => call,
+            Ok(None) => {
+                self.queue.finish(job, None);
+                return Ok(Worked::Through);
+            }
+            Err(error) if error.is_damaged_row() => {
+                let problem = "its row in the database is damaged".to_owned();
+                return self.write_told(job, Some(problem), None).await;
+            }
+            Err(error) => return Err(error),
         };
         let tries = call.tries + 1;
         let function = &job.lane.function;
         let most = self.policy(function, |policy| policy.attempts);
-        let told = self.messenger.tell(function, call, most).await;
+        let limit = self.callback_limit(&call.url);
+        let told = self.messenger.tell(function, call, most, limit).await;
         let (problem, again) = match told {
             Ok(()) => (None, None),
             Err(_) if self.stop.is_cancelled() => return Ok(Worked::Left),
@@ -228,10 +334,37 @@ impl Worker {
                 (Some(problem), again)
             }
         };
-        let (sender, settled) = oneshot::channel();
-        let done = self.finisher(job, sender);
-        self.queue.calls.told(seq, problem, again, done);
-        written(settled).await.map(|()| Worked::Through)
+        self.write_told(job, problem, again).await
+    }
+
+    /// Writes down how a callback went, however long the disk takes to accept it: it is not sent
+    /// again for that.
+    async fn write_told(
+        &self,
+        job: &Job,
+        problem: Option<String>,
+        again: Option<i64>,
+    ) -> Result<Worked, StoreError> {
+        loop {
+            let (sender, settled) = oneshot::channel();
+            let done = self.finisher(job, sender);
+            self.queue.calls.told(job.seq, problem.clone(), again, done);
+            match written(settled).await {
+                Ok(()) => return Ok(Worked::Through),
+                Err(error) if self.stop.is_cancelled() => return Err(error),
+                Err(error) => tracing::error!("the callback of number {} waits: {error}", job.seq),
+            }
+            sleep(TROUBLE).await;
+        }
+    }
+
+    /// Longest wait for the answer to a callback: a function of this very hob has its own timeout.
+    fn callback_limit(&self, url: &str) -> Duration {
+        let name = function_called_back(url);
+        let function = name.and_then(|name| self.control.deployed.get(&name));
+        function.map_or(CALLBACK_LIMIT, |function| {
+            function.revision.settings.timeout.0 + MARGIN
+        })
     }
 
     /// What ends the work on a call as soon as that is written down, in the order of the disk, and
@@ -256,71 +389,14 @@ impl Worker {
         self.queue.index().forget_counts(gone);
         let stale = self.queue.stale();
         if !stale.is_empty() {
-            self.queue.calls.forget(stale, |result| {
+            let queue = Arc::clone(&self.queue);
+            self.queue.calls.forget(stale.seqs(), move |result| {
                 if let Err(error) = result {
-                    tracing::warn!("old results of calls stay: {error}");
+                    tracing::warn!("old results of calls stay for now: {error}");
+                    queue.index().keep_stale(stale);
                 }
             });
         }
-    }
-}
-
-/// A function that is gone takes the calls that wait for it along.
-fn orphaned(name: &FunctionName, callback: bool) -> Attempt {
-    Attempt {
-        status: None,
-        end: EndReason::Cancelled.to_string(),
-        millis: 0,
-        problem: Some(format!(
-            "function `{name}` was removed before the call was made"
-        )),
-        next: Next::End(Ending {
-            at: unix_now(),
-            answer: Fields::new(),
-            result: Vec::new(),
-            callback,
-        }),
-    }
-}
-
-fn conclude(
-    outcome: Outcome,
-    policy: &AsyncPolicy,
-    attempts: u32,
-    took: Duration,
-    callback: bool,
-) -> Attempt {
-    let Outcome {
-        status,
-        end,
-        answer,
-        result,
-        verdict,
-    } = outcome;
-    let over = Next::End(Ending {
-        at: unix_now(),
-        answer,
-        result,
-        callback,
-    });
-    let (problem, next) = match verdict {
-        Verdict::Done => (None, over),
-        Verdict::Failed(problem) => (Some(problem), over),
-        Verdict::Again { problem, .. } if attempts >= policy.attempts => (Some(problem), over),
-        Verdict::Again {
-            problem,
-            after: asked,
-        } => {
-            let wait = asked.unwrap_or_else(|| pause::wait(policy, attempts));
-            (Some(problem), Next::Again(after(wait)))
-        }
-    };
-    Attempt {
-        status: Some(status.as_u16()),
-        end,
-        millis: i64::try_from(millis(took)).unwrap_or(i64::MAX),
-        problem,
-        next,
     }
 }
 
@@ -334,18 +410,13 @@ fn request(name: &FunctionName, call: CallToMake) -> http::Result<Request<Full<B
     let headers = request.headers_mut();
     for (name, value) in &call.headers {
         let name: HeaderName = name.parse()?;
-        headers.append(name, HeaderValue::from_str(value)?);
+        headers.append(name, HeaderValue::from_bytes(value)?);
     }
     headers.insert("x-call-id", HeaderValue::from_str(&call.id)?);
     if !headers.contains_key(header::HOST) {
         headers.insert(header::HOST, HeaderValue::from_static("localhost"));
     }
     Ok(request)
-}
-
-/// So long from now, in milliseconds since 1970.
-fn after(wait: Duration) -> i64 {
-    unix_now().saturating_add(i64::try_from(millis(wait)).unwrap_or(i64::MAX))
 }
 
 impl Drop for Turn {

@@ -82,7 +82,7 @@ impl Control {
     ) -> Result<String, EnqueueError> {
         let id = self.queue.new_id();
         let call = call(id.clone(), function, schedule, unix_now());
-        self.enqueue(call).await.map(|()| id)
+        self.enqueue_scheduled(call).await.map(|()| id)
     }
 
     /// Makes the runs of one batch of schedules that are due; returns how many these were.
@@ -131,7 +131,7 @@ impl Control {
             let function = &made.key.function;
             let id = self.queue.new_id();
             let call = call(id.clone(), function.clone(), &plan.schedule, run);
-            if let Err(error) = self.enqueue(call).await {
+            if let Err(error) = self.enqueue_scheduled(call).await {
                 tracing::error!("`{function}` could not be called by its schedule: {error}");
                 made.again = Some(RETRY);
                 return made;
@@ -207,7 +207,9 @@ fn call(id: String, function: FunctionName, schedule: &Schedule, run: i64) -> Ne
         id,
         function,
         target: String::new(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+        headers: headers
+            .map(|(name, value)| (name.to_owned(), value.into_bytes()))
+            .into(),
         body: Vec::new(),
         callback: None,
         taken_at: unix_now(),

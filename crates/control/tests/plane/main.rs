@@ -62,7 +62,10 @@ impl Plane {
             gateway: "http://127.0.0.1:8080".into(),
             metrics: None,
             isolation: "container".into(),
-            queue: QueueLimits::default(),
+            queue: QueueLimits {
+                orphan_grace: Duration::ZERO,
+                ..QueueLimits::default()
+            },
             keep_revisions: 3,
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
@@ -128,6 +131,13 @@ impl Plane {
             "{events:?}"
         );
         name.parse().expect("valid")
+    }
+
+    /// Has somebody change all calls by hand.
+    fn change_calls(&self, what: &str) {
+        let database = rusqlite::Connection::open(self.data.path().join("hob.db"));
+        let changed = database.and_then(|it| it.execute_batch(&format!("UPDATE calls SET {what}")));
+        changed.expect("changed");
     }
 
     /// Makes the database refuse an `INSERT`, `UPDATE` or `DELETE` of functions.

@@ -6,7 +6,7 @@ mod retry;
 mod show;
 
 use clap::Subcommand;
-use hob_model::wire::CallPhase;
+use hob_model::{FunctionName, wire::CallPhase};
 
 use super::Context;
 use crate::{
@@ -34,10 +34,14 @@ impl Queue {
     }
 }
 
-/// The path of a call in the API. Its caller may have named it in any way.
-fn call_path(id: &str, rest: &str) -> String {
+/// The path of a call in the API, of one function or of all. Its caller may have named it in any
+/// way.
+fn call_path(id: &str, rest: &str, function: Option<&FunctionName>) -> String {
     let id = quoted(id).replace('/', "%2F");
-    format!("/hob/v1/calls/{id}{rest}")
+    let whose = function.map_or(String::new(), |name| {
+        format!("?function={}", quoted(&name.to_string()))
+    });
+    format!("/hob/v1/calls/{id}{rest}{whose}")
 }
 
 /// A state in its colour.

@@ -3,9 +3,10 @@ use rusqlite::{
     Row, ToSql,
     types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, Type, ValueRef},
 };
+use serde_json::Value;
 
-/// Fields of a request or an answer, in their order.
-pub type Fields = Vec<(String, String)>;
+/// Fields of a request or an answer, in their order: names, and values as they came.
+pub type Fields = Vec<(String, Vec<u8>)>;
 
 /// An asynchronous call that is to be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +32,8 @@ impl NewCall {
     pub fn bytes(&self) -> u64 {
         let fields = self.headers.iter();
         let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
-        (fields + self.body.len()) as u64
+        let callback = self.callback.as_ref().map_or(0, String::len);
+        (fields + self.body.len() + self.id.len() + self.target.len() + callback) as u64
     }
 }
 
@@ -90,12 +92,16 @@ pub struct CallRow {
     pub ended_at: i64,
     /// What it takes of the disk, in bytes.
     pub bytes: u64,
+    /// Attempts so far.
+    pub attempts: u32,
 }
 
 impl CallRow {
     pub(super) const COLUMNS: &str =
         "seq, namespace, function, state, due_at, coalesce(ended_at, 0),
-        length(headers) + length(body) + coalesce(length(answer), 0) + coalesce(length(result), 0)";
+        length(headers) + length(body) + coalesce(length(answer), 0) + coalesce(length(result), 0)
+            + octet_length(id) + octet_length(target) + coalesce(octet_length(callback), 0),
+        attempts";
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
@@ -105,6 +111,7 @@ impl CallRow {
             due_at: row.get(4)?,
             ended_at: row.get(5)?,
             bytes: row.get::<_, i64>(6)?.unsigned_abs(),
+            attempts: row.get(7)?,
         })
     }
 }
@@ -272,17 +279,53 @@ fn function(row: &Row<'_>, at: usize) -> rusqlite::Result<FunctionName> {
     Ok(FunctionName::new(label(at + 1)?, label(at)?))
 }
 
-/// Fields as they stand in the table.
+/// Fields as they stand in the table: pairs of texts, with a value that is no UTF-8 as an array of
+/// its bytes.
 pub(super) fn fields(row: &Row<'_>, at: usize) -> rusqlite::Result<Fields> {
     let json: Option<Vec<u8>> = row.get(at)?;
     let Some(json) = json else {
         return Ok(Fields::new());
     };
-    serde_json::from_slice(&json)
+    from_json(&json)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(at, Type::Blob, Box::new(error)))
 }
 
-/// The same, the other way. Pairs of texts always have a notation.
+fn from_json(json: &[u8]) -> serde_json::Result<Fields> {
+    let pairs: Vec<(String, Value)> = serde_json::from_slice(json)?;
+    let fields = pairs.into_iter().map(|(name, value)| match value {
+        Value::String(text) => Ok((name, text.into_bytes())),
+        bytes => Ok((name, serde_json::from_value(bytes)?)),
+    });
+    fields.collect()
+}
+
+/// The same, the other way. Texts and numbers always have a notation.
 pub(super) fn to_json(fields: &Fields) -> Vec<u8> {
-    serde_json::to_vec(fields).unwrap_or_default()
+    let pairs = fields.iter().map(|(name, value)| {
+        let value = match str::from_utf8(value) {
+            Ok(text) => Value::from(text),
+            Err(_) => Value::from(value.as_slice()),
+        };
+        (name, value)
+    });
+    serde_json::to_vec(&pairs.collect::<Vec<_>>()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_back_byte_for_byte() {
+        let field = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        let fields = vec![
+            field("a", "café".as_bytes()),
+            field("a", b"caf\xe9"),
+            field("b", b""),
+        ];
+        let json = to_json(&fields);
+        let text = r#"[["a","café"],["a",[99,97,102,233]],["b",""]]"#;
+        assert_eq!(json, text.as_bytes());
+        assert_eq!(from_json(&json).expect("reads"), fields);
+    }
 }

@@ -1,3 +1,4 @@
+use hob_model::FunctionName;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
@@ -85,19 +86,30 @@ impl CallQueue {
         })
     }
 
-    /// The newest call of this id, with its answer: callers may use an id twice.
+    /// The newest call of this id, of one function or of all, with its answer: callers may use an
+    /// id twice.
     ///
     /// # Errors
     /// When the database or the row cannot be read.
-    pub fn find(&self, id: &str) -> Result<Option<(CallRecord, Fields, Vec<u8>)>, StoreError> {
+    pub fn find(
+        &self,
+        id: &str,
+        function: Option<&FunctionName>,
+    ) -> Result<Option<(CallRecord, Fields, Vec<u8>)>, StoreError> {
         let columns = CallRecord::COLUMNS;
         let select = format!(
-            "SELECT {columns}, answer, result FROM calls WHERE id = ?1 ORDER BY seq DESC LIMIT 1"
+            "SELECT {columns}, answer, result FROM calls
+             WHERE id = ?1 AND (?2 IS NULL OR (namespace = ?2 AND function = ?3))
+             ORDER BY seq DESC LIMIT 1"
+        );
+        let (namespace, name) = (
+            function.map(FunctionName::namespace),
+            function.map(FunctionName::name),
         );
         self.read(|connection| {
             connection
                 .prepare(&select)?
-                .query_row([id], |row| {
+                .query_row(params![id, namespace, name], |row| {
                     let record = CallRecord::read(row)?;
                     let result: Option<Vec<u8>> = row.get(18)?;
                     Ok((record, fields(row, 17)?, result.unwrap_or_default()))
@@ -123,10 +135,10 @@ impl CallQueue {
         })
     }
 
-    /// Calls, the newest first.
+    /// Calls, the newest first, without those whose rows somebody damaged.
     ///
     /// # Errors
-    /// When the database or a row cannot be read.
+    /// When the database cannot be read.
     pub fn list(&self, asked: &Listing) -> Result<Vec<CallRecord>, StoreError> {
         let columns = CallRecord::COLUMNS;
         let select = format!(
@@ -137,18 +149,19 @@ impl CallQueue {
         );
         let function = asked.function.as_ref();
         self.read(|connection| {
-            connection
-                .prepare(&select)?
-                .query_map(
-                    params![
-                        asked.state,
-                        function.map(|name| name.namespace()),
-                        function.map(|name| name.name()),
-                        asked.limit
-                    ],
-                    CallRecord::read,
-                )?
-                .collect()
+            let mut select = connection.prepare(&select)?;
+            let asked = params![
+                asked.state,
+                function.map(|name| name.namespace()),
+                function.map(|name| name.name()),
+                asked.limit
+            ];
+            let mut rows = select.query(asked)?;
+            let mut records = Vec::new();
+            while let Some(row) = rows.next()? {
+                records.extend(CallRecord::read(row).ok());
+            }
+            Ok(records)
         })
     }
 }

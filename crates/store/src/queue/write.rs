@@ -88,46 +88,54 @@ impl CallQueue {
         self.0.commits.submit(work, done);
     }
 
-    /// Drops the newest call of this id, wherever it stands, and tells what it was.
-    pub fn drop_call(&self, id: String, done: impl FnOnce(Told<Option<CallRow>>) + Send + 'static) {
+    /// Drops the newest call of this id, of one function or of all, wherever it stands, and tells
+    /// what it was.
+    pub fn drop_call(
+        &self,
+        id: String,
+        function: Option<FunctionName>,
+        done: impl FnOnce(Told<Option<CallRow>>) + Send + 'static,
+    ) {
         let work = move |connection: &Connection| {
-            let found = newest(connection, &id)?;
+            let found = newest(connection, &id, function.as_ref())?;
             if let Some(row) = &found {
-                forget_all(connection, &[row.seq])?;
+                drop_all(connection, &[row.seq])?;
             }
             Ok(found)
         };
         self.0.commits.submit(work, done);
     }
 
-    /// Drops dead letters with numbers above `after`, the lowest first, of one function or of all.
-    /// Tells what they were.
-    pub fn drop_dead(
+    /// Drops calls that stand at `state` with numbers above `after`, the lowest first, of one
+    /// function or of all. Tells what they were.
+    pub fn drop_many(
         &self,
+        state: CallState,
         function: Option<FunctionName>,
         after: i64,
         limit: u32,
         done: impl FnOnce(Told<Vec<CallRow>>) + Send + 'static,
     ) {
         let work = move |connection: &Connection| {
-            let rows = dead(connection, function.as_ref(), after, limit)?;
+            let rows = standing(connection, state, function.as_ref(), after, limit)?;
             let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
-            forget_all(connection, &seqs)?;
+            drop_all(connection, &seqs)?;
             Ok(rows)
         };
         self.0.commits.submit(work, done);
     }
 
-    /// Has the newest call of this id made anew, if it is a dead letter. Tells what it was, and
-    /// what it is where that changed.
+    /// Has the newest dead letter of this id made anew, of one function or of all. Tells what it
+    /// was and what it is; where there is none, what the newest call of this id is.
     pub fn retry_call(
         &self,
         id: String,
+        function: Option<FunctionName>,
         now: i64,
         done: impl FnOnce(Told<Option<(CallRow, Option<CallRow>)>>) + Send + 'static,
     ) {
         let work = move |connection: &Connection| {
-            let Some(was) = newest(connection, &id)? else {
+            let Some(was) = newest_dead_first(connection, &id, function.as_ref())? else {
                 return Ok(None);
             };
             let is = match was.state {
@@ -150,7 +158,7 @@ impl CallQueue {
         done: impl FnOnce(Told<Vec<(CallRow, CallRow)>>) + Send + 'static,
     ) {
         let work = move |connection: &Connection| {
-            let rows = dead(connection, function.as_ref(), after, limit)?;
+            let rows = standing(connection, CallState::Dead, function.as_ref(), after, limit)?;
             let revived = rows.into_iter().map(|was| {
                 let is = revive(connection, was.seq, now)?;
                 Ok((was, is))
@@ -235,24 +243,55 @@ fn end(
         .optional()
 }
 
-fn newest(connection: &Connection, id: &str) -> rusqlite::Result<Option<CallRow>> {
+/// The newest call of an id.
+fn newest(
+    connection: &Connection,
+    id: &str,
+    function: Option<&FunctionName>,
+) -> rusqlite::Result<Option<CallRow>> {
+    first(connection, id, function, "seq DESC")
+}
+
+/// The newest dead letter of an id, else its newest call: a chain of callbacks shares one id.
+fn newest_dead_first(
+    connection: &Connection,
+    id: &str,
+    function: Option<&FunctionName>,
+) -> rusqlite::Result<Option<CallRow>> {
+    first(connection, id, function, "state = 'dead' DESC, seq DESC")
+}
+
+fn first(
+    connection: &Connection,
+    id: &str,
+    function: Option<&FunctionName>,
+    order: &str,
+) -> rusqlite::Result<Option<CallRow>> {
     let select = format!(
-        "SELECT {} FROM calls WHERE id = ?1 ORDER BY seq DESC LIMIT 1",
+        "SELECT {} FROM calls
+         WHERE id = ?1 AND (?2 IS NULL OR (namespace = ?2 AND function = ?3))
+         ORDER BY {order} LIMIT 1",
         CallRow::COLUMNS
     );
     let mut statement = connection.prepare_cached(&select)?;
-    statement.query_row([id], CallRow::read).optional()
+    let asked = params![
+        id,
+        function.map(FunctionName::namespace),
+        function.map(FunctionName::name)
+    ];
+    statement.query_row(asked, CallRow::read).optional()
 }
 
-fn dead(
+fn standing(
     connection: &Connection,
+    state: CallState,
     function: Option<&FunctionName>,
     after: i64,
     limit: u32,
 ) -> rusqlite::Result<Vec<CallRow>> {
     let select = format!(
         "SELECT {} FROM calls
-         WHERE state = 'dead' AND seq > ?3
+         WHERE state = ?5 AND seq > ?3
              AND (?1 IS NULL OR (namespace = ?1 AND function = ?2))
          ORDER BY seq LIMIT ?4",
         CallRow::COLUMNS
@@ -262,7 +301,8 @@ fn dead(
         function.map(FunctionName::namespace),
         function.map(FunctionName::name),
         after,
-        limit
+        limit,
+        state
     ];
     statement.query_map(asked, CallRow::read)?.collect()
 }
@@ -280,11 +320,21 @@ fn revive(connection: &Connection, seq: i64, now: i64) -> rusqlite::Result<CallR
     statement.query_row(params![seq, now], CallRow::read)
 }
 
+/// Of calls that have ended: one that somebody had made anew meanwhile stays.
 fn forget_all(connection: &Connection, seqs: &[i64]) -> rusqlite::Result<()> {
+    let over = "DELETE FROM calls WHERE seq = ?1 AND state IN ('done', 'dead')";
+    delete(connection, over, seqs)
+}
+
+fn drop_all(connection: &Connection, seqs: &[i64]) -> rusqlite::Result<()> {
+    delete(connection, "DELETE FROM calls WHERE seq = ?1", seqs)
+}
+
+fn delete(connection: &Connection, statement: &str, seqs: &[i64]) -> rusqlite::Result<()> {
     if seqs.is_empty() {
         return Ok(());
     }
-    let mut delete = connection.prepare_cached("DELETE FROM calls WHERE seq = ?1")?;
+    let mut delete = connection.prepare_cached(statement)?;
     for seq in seqs {
         delete.execute([seq])?;
     }

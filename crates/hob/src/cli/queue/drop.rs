@@ -1,10 +1,10 @@
 use clap::Args;
-use hob_model::wire::CallsChanged;
+use hob_model::wire::{CallPhase, CallsChanged};
 
 use super::{Context, call_path};
 use crate::{cli::session::Session, client::quoted, config::ClientArgs, output};
 
-/// Drop a call wherever it stands, or dead letters
+/// Drop a call wherever it stands, dead letters, or what waits for a function
 ///
 /// A call that is being made goes on; its answer is dropped.
 #[derive(Debug, Args)]
@@ -16,8 +16,11 @@ pub(in crate::cli) struct Drop {
     /// All dead letters
     #[arg(long, group = "which")]
     dead: bool,
-    /// With --dead: only those of this function
-    #[arg(long, value_name = "NAME", requires = "dead")]
+    /// All calls that wait for the function of --function
+    #[arg(long, group = "which", requires = "function")]
+    waiting: bool,
+    /// Only calls of this function
+    #[arg(long, value_name = "NAME")]
     function: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
@@ -26,11 +29,19 @@ pub(in crate::cli) struct Drop {
 impl Drop {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
-        let path = match (&self.id, &self.function) {
-            (Some(id), _) => call_path(id, ""),
+        let function = self
+            .function
+            .map(|name| session.function(&name))
+            .transpose()?;
+        let state = match self.waiting {
+            true => CallPhase::Waiting,
+            false => CallPhase::Dead,
+        };
+        let path = match (&self.id, &function) {
+            (Some(id), function) => call_path(id, "", function.as_ref()),
             (None, Some(name)) => {
-                let name = session.function(name)?.to_string();
-                format!("/hob/v1/queue?function={}", quoted(&name))
+                let name = quoted(&name.to_string());
+                format!("/hob/v1/queue?state={}&function={name}", state.as_str())
             }
             (None, None) => "/hob/v1/queue".into(),
         };

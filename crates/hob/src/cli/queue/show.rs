@@ -13,6 +13,9 @@ use crate::{
 pub(in crate::cli) struct Show {
     /// Its X-Call-Id; of several, the newest is shown
     id: String,
+    /// Of several calls with this id only those of this function
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -22,7 +25,11 @@ pub(in crate::cli) struct Show {
 impl Show {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
-        let path = call_path(&self.id, "");
+        let function = self
+            .function
+            .map(|name| session.function(&name))
+            .transpose()?;
+        let path = call_path(&self.id, "", function.as_ref());
         let call: CallDetail = context.wait(async { Ok(session.client.get(&path).await?) })?;
         if self.output.output == Format::Json {
             return output::json(&call);

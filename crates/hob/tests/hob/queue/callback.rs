@@ -88,7 +88,7 @@ fn the_answer_is_sent_with_what_became_of_the_call() {
     }
     let bench = bench();
     let hob = &bench.hob;
-    let body = "return {'a': 1}, 201, {'X-Own': 'yes', 'Content-Type': 'application/x-mine'}";
+    let body = "return {'a': 1}, 201, {'X-Own': 'yes', 'Content-Type': 'application/x-mine', 'Authorization': 'mine', 'Cookie': 'mine', 'X-Forwarded-For': 'mine', 'X-Callback-Url': 'mine'}";
     deploy(&bench, "made", body, "");
     let listener = Listener::start(&[503]);
     post(hob, "made", "a", &listener.url());
@@ -115,6 +115,7 @@ fn the_answer_is_sent_with_what_became_of_the_call() {
     ] {
         assert!(taken[1].contains(part), "no {part:?} in {}", taken[1]);
     }
+    assert!(!taken[1].contains(": mine"), "{}", taken[1]);
 }
 
 #[test]
@@ -176,6 +177,23 @@ fn functions_are_called_back_by_the_gateways_name_without_a_network() {
     );
     assert_eventually!(show(hob, "b")["function"] == "second");
     assert_eq!(wait_for(hob, "b", "done")["answer"]["text"], "two");
+    // The end of a chain does not hide where it broke.
+    deploy(
+        &bench,
+        "bad",
+        "return 'broken', 500",
+        "[async]\nattempts = 1\n",
+    );
+    post(hob, "bad", "c", "http://gateway:8080/async-function/second");
+    assert_eventually!(show(hob, "c")["function"] == "second");
+    wait_for(hob, "c", "done");
+    let args = ["queue", "show", "c", "--function", "bad", "-o", "json"];
+    assert_eventually!(hob.cli(args).json()["state"] == "dead");
+    let said = hob.cli(["queue", "retry", "c"]).ok();
+    assert_eq!(said, "retrying 1 call\n");
+    assert_eventually!(hob.cli(args).json()["attempts"] == 1);
+    hob.cli(["queue", "drop", "c", "--function", "bad"]).ok();
+    hob.cli(args).fails(3);
 }
 
 #[test]

@@ -20,6 +20,8 @@ use crate::bench::Bench;
 const CALLS: usize = 20_000;
 const DEATHS: usize = 10;
 const CALLERS: usize = 16;
+/// Of so many calls one fails at first, so that it waits for its next try, and one has a callback.
+const ODD: usize = 8;
 /// Longest wait for the rest of the calls, once all were taken.
 const REST: Duration = Duration::from_secs(120);
 /// Longest silence of a server that lives.
@@ -67,8 +69,13 @@ impl Callers {
 /// Whether the call was acknowledged; `None` when the connection broke.
 fn send(mut stream: &TcpStream, number: usize) -> Option<bool> {
     stream.set_read_timeout(Some(SILENCE)).ok()?;
+    let (body, callback) = match number % ODD {
+        0 => ("f", ""),
+        1 => ("x", "X-Callback-Url: http://gateway:8080/function/note\r\n"),
+        _ => ("x", ""),
+    };
     let request = format!(
-        "POST /async-function/note HTTP/1.1\r\nHost: h\r\nX-Call-Id: call-{number}\r\nContent-Length: 1\r\n\r\nx"
+        "POST /async-function/note HTTP/1.1\r\nHost: h\r\nX-Call-Id: call-{number}\r\n{callback}Content-Length: 1\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).ok()?;
     let mut head = String::new();
@@ -87,13 +94,14 @@ fn no_acknowledged_call_is_lost_by_ten_deaths() {
         return;
     }
     let mut bench = Bench::new();
+    // A call may fail once in each life of the function, since that forgets what it has seen.
     // One line for each run, written at once, so that lines are never mixed.
-    let body = "import os\nos.write(1, b'ran ' + req.headers['x-call-id'].encode() + b'\\n')";
+    let body = "import os\nid = req.headers['x-call-id']\ntold = 'x-function-status' in req.headers\nseen = handle.__dict__\nif str(req) == 'f' and id not in seen:\n    seen[id] = True\n    return '', 503\nos.write(1, f'{\"told\" if told else \"ran\"} {id}\\n'.encode())";
     deploy(
         &bench,
         "note",
         body,
-        "[async]\nconcurrency = 32\nmin_wait = 0\nmax_wait = \"1s\"\n",
+        "[async]\nconcurrency = 32\nattempts = 100\nmin_wait = 0\nmax_wait = \"1s\"\n",
     );
     let callers = Callers::default();
     let mut logs = BTreeMap::new();
@@ -114,7 +122,13 @@ fn no_acknowledged_call_is_lost_by_ten_deaths() {
         *callers.address.lock().unwrap() = Some(bench.hob.address());
     });
     let taken = callers.taken();
-    let left = || depth(&bench.hob, "waiting") + depth(&bench.hob, "running");
+    let left = || {
+        let states = ["waiting", "running", "callbacks"];
+        states
+            .map(|state| depth(&bench.hob, state))
+            .iter()
+            .sum::<u64>()
+    };
     assert!(
         wait_until(REST, || left() == 0),
         "{} calls are left",
@@ -122,12 +136,7 @@ fn no_acknowledged_call_is_lost_by_ten_deaths() {
     );
     read_logs(&bench, &mut logs);
 
-    let mut runs: HashMap<&str, usize> = HashMap::new();
-    for id in logs.values().flat_map(|log: &String| log.lines()) {
-        if let Some(id) = id.strip_prefix("ran ") {
-            *runs.entry(id).or_default() += 1;
-        }
-    }
+    let (runs, told) = (counted(&logs, "ran "), counted(&logs, "told "));
     let missing: Vec<_> = taken
         .iter()
         .filter(|number| !runs.contains_key(format!("call-{number}").as_str()))
@@ -136,6 +145,12 @@ fn no_acknowledged_call_is_lost_by_ten_deaths() {
         missing.is_empty(),
         "lost after they were acknowledged: {missing:?}"
     );
+    let untold: Vec<_> = taken
+        .iter()
+        .filter(|number| *number % ODD == 1)
+        .filter(|number| !told.contains_key(format!("call-{number}").as_str()))
+        .collect();
+    assert!(untold.is_empty(), "callbacks lost: {untold:?}");
     let repeated: usize = runs.values().map(|count| count - 1).sum();
     // Straight to the terminal, since it is worth reading where all is well.
     let _ = writeln!(
@@ -145,6 +160,17 @@ fn no_acknowledged_call_is_lost_by_ten_deaths() {
         runs.len()
     );
     assert_eq!(depth(&bench.hob, "dead"), 0);
+}
+
+/// How often each call left a line that begins so.
+fn counted<'l>(logs: &'l BTreeMap<PathBuf, String>, prefix: &str) -> HashMap<&'l str, usize> {
+    let mut counts = HashMap::new();
+    for line in logs.values().flat_map(|log| log.lines()) {
+        if let Some(id) = line.strip_prefix(prefix) {
+            *counts.entry(id).or_default() += 1;
+        }
+    }
+    counts
 }
 
 /// The logs of all replicas, also of those that went since the last look. What a replica writes

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use hob_testkit::{assert_eventually, has_programs};
-use http::{Method, Request};
+use http::{HeaderValue, Method, Request};
 
 use super::{deploy, depth, post, show, wait_for};
 use crate::bench::Bench;
@@ -46,6 +46,28 @@ fn a_call_is_taken_at_once_and_its_answer_is_kept() {
             .as_str()
             .is_some_and(|text| text.ends_with("again"))
     );
+}
+
+#[test]
+fn fields_arrive_byte_for_byte() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let hob = &bench.hob;
+    deploy(
+        &bench,
+        "bytes",
+        "return ascii(req.headers['x-one'].encode('latin-1'))",
+        "",
+    );
+    let value = HeaderValue::from_bytes(b"caf\xe9").unwrap();
+    let request = Request::post("/async-function/bytes")
+        .header("x-call-id", "a")
+        .header("x-one", value);
+    hob.send(request.body(Bytes::new()).unwrap()).expect(202);
+    let call = wait_for(hob, "a", "done");
+    assert_eq!(call["answer"]["text"], "b'caf\\xe9'");
 }
 
 #[test]

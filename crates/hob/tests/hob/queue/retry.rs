@@ -1,3 +1,5 @@
+use std::fs;
+
 use hob_testkit::{assert_eventually, has_programs};
 
 use super::{deploy, depth, post, show, wait_for};
@@ -136,7 +138,7 @@ fn dead_letters_are_kept_until_they_are_retried_or_dropped() {
 }
 
 #[test]
-fn a_function_takes_its_waiting_calls_along() {
+fn calls_wait_for_a_function_that_is_replaced() {
     if !has_programs(&["python3"]) {
         return;
     }
@@ -147,15 +149,42 @@ fn a_function_takes_its_waiting_calls_along() {
     post(hob, "brief", "a", "").expect(202);
     assert_eventually!(show(hob, "a")["attempts"] == 1);
     hob.cli(["remove", "brief"]).ok();
-    let call = wait_for(hob, "a", "dead");
-    assert_eq!(
-        call["problem"],
-        "function `brief` was removed before the call was made"
-    );
-    assert_eq!(call["attempts"], 1);
-    assert_eq!(
-        hob.cli(["queue", "drop", "--dead", "--function", "brief"])
-            .ok(),
-        "dropped 1 call\n"
-    );
+    deploy(&bench, "brief", "return 'back'", manifest);
+    assert_eq!(wait_for(hob, "a", "done")["answer"]["text"], "back");
+}
+
+#[test]
+fn what_hob_refuses_by_now_is_no_answer_of_the_function() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let hob = &bench.hob;
+    let waits = "[async]\nmin_wait = \"1s\"\nmax_wait = \"1s\"\n";
+    for name in ["small", "files", "liar"] {
+        deploy(&bench, name, "return '', 503", waits);
+        post(hob, name, name, &"x".repeat(2000)).expect(202);
+        assert_eventually!(show(hob, name)["attempts"] == 1);
+    }
+    let limited = format!("{waits}[limits]\nbody = \"1Ki\"\n");
+    deploy(&bench, "small", "return ''", &limited);
+    let site = bench.site("files", "hi");
+    fs::remove_file(site.join("handler.py")).unwrap();
+    bench.deploy(&site);
+    // A function cannot pass for hob.
+    let lies = "return 'mine', 413, {'X-Hob-Refused': '1'}";
+    deploy(&bench, "liar", lies, waits);
+    for (id, status, part) in [
+        ("small", 413, "takes bodies of at most 1024 bytes"),
+        ("files", 405, "is a folder of files"),
+    ] {
+        let call = wait_for(hob, id, "dead");
+        assert_eq!(call["status"], status, "{call}");
+        assert!(call["problem"].as_str().unwrap().contains(part), "{call}");
+    }
+    assert_eq!(wait_for(hob, "liar", "done")["status"], 413);
+    // The request is still there, and made where it may be.
+    deploy(&bench, "small", "return str(len(req))", waits);
+    hob.cli(["queue", "retry", "small"]).ok();
+    assert_eq!(wait_for(hob, "small", "done")["answer"]["text"], "2000");
 }
