@@ -12,9 +12,11 @@ use crate::remove::remove_tree;
 const NAME_LENGTH: usize = 64;
 
 /// Bundles that are out of the way and still on the disk.
+#[derive(Default)]
 struct SetAside {
     count: usize,
-    folder: TempDir,
+    /// Where they are, if there are any.
+    folder: Option<TempDir>,
 }
 
 /// Takes away every bundle that is not `kept`, and in the background what is left of it.
@@ -44,11 +46,8 @@ impl Shared {
     }
 
     fn move_aside(&self, kept: &BTreeSet<String>) -> io::Result<SetAside> {
-        let (bundles, tmp) = (self.bundles(), self.config.data.join("tmp"));
-        fs::create_dir_all(&tmp)?;
-        let folder = tempfile::Builder::new().prefix("gone-").tempdir_in(tmp)?;
-        let mut aside = SetAside { count: 0, folder };
-        for entry in entries(&bundles)? {
+        let mut aside = SetAside::default();
+        for entry in entries(&self.bundles())? {
             let path = entry?.path();
             let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
             if !is_bundle(name) || kept.contains(name) {
@@ -56,17 +55,31 @@ impl Shared {
             }
             if path.extension().is_some() {
                 fs::remove_file(&path)?;
-            } else {
-                fs::rename(&path, aside.folder.path().join(name))?;
-                aside.count += 1;
+                continue;
             }
+            let folder = match aside.folder {
+                Some(folder) => folder,
+                None => self.folder_of_the_gone()?,
+            };
+            let moved = fs::rename(&path, folder.path().join(name));
+            aside.folder = Some(folder);
+            moved?;
+            aside.count += 1;
         }
         Ok(aside)
     }
 
+    fn folder_of_the_gone(&self) -> io::Result<TempDir> {
+        let tmp = self.config.data.join("tmp");
+        fs::create_dir_all(&tmp)?;
+        tempfile::Builder::new().prefix("gone-").tempdir_in(tmp)
+    }
+
     /// Frees the disk, and forgets the builds that made what is gone.
     fn clear(&self, aside: SetAside) -> io::Result<()> {
-        remove_tree(&aside.folder.keep())?;
+        if let Some(folder) = aside.folder {
+            remove_tree(&folder.keep())?;
+        }
         for entry in entries(&self.sources())? {
             let record = entry?.path();
             let built = fs::read(&record).ok();
