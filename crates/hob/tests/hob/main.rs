@@ -22,6 +22,7 @@ mod pushed;
 mod queue;
 mod registry;
 mod remote;
+mod restart;
 mod schedules;
 mod secrets;
 mod start;

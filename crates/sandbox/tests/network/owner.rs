@@ -21,7 +21,7 @@ const STATE: &str = "HOB_NETWORK_TEST_STATE";
 pub(crate) fn main(role: &OsStr) -> ExitCode {
     let state = PathBuf::from(env::var_os(STATE).unwrap());
     if role == "nobody" {
-        let error = Network::new(NetworkConfig::new(state)).expect_err("refused");
+        let error = Network::new(NetworkConfig::new(state), &[]).expect_err("refused");
         println!("{error}");
         return ExitCode::SUCCESS;
     }
@@ -29,7 +29,7 @@ pub(crate) fn main(role: &OsStr) -> ExitCode {
         // So that nothing is half made when it is killed.
         spares: 0,
         ..config(&state)
-    })
+    }, &[])
     .unwrap();
     let _leased = [Outbound::Yes, Outbound::No].map(|kind| network.lease(kind).unwrap());
     stdout().write_all(b"up\n").unwrap();

@@ -60,13 +60,31 @@ pub(super) struct TimesReader {
 // === impl Times ===
 
 impl Times {
+    /// Goes on with the marks that an earlier daemon made, if there are any. Blocks on a file then.
     pub(super) fn new(path: PathBuf, former: PathBuf) -> Self {
-        Self {
+        let mut times = Self {
             path,
             former,
             last: Mark::default(),
             bytes: 0,
+        };
+        // Without them it begins anew, over what is there.
+        let _ = times.resume();
+        times
+    }
+
+    fn resume(&mut self) -> io::Result<()> {
+        let Some(file) = open(&self.path)? else {
+            return Ok(());
+        };
+        // Half a mark at the end is written over.
+        let count = file.metadata()?.len() / MARK_BYTES as u64;
+        if let Some(last) = count.checked_sub(1) {
+            let marks = read_marks(&file, last, 1)?;
+            self.last = marks.first().copied().unwrap_or_default();
+            self.bytes = count * MARK_BYTES as u64;
         }
+        Ok(())
     }
 
     /// How long the log was at the last mark, in bytes.
