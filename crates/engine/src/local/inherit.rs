@@ -1,13 +1,7 @@
 //! What an earlier daemon left running: it goes on where it is what its function wants now, and
 //! is ended where not.
 
-use std::{
-    collections::BTreeSet,
-    mem::take,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, mem::take, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hob_model::Backend;
@@ -98,7 +92,10 @@ impl Fleets {
         for (record, cage) in estate.0 {
             let fleet = self.find_or_make(&record.function);
             let belongings = cage.and_then(|cage| fleet.belongings(&record, cage));
-            fleet.state().inherited.push(Inherited { record, belongings });
+            fleet
+                .state()
+                .inherited
+                .push(Inherited { record, belongings });
         }
     }
 
@@ -115,9 +112,11 @@ impl Fleets {
                 take(&mut state.inherited)
             };
             ended += left.iter().filter(|one| one.belongings.is_some()).count();
-            // Whoever closes the fleet waits for it.
-            let ends = left.into_iter().map(Inherited::end);
-            fleet.watch(async { drop(join_all(ends).await) });
+            if !left.is_empty() {
+                // Whoever closes the fleet waits for it.
+                let ends = left.into_iter().map(Inherited::end);
+                fleet.watch(async { drop(join_all(ends).await) });
+            }
             if !fleet.is_deployed() {
                 tokio::spawn(Arc::clone(self).give_up(fleet));
             }

@@ -124,7 +124,9 @@ impl Replica {
             started_at: SystemTime::now(),
             door: None,
             port: port.number(),
-            network: network.as_ref().map(|network| host.networks.record(network)),
+            network: network
+                .as_ref()
+                .map(|network| host.networks.record(network)),
             owner: program.unusual_owner(),
             secrets: program.revision.settings.secrets.clone(),
             cage: cage.record(),
@@ -304,7 +306,13 @@ impl Belongings {
     pub(super) fn let_go(self) {
         // Takes a last look at the log.
         drop(self.log);
-        let rest = (self.cage, self.scratch, self.secrets, self.port, self.network);
+        let rest = (
+            self.cage,
+            self.scratch,
+            self.secrets,
+            self.port,
+            self.network,
+        );
         std::mem::forget(rest);
     }
 }

@@ -14,8 +14,20 @@ use serde_json::Value;
 use crate::bench::{Bench, write};
 
 /// Only one process counts up.
-const COUNT: &str =
-    "handle.calls = getattr(handle, 'calls', 0) + 1\nprint('call', handle.calls)\nreturn str(handle.calls)";
+const COUNT: &str = "handle.calls = getattr(handle, 'calls', 0) + 1\nprint('call', handle.calls)\nreturn str(handle.calls)";
+
+/// The same at a port.
+const SERVER: &str = "\
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    calls = 0
+    def do_POST(self):
+        Handler.calls += 1
+        self.send_response_only(200)
+        self.end_headers()
+        self.wfile.write(str(Handler.calls).encode())
+http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()
+";
 
 /// Names and processes of the replicas that take calls.
 fn ready(hob: &Hob, function: &str) -> BTreeSet<(String, u64)> {
@@ -92,6 +104,33 @@ fn replicas_of_a_killed_server_go_on_with_the_next() {
     );
     bench.hob.stop();
     assert!(!pair.iter().any(|(_, pid)| lives(*pid)));
+}
+
+/// Where a program listens makes no difference: at a port of the machine, or in a network of its
+/// own, which is kept for it.
+#[test]
+fn programs_at_ports_go_on_as_well() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    let mut settings = vec!["run = \"python3 server.py\"\n".to_owned()];
+    if rustix::process::geteuid().is_root() && has_programs(&["ip", "nft"]) {
+        settings.push(format!("{}network = \"none\"\n", settings[0]));
+    }
+    let names = ["shared", "alone"];
+    for (name, settings) in names.iter().zip(&settings) {
+        let folder = bench.folder.path().join(name);
+        write(&folder.join("server.py"), SERVER);
+        write(&folder.join("hob.toml"), settings);
+        bench.deploy(&folder);
+        assert_eq!(call(&bench.hob, name), "1");
+    }
+    bench.hob.kill();
+    bench.hob.restart();
+    for (name, _) in names.iter().zip(&settings) {
+        assert_eq!(call(&bench.hob, name), "2", "{name}");
+    }
 }
 
 #[test]
@@ -210,7 +249,10 @@ fn a_replica_that_is_on_its_way_out_does_not_come_back() {
         return;
     }
     let mut bench = Bench::new();
-    bench.deploy(&bench.python("hello", "import time\nprint('began', flush=True)\ntime.sleep(60)"));
+    bench.deploy(&bench.python(
+        "hello",
+        "import time\nprint('began', flush=True)\ntime.sleep(60)",
+    ));
     let before = ready(&bench.hob, "hello");
     let mut command = bench.hob.command().args(["invoke", "hello"]).into_command();
     let mut call = Stranger(command.spawn().unwrap());

@@ -25,11 +25,14 @@ pub(crate) fn main(role: &OsStr) -> ExitCode {
         println!("{error}");
         return ExitCode::SUCCESS;
     }
-    let network = Network::new(NetworkConfig {
-        // So that nothing is half made when it is killed.
-        spares: 0,
-        ..config(&state)
-    }, &[])
+    let network = Network::new(
+        NetworkConfig {
+            // So that nothing is half made when it is killed.
+            spares: 0,
+            ..config(&state)
+        },
+        &[],
+    )
     .unwrap();
     let _leased = [Outbound::Yes, Outbound::No].map(|kind| network.lease(kind).unwrap());
     stdout().write_all(b"up\n").unwrap();

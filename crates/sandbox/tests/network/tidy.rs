@@ -13,7 +13,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("tidy::a_dropped_namespace_leaves_nothing", dropped),
     ("tidy::shutdown_removes_what_is_leased", shutdown),
     ("tidy::a_killed_daemon_is_swept_up_after", killed),
-    ("tidy::what_a_killed_daemon_leased_is_taken_over", taken_over),
+    (
+        "tidy::what_a_killed_daemon_leased_is_taken_over",
+        taken_over,
+    ),
     ("tidy::two_daemons_need_two_names_and_subnets", two),
     ("tidy::addresses_run_out_and_come_back", full),
     ("tidy::without_root_it_says_so", nobody),
@@ -49,7 +52,9 @@ fn shutdown() {
 fn killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut owner = owner::start(folder.path());
-    let error = Network::new(config(folder.path()), &[]).unwrap_err().to_string();
+    let error = Network::new(config(folder.path()), &[])
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("another hob uses the bridge `hob0`: set another `bridge`"),
         "{error}"
@@ -127,11 +132,14 @@ fn two() {
 
 fn full() {
     let folder = tempfile::tempdir().unwrap();
-    let network = Network::new(NetworkConfig {
-        subnet: "10.64.0.0/29".parse().unwrap(),
-        spares: 1,
-        ..NetworkConfig::new(folder.path())
-    }, &[])
+    let network = Network::new(
+        NetworkConfig {
+            subnet: "10.64.0.0/29".parse().unwrap(),
+            spares: 1,
+            ..NetworkConfig::new(folder.path())
+        },
+        &[],
+    )
     .unwrap();
     let mut leased = Vec::new();
     let error = loop {

@@ -310,6 +310,23 @@ mod tests {
     }
 
     #[test]
+    fn marks_go_on_where_an_earlier_daemon_left_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = times(folder.path());
+        first.mark(at(1), 10).unwrap();
+        first.mark(at(5), 30).unwrap();
+        let whole = fs::read(&first.path).unwrap();
+        // It died in the middle of a mark.
+        fs::write(&first.path, [&whole[..], b"17644"].concat()).unwrap();
+        let mut second = times(folder.path());
+        assert_eq!(second.length(), 30);
+        second.mark(at(9), 40).unwrap();
+        let marks = second.read().unwrap();
+        let lengths: Vec<_> = marks.iter().map(|mark| mark.length).collect();
+        assert_eq!(lengths, [10, 30, 40]);
+    }
+
+    #[test]
     fn a_line_has_the_time_of_the_first_mark_beyond_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut times = times(folder.path());
