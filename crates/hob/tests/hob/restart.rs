@@ -160,6 +160,31 @@ fn a_server_that_hands_over_leaves_its_replicas_to_the_next() {
 }
 
 #[test]
+fn a_start_that_fails_leaves_replicas_to_the_next() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.deploy(&bench.python("hello", COUNT));
+    let before = ready(&bench.hob, "hello");
+    assert_eq!(call(&bench.hob, "hello"), "1");
+    bench.hob.kill();
+    let images = bench.hob.data().join("images");
+    let aside = bench.hob.data().join("aside");
+    fs::rename(&images, &aside).unwrap();
+    fs::write(&images, "no folder").unwrap();
+    let up = ["up", "--listen", "127.0.0.1:0", "--metrics", "off"];
+    let outcome = bench.hob.cli(up);
+    assert_ne!(outcome.code, 0, "{outcome:?}");
+    assert!(outcome.stderr.contains("images"), "{outcome:?}");
+    fs::remove_file(&images).unwrap();
+    fs::rename(&aside, &images).unwrap();
+    bench.hob.restart();
+    assert_eq!(ready(&bench.hob, "hello"), before);
+    assert_eq!(call(&bench.hob, "hello"), "2");
+}
+
+#[test]
 fn a_replica_that_ended_while_nobody_watched_is_replaced() {
     if !has_programs(&["python3"]) {
         return;
