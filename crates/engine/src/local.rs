@@ -5,6 +5,7 @@ mod environment;
 mod fleet;
 mod fleets;
 mod host;
+mod inherit;
 mod isolation;
 mod logs;
 mod networks;
@@ -12,10 +13,12 @@ mod places;
 mod plan;
 mod probe;
 mod ready;
+mod record;
 mod replica;
 mod retire;
 mod rollout;
 mod scale;
+mod scratch;
 mod secrets;
 mod supervise;
 
@@ -31,6 +34,8 @@ use tokio::task::spawn_blocking;
 
 use fleets::Fleets;
 use host::Host;
+use inherit::Estate;
+use places::Places;
 
 /// Default for [`LocalConfig::start_timeout`].
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -76,8 +81,10 @@ impl LocalConfig {
 // === impl LocalEngine ===
 
 impl LocalEngine {
-    /// Ends what an earlier daemon left behind and makes the folders of running replicas.
-    /// Blocks for some milliseconds; has to be called inside a tokio runtime.
+    /// Looks at what an earlier daemon left and makes the folders of running replicas. What its
+    /// records name and still runs waits for [`Engine::apply`] of its function, until
+    /// [`LocalEngine::settle`]; all else is ended. Blocks for some milliseconds; has to be called
+    /// inside a tokio runtime.
     ///
     /// # Errors
     /// When a leftover does not go away, or a folder cannot be made.
@@ -87,21 +94,36 @@ impl LocalEngine {
         routes: Arc<Routes>,
         secrets: Arc<dyn Secrets>,
     ) -> Result<Arc<Self>, EngineError> {
+        let run = config.run.clone();
+        let places = Places::new(config.data.clone(), run.clone());
+        let estate = Estate::find(&places, &sandbox, config.network.subnet);
         let swept = sandbox
-            .sweep()
+            .sweep(&estate.cages())
             .map_err(|e| EngineError::Host(format!("replicas of an earlier run: {e}")))?;
         if swept > 0 {
             tracing::info!(swept, "ended replicas of an earlier run");
         }
-        let run = config.run.clone();
-        let host = Host::new(config, sandbox, routes, secrets);
-        host.places.reset().map_err(|problem| {
+        let host = Host::new(config, sandbox, routes, secrets, &estate.networks());
+        places.reset(&estate.paths(&places)).map_err(|problem| {
             EngineError::Host(format!("cannot use folder {}: {problem}", run.display()))
         })?;
         let fleets = Fleets::new(host);
+        fleets.inherit(estate);
         let logs = Arc::clone(&fleets.host.logs);
         tokio::spawn(logs.run(fleets.host.closing.clone()));
         Ok(Arc::new(Self { fleets }))
+    }
+
+    /// Every function was applied: ends the replicas of an earlier daemon that none of them went
+    /// on with, in the background.
+    pub fn settle(&self) {
+        self.fleets.settle();
+    }
+
+    /// Leaves all replicas to the next daemon, running and reached by nobody, in place of
+    /// [`LocalEngine::shutdown`]. Nothing can be started after it. Blocks for some milliseconds.
+    pub fn let_go(&self) {
+        self.fleets.let_go();
     }
 
     /// Ends all replicas, in parallel and within seconds, and removes everything that only made

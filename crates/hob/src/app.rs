@@ -17,7 +17,10 @@ use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Socket, Type};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{
+    runtime::Handle,
+    task::{JoinHandle, spawn_blocking},
+};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -122,6 +125,8 @@ impl App {
             Arc::clone(&routes),
             Arc::clone(&secrets) as _,
         )?;
+        // A start that fails from here on leaves replicas to the next.
+        let unserved = Unserved(Some(Arc::clone(&engine)));
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
         let mut notices = notices(&config, &sandbox, &run, address)?;
@@ -140,6 +145,7 @@ impl App {
             parts,
         );
         notices.functions = control.restore().await?.functions;
+        engine.settle();
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
@@ -148,6 +154,7 @@ impl App {
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
         let background = tokio::spawn(control.run(gateway.dialer(), stopped));
+        unserved.are_served();
         Ok(Self {
             gateway,
             socket,
@@ -185,6 +192,24 @@ impl App {
     /// # Errors
     /// When something of it is left.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let (engine, run) = self.close().await?;
+        engine.shutdown().await;
+        let left = format!("cannot remove {}", run.path().display());
+        run.remove().context(left)
+    }
+
+    /// The same, but leaves the replicas running to the next server of this data directory.
+    ///
+    /// # Errors
+    /// When the work in the background did not end well.
+    pub(crate) async fn hand_over(self) -> anyhow::Result<()> {
+        let (engine, _run) = self.close().await?;
+        spawn_blocking(move || engine.let_go()).await?;
+        Ok(())
+    }
+
+    /// Closes all doors; nobody calls the replicas any more.
+    async fn close(self) -> anyhow::Result<(Arc<LocalEngine>, RunFolder)> {
         let metrics = async {
             if let Some(metrics) = self.metrics {
                 metrics.stop().await;
@@ -196,9 +221,25 @@ impl App {
         let socket = self.socket.stop(REQUESTS_GRACE);
         let (_, _, _, background) = tokio::join!(gateway, socket, metrics, self.background);
         background?;
-        self.engine.shutdown().await;
-        let left = format!("cannot remove {}", self.run.path().display());
-        self.run.remove().context(left)
+        Ok((self.engine, self.run))
+    }
+}
+
+/// The replicas of an earlier server while this one does not serve yet: where it never does, they
+/// are left to the next.
+struct Unserved(Option<Arc<LocalEngine>>);
+
+impl Unserved {
+    fn are_served(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unserved {
+    fn drop(&mut self) {
+        if let Some(engine) = &self.0 {
+            engine.let_go();
+        }
     }
 }
 

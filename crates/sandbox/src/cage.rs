@@ -17,7 +17,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CageLimits, SandboxError,
+    CageLimits, Mechanism, SandboxError,
     cgroup::{self, Group, Tally},
     descendants,
     native::launch::{First, readable},
@@ -49,15 +49,24 @@ pub struct Cage {
     end: Mutex<Option<End>>,
 }
 
-/// What another run of hob needs to know a cage again.
+/// What another run of hob needs to know a cage again, and to take it over: see
+/// [`Sandbox::adopt`](crate::Sandbox::adopt).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CageRecord {
     /// The cage's id.
     pub id: String,
+    /// How strong it is.
+    pub isolation: Isolation,
+    /// Who built it.
+    pub mechanism: Mechanism,
+    /// What its processes may use together.
+    pub limits: CageLimits,
+    /// Which boot of the machine it belongs to, as `/proc/sys/kernel/random/boot_id` tells it.
+    pub boot: String,
     /// Process id on the host of the cage's first process.
     pub pid: u32,
-    /// Its start, in clock ticks since boot, as `/proc/PID/stat` tells it; with `pid` it names
-    /// one process for ever.
+    /// Its start, in clock ticks since boot, as `/proc/PID/stat` tells it; with `boot` and `pid`
+    /// it names one process for ever.
     pub start_time: u64,
     /// The cage's cgroup folders; none where limits are not enforced.
     pub cgroups: Vec<PathBuf>,
@@ -163,8 +172,15 @@ impl Cage {
 
     /// What another run of hob needs to know this cage again.
     pub fn record(&self) -> CageRecord {
+        let program = self.container.as_ref().map(Container::program);
         CageRecord {
             id: self.id.clone(),
+            isolation: self.isolation,
+            mechanism: program.map_or(Mechanism::Native, |program| {
+                Mechanism::Oci(program.to_owned())
+            }),
+            limits: self.limits,
+            boot: boot_id(),
             pid: self.pid,
             start_time: self.start_time,
             cgroups: self
@@ -189,6 +205,8 @@ impl Cage {
                 let signal = status.terminating_signal().map(|signal| SIGNALLED + signal);
                 Ok(Some(status.exit_status().or(signal)))
             }
+            // Somebody else's child: an earlier daemon's, or waited for already.
+            Err(Errno::CHILD) if self.is_running() => Ok(None),
             Err(Errno::CHILD) => Ok(Some(None)),
             Err(error) => Err(SandboxError::system("cannot wait for the cage")(error)),
         }
@@ -268,6 +286,12 @@ fn explain(status: Option<i32>, tally: Tally, limits: &CageLimits, killed: bool)
             None => "exit status unknown".into(),
         },
     )
+}
+
+/// Which boot of the machine this is; empty where the kernel does not tell.
+pub(crate) fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// Field 22 of `/proc/PID/stat`; the name in field 2 may hold blanks and parentheses.

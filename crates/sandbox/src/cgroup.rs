@@ -119,15 +119,17 @@ impl Tree {
         let mut names: Vec<String> = names.collect();
         names.sort();
         names.dedup();
-        let open = |name: String| -> Option<(String, Box<dyn Group>)> {
-            let group: Box<dyn Group> = match self {
-                Self::V1(tree) => Box::new(tree.open(&name)),
-                Self::V2(tree) => Box::new(tree.open(&name)),
-                Self::None(_) => return None,
-            };
-            Some((name, group))
-        };
+        let open = |name: String| self.open(&name).map(|group| (name, group));
         names.into_iter().filter_map(open).collect()
+    }
+
+    /// The group of one cage, whether it is there or not.
+    pub(crate) fn open(&self, id: &str) -> Option<Box<dyn Group>> {
+        match self {
+            Self::V1(tree) => Some(Box::new(tree.open(id))),
+            Self::V2(tree) => Some(Box::new(tree.open(id))),
+            Self::None(_) => None,
+        }
     }
 
     /// The folders that hold the groups.

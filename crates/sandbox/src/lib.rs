@@ -4,6 +4,7 @@
 //! The only crate that may hold `unsafe`. The daemon never forks: a small single-threaded helper,
 //! the same executable run again, builds the cage.
 
+mod adopt;
 mod cage;
 mod capabilities;
 mod cgroup;

@@ -15,7 +15,7 @@ use std::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -139,12 +139,13 @@ impl NetworkConfig {
 // === impl Network ===
 
 impl Network {
-    /// Removes what an earlier daemon with the same bridge left. The bridge itself is made when it
-    /// is first needed.
+    /// Removes what an earlier daemon with the same bridge left, but for the namespaces `kept`,
+    /// each of which [`Network::adopt`] takes over. The bridge itself is made when it is first
+    /// needed.
     ///
     /// # Errors
     /// Without root, when another daemon has this bridge, or when a leftover does not go away.
-    pub fn new(mut config: NetworkConfig) -> Result<Self, SandboxError> {
+    pub fn new(mut config: NetworkConfig, kept: &[PathBuf]) -> Result<Self, SandboxError> {
         config.check()?;
         if !capabilities::is_privileged() || !capabilities::has(CAP_NET_ADMIN) {
             return Err(SandboxError::Network(
@@ -156,7 +157,7 @@ impl Network {
         fs::create_dir_all(&folder).map_err(SandboxError::io("cannot create", &folder))?;
         config.state = fs::canonicalize(&config.state)
             .map_err(SandboxError::io("cannot find", &config.state))?;
-        leftovers::remove(&config)?;
+        leftovers::remove(&config, kept)?;
         let pool = Arc::new(Pool::new(config));
         let maker = thread::Builder::new().name("hob-network".into());
         let shared = Arc::clone(&pool);
@@ -184,6 +185,15 @@ impl Network {
         Pool::lease(&self.pool, outbound)
     }
 
+    /// Takes over a namespace that an earlier daemon with the same bridge and subnet leased, and
+    /// that was kept. Its rules are those of now.
+    ///
+    /// # Errors
+    /// When it is not whole any more.
+    pub fn adopt(&self, path: &Path) -> Result<Namespace, SandboxError> {
+        Pool::adopt(&self.pool, path)
+    }
+
     /// The bridge's address, by which functions reach the gateway's ports.
     pub fn gateway(&self) -> Ipv4Addr {
         self.pool.config().subnet.gateway()
@@ -195,18 +205,27 @@ impl Network {
     /// # Errors
     /// When something does not go away.
     pub fn shutdown(&self) -> Result<(), SandboxError> {
-        self.pool.close();
-        let maker = self
-            .maker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        match maker {
+        match self.close() {
             // It has nothing to tell.
             Some(maker) => drop(maker.join()),
             None => return Ok(()),
         }
-        leftovers::remove(self.pool.config())
+        leftovers::remove(self.pool.config(), &[])
+    }
+
+    /// Leaves everything as it is to the next daemon. Nothing can be leased afterwards.
+    pub fn let_go(&self) {
+        if let Some(maker) = self.close() {
+            // It has nothing to tell.
+            drop(maker.join());
+        }
+    }
+
+    /// Lets nothing more be made.
+    fn close(&self) -> Option<JoinHandle<()>> {
+        self.pool.close();
+        let mut maker = self.maker.lock().unwrap_or_else(PoisonError::into_inner);
+        maker.take()
     }
 }
 

@@ -4,6 +4,7 @@
 //! SIGTERM on and tells the exit status, at the price of its own memory.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::{Path, PathBuf},
@@ -31,6 +32,9 @@ use bundle::Resources;
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two looks for the pid file.
 const START_POLL: Duration = Duration::from_millis(1);
+/// Folders of the scratch folder: a bundle for each cage, and what the runtimes note of them.
+const BUNDLES: &str = "oci";
+const ROOT: &str = "oci-root";
 /// Most of a runtime's own words in an error, in bytes.
 const MAX_WORDS: usize = 400;
 
@@ -62,14 +66,8 @@ pub(crate) fn spawn(
     spec: &CageSpec,
     standard: Standard,
 ) -> Result<Cage, SandboxError> {
-    let bundle = place.state.join("oci").join(&spec.id);
-    let container = Container {
-        program: program.to_owned(),
-        root: place.state.join("oci-root"),
-        bundle: bundle.clone(),
-        id: spec.id.clone(),
-        pidfd: None,
-    };
+    let container = Container::new(place.state, program, &spec.id);
+    let bundle = container.bundle.clone();
     let group = place
         .tree
         .create(&spec.id)
@@ -104,14 +102,27 @@ pub(crate) fn spawn(
     Ok(Cage::new(nature, first, attempt.container.take()))
 }
 
-/// Removes what an earlier daemon's runtimes left on disk; their processes ended with their cgroups.
-pub(crate) fn sweep(state: &Path) -> Result<(), SandboxError> {
-    for folder in ["oci", "oci-root"].map(|name| state.join(name)) {
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(SandboxError::io("cannot remove", folder)(error));
+/// Removes what an earlier daemon's runtimes left on disk, but for the cages `kept`; the processes
+/// of all others ended with their cgroups.
+pub(crate) fn sweep(state: &Path, kept: &BTreeSet<String>) -> Result<(), SandboxError> {
+    for folder in [BUNDLES, ROOT].map(|name| state.join(name)) {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            // A runtime's own files have the id and more in their names.
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if kept.iter().any(|id| name.contains(id)) {
+                continue;
             }
-            _ => {}
+            let path = entry.path();
+            let removed = match entry.file_type() {
+                Ok(kind) if kind.is_dir() => fs::remove_dir_all(&path),
+                _ => fs::remove_file(&path),
+            };
+            match removed {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(SandboxError::io("cannot remove", path)(error));
+                }
+                _ => {}
+            }
         }
     }
     Ok(())
@@ -176,6 +187,34 @@ impl Drop for Attempt {
 // === impl Container ===
 
 impl Container {
+    fn new(state: &Path, program: &str, id: &str) -> Self {
+        Self {
+            program: program.to_owned(),
+            root: state.join(ROOT),
+            bundle: state.join(BUNDLES).join(id),
+            id: id.to_owned(),
+            pidfd: None,
+        }
+    }
+
+    /// One that an earlier daemon had made; `None` when it has ended.
+    pub(crate) fn adopt(state: &Path, program: &str, id: &str) -> Option<Self> {
+        let mut container = Self::new(state, program, id);
+        container.pidfd = Some(open(container.pid()?).ok()?);
+        Some(container)
+    }
+
+    /// The runtime that made it.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// Of the container's first process, once the runtime has told it.
+    fn pid(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.bundle.join("pid")).ok()?;
+        text.trim().parse().ok()
+    }
+
     /// Ends all processes of the container, on which the runtime ends by itself. False when it
     /// did not tell which process that is.
     pub(crate) fn kill(&self) -> bool {
@@ -209,12 +248,8 @@ impl Container {
     /// Waits until the program runs, which the pid file tells, or the runtime gave up.
     fn wait(&self, runtime: &OwnedFd) -> Result<Option<OwnedFd>, SandboxError> {
         let deadline = Instant::now() + START_TIMEOUT;
-        let file = self.bundle.join("pid");
         loop {
-            let pid = fs::read_to_string(&file)
-                .ok()
-                .and_then(|text| text.trim().parse().ok());
-            if let Some(pid) = pid {
+            if let Some(pid) = self.pid() {
                 // A short program may have ended by now.
                 return Ok(open(pid).ok());
             }
@@ -263,12 +298,13 @@ impl Container {
     }
 }
 
-fn open(pid: u32) -> Result<OwnedFd, SandboxError> {
+/// A handle of a process.
+pub(crate) fn open(pid: u32) -> Result<OwnedFd, SandboxError> {
     let raw = i32::try_from(pid)
         .ok()
         .and_then(Pid::from_raw)
         .ok_or(io::ErrorKind::InvalidInput);
     raw.map_err(io::Error::from)
         .and_then(|pid| Ok(pidfd_open(pid, PidfdFlags::empty())?))
-        .map_err(SandboxError::system("cannot watch the runtime"))
+        .map_err(SandboxError::system("cannot watch the process"))
 }

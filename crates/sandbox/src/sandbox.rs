@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     ffi::OsString,
     fs, io,
     os::fd::OwnedFd,
@@ -38,9 +39,9 @@ const LEAST_DATA: u64 = 1 << 30;
 /// Makes cages. One per daemon, shared by reference.
 #[derive(Debug)]
 pub struct Sandbox {
-    config: SandboxConfig,
+    pub(crate) config: SandboxConfig,
     capabilities: Capabilities,
-    tree: Tree,
+    pub(crate) tree: Tree,
     /// The seccomp filter, compiled once, as a file in memory.
     filter: OwnedFd,
     standard: standard::Cache,
@@ -147,23 +148,27 @@ impl Sandbox {
         }
     }
 
-    /// Ends and removes whatever an earlier daemon with the same `cgroup_name` left; call it
-    /// before the first [`Sandbox::spawn`]. Returns how many cages that were.
+    /// Ends and removes whatever an earlier daemon with the same `cgroup_name` left, but for the
+    /// cages `kept`, which were adopted; call it before the first [`Sandbox::spawn`]. Returns how
+    /// many cages that were.
     ///
-    /// Without cgroups nothing can be found, and what a killed daemon left at level `process`
-    /// lives on.
+    /// Without cgroups nothing can be found, and what a killed daemon left at level `process` and
+    /// wrote no record of lives on.
     ///
     /// # Errors
     /// When a leftover does not go away.
-    pub fn sweep(&self) -> Result<usize, SandboxError> {
+    pub fn sweep(&self, kept: &BTreeSet<String>) -> Result<usize, SandboxError> {
         let mut cages = 0;
         for (name, group) in self.tree.groups() {
+            if kept.contains(&name) {
+                continue;
+            }
             let folder = group.folders().into_iter().next().unwrap_or_default();
             cgroup::remove(&*group)
                 .map_err(SandboxError::io("cannot remove the cgroup", folder))?;
             cages += usize::from(!name.starts_with(SPARE));
         }
-        oci::sweep(&self.config.state)?;
+        oci::sweep(&self.config.state, kept)?;
         Ok(cages)
     }
 

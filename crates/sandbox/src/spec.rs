@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 mod check;
 
+pub(crate) use check::is_id;
+
 /// Who builds the cage.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -154,7 +154,9 @@ impl Hob {
     /// When it runs, or does not come up.
     pub fn restart(&mut self) {
         assert!(self.running.is_none(), "this hob runs");
-        let running = Running::start(self);
+        let running = Running::try_start(self).unwrap_or_else(|said| {
+            panic!("hob does not come up: {said:?}\n{}", self.log());
+        });
         if let Some(password) = value_of(&running.banner, "password") {
             self.password = Some(password.to_owned());
         }
@@ -288,13 +290,23 @@ impl Hob {
         running.child.wait().expect("it can be waited for");
     }
 
+    /// Stops it in the way that leaves its replicas to the next.
+    ///
+    /// # Panics
+    /// When it is down, or does not end well.
+    pub fn hand_over(&mut self) {
+        let mut running = self.running.take().expect("this hob runs");
+        let status = running.end_by(Signal::USR2);
+        assert!(status.success(), "hob ended with {status}:\n{}", self.log());
+    }
+
     /// Stops it as its owner would, and asserts that nothing of it is left but its data.
     ///
     /// # Panics
     /// When it is down, does not end, or leaves something.
     pub fn stop(&mut self) -> ExitStatus {
         let mut running = self.running.take().expect("this hob runs");
-        let status = running.terminate();
+        let status = running.end_by(Signal::TERM);
         assert!(status.success(), "hob ended with {status}:\n{}", self.log());
         let find = || leftovers::find(&running.cgroup(), &running.run, self.data());
         wait_until(LEFTOVER_TIMEOUT, || find().is_empty());
@@ -314,10 +326,14 @@ impl Hob {
 
 impl Drop for Hob {
     fn drop(&mut self) {
+        // What a killed one left running would go on for ever: the next one has it to end.
+        if self.running.is_none() && self.data().join("run/replicas").exists() {
+            self.running = Running::try_start(self).ok();
+        }
         if thread::panicking() {
             eprintln!("--- log of hob ---\n{}---", self.log());
             if let Some(mut running) = self.running.take() {
-                running.terminate();
+                running.end_by(Signal::TERM);
             }
         } else if self.running.is_some() {
             self.stop();
@@ -329,7 +345,8 @@ impl Drop for Hob {
 // === impl Running ===
 
 impl Running {
-    fn start(hob: &Hob) -> Self {
+    /// Or what it said in place of coming up.
+    fn try_start(hob: &Hob) -> Result<Self, Vec<String>> {
         let mut log = File::options();
         log.create(true).append(true);
         let log = log.open(hob.log_path()).expect("a log file");
@@ -352,25 +369,24 @@ impl Running {
             .stderr(log);
         let mut child = command.spawn().expect("the executable starts");
         let lines = lines_of(&mut child);
-        let banner = banner(&lines).unwrap_or_else(|said| {
+        let banner = banner(&lines).inspect_err(|_| {
             let _ = child.kill();
             let _ = child.wait();
-            panic!("hob does not come up: {said:?}\n{}", hob.log());
-        });
+        })?;
         let url = value_of(&banner, "listening").expect("a line with the address");
-        Self {
+        Ok(Self {
             address: address_of(url),
             metrics: value_of(&banner, "metrics").map(address_of),
             run: fs::canonicalize(hob.data().join("run")).expect("a run folder"),
             child,
             banner,
-        }
+        })
     }
 
-    /// SIGTERM, and SIGKILL when that does not help.
-    fn terminate(&mut self) -> ExitStatus {
+    /// This signal, and SIGKILL when it does not help.
+    fn end_by(&mut self, signal: Signal) -> ExitStatus {
         let pid = Pid::from_child(&self.child);
-        let _ = kill_process(pid, Signal::TERM);
+        let _ = kill_process(pid, signal);
         let ended = wait_until(STOP_TIMEOUT, || {
             self.child.try_wait().is_ok_and(|status| status.is_some())
         });

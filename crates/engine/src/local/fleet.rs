@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     host::Host,
+    inherit::Inherited,
     logs,
     places::Owner,
     plan::{Plan, Program},
@@ -63,6 +64,8 @@ pub(super) struct State {
     pub(super) backoff: Backoff,
     /// How the last replica that did not end well ended.
     pub(super) last_end: Option<End>,
+    /// What an earlier daemon left and nobody went on with yet.
+    pub(super) inherited: Vec<Inherited>,
 }
 
 #[derive(Debug)]
@@ -125,7 +128,7 @@ impl Fleet {
         self.warn_of_weak_cage(program);
         let _birth = self.births.read().await;
         let (fleet, program) = (Arc::clone(self), Arc::clone(program));
-        let secrets = self.secrets_of(&program);
+        let secrets = self.secrets_of(program.owner(), program.unusual_owner());
         let spawned = spawn_blocking(move || Replica::spawn(&fleet.host, &secrets, &program)).await;
         let replica = spawned.map_err(|panic| {
             EngineError::Host(format!("function `{}`: start: {panic}", self.name))
@@ -135,9 +138,19 @@ impl Fleet {
             replica: Arc::clone(&replica),
             phase: Phase::Starting,
         });
-        self.keepers
-            .spawn(supervise::keep(Arc::clone(self), Arc::clone(&replica)));
+        self.watch(supervise::keep(Arc::clone(self), Arc::clone(&replica)));
         Ok(replica)
+    }
+
+    /// Has whoever closes the function wait for `work`.
+    pub(super) fn watch(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.keepers.spawn(work);
+    }
+
+    /// Waits until all that was watched is over. Nothing can be started any more.
+    pub(super) async fn settled(&self) {
+        self.keepers.close();
+        self.keepers.wait().await;
     }
 
     /// Shows the gateway which replicas take calls. Call it with the changed `state` still
@@ -172,8 +185,7 @@ impl Fleet {
         }
         self.stop_all(end).await;
         // Those that ended by themselves a moment ago are on no list and not cleaned up yet.
-        self.keepers.close();
-        self.keepers.wait().await;
+        self.settled().await;
     }
 
     /// Brings a new value to the replicas that may read it. Blocks on files.
@@ -194,15 +206,12 @@ impl Fleet {
         folders.try_for_each(|folder| folder.refresh(name, &*self.host.secrets))
     }
 
-    /// The folder of secrets that a program's cages see.
-    fn secrets_of(&self, program: &Program) -> Arc<SecretFolder> {
-        let owner = program.owner();
+    /// The folder of secrets that cages of this user see; `unusual` says who that is, if it is not
+    /// the usual one.
+    pub(super) fn secrets_of(&self, owner: Owner, unusual: Owner) -> Arc<SecretFolder> {
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = secrets.entry(owner).or_insert_with(|| {
-            let path = self
-                .host
-                .places
-                .secrets(&self.name, program.unusual_owner());
+            let path = self.host.places.secrets(&self.name, unusual);
             Arc::new(SecretFolder::new(path, &self.name, owner))
         });
         Arc::clone(folder)
@@ -222,8 +231,9 @@ impl Fleet {
     /// Names of the replicas that may still write to their logs.
     pub(super) fn living(&self) -> BTreeSet<String> {
         let state = self.state();
-        let ids = state.entries.iter().map(|entry| &entry.replica.id);
-        ids.map(ToString::to_string).collect()
+        let ids = state.entries.iter().map(|entry| &*entry.replica.id.0);
+        let inherited = state.inherited.iter().map(Inherited::id);
+        ids.chain(inherited).map(str::to_owned).collect()
     }
 
     pub(super) fn observe(&self) -> Option<Observed> {

@@ -115,11 +115,7 @@ impl Fleets {
             if self.host.closing.is_cancelled() {
                 return Err(stopping());
             }
-            let fleet = {
-                let mut all = self.lock();
-                let entry = all.entry(name.clone());
-                Arc::clone(entry.or_insert_with(|| Fleet::new(&self.host, name)))
-            };
+            let fleet = self.find_or_make(name);
             let guard = Arc::clone(&fleet.turn).lock_owned().await;
             // Else it was removed while we waited, and the name is free.
             if !fleet.closed.is_cancelled() {
@@ -131,6 +127,12 @@ impl Fleets {
         }
     }
 
+    pub(super) fn find_or_make(&self, name: &FunctionName) -> Arc<Fleet> {
+        let mut all = self.lock();
+        let entry = all.entry(name.clone());
+        Arc::clone(entry.or_insert_with(|| Fleet::new(&self.host, name)))
+    }
+
     fn holds(&self, fleet: &Arc<Fleet>) -> bool {
         let all = self.lock();
         all.get(&fleet.name)
@@ -138,7 +140,7 @@ impl Fleets {
     }
 
     /// Only for who holds the fleet's turn.
-    fn forget(&self, fleet: &Arc<Fleet>) {
+    pub(super) fn forget(&self, fleet: &Arc<Fleet>) {
         self.lock().remove(&fleet.name);
     }
 

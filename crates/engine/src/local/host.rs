@@ -3,6 +3,7 @@ use std::{
     io,
     net::{Ipv4Addr, TcpListener},
     os::fd::{BorrowedFd, OwnedFd},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -49,15 +50,18 @@ pub(super) struct PortLease {
 // === impl Host ===
 
 impl Host {
+    /// Of the networks that an earlier daemon left, those of the namespaces `kept` stay.
     pub(super) fn new(
         config: LocalConfig,
         sandbox: Arc<Sandbox>,
         routes: Arc<Routes>,
         secrets: Arc<dyn Secrets>,
+        kept: &[PathBuf],
     ) -> Self {
         let places = Places::new(config.data, config.run);
+        let hosts = places.hosts();
         Self {
-            networks: Networks::new(config.network, places.hosts(), Arc::clone(&routes)),
+            networks: Networks::new(config.network, kept, hosts, Arc::clone(&routes)),
             places,
             logs: LogKeeper::new(),
             sandbox,
@@ -95,13 +99,25 @@ impl Host {
             let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
             if ports.insert(port) {
                 drop(ports);
-                let ports = Arc::clone(&self.ports);
-                return Ok(PortLease { port, ports });
+                return Ok(self.port_lease(port));
             }
         }
         Err(io::Error::other(
             "every free loopback port is promised to a replica",
         ))
+    }
+
+    /// The port of a replica of an earlier daemon.
+    pub(super) fn keep_port(&self, port: u16) -> PortLease {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        ports.insert(port);
+        drop(ports);
+        self.port_lease(port)
+    }
+
+    fn port_lease(&self, port: u16) -> PortLease {
+        let ports = Arc::clone(&self.ports);
+        PortLease { port, ports }
     }
 }
 

@@ -13,10 +13,13 @@ use std::{
 use hob_model::{FunctionName, Routes, port::EngineError};
 use hob_sandbox::{
     Access, Bind, CageNetwork, CageSpec, SandboxError,
-    network::{Namespace, Network, NetworkConfig, Outbound, resolver},
+    network::{Namespace, Network, NetworkConfig, Outbound, Subnet, resolver},
 };
 
-use super::plan::{Home, Program};
+use super::{
+    plan::{Home, Program},
+    record::NetworkRecord,
+};
 
 /// The names by which OpenFaaS's functions know their gateway.
 const GATEWAY: [&str; 3] = [
@@ -31,6 +34,7 @@ const CLUSTER: &str = "svc.cluster.local";
 pub(super) struct Networks {
     /// Or why there is none.
     network: Result<Network, String>,
+    subnet: Subnet,
     /// What cages of images see as `/etc/hosts`. Rewritten in place, since a mounted file stays
     /// the one that it was.
     hosts: PathBuf,
@@ -42,9 +46,16 @@ pub(super) struct Networks {
 // === impl Networks ===
 
 impl Networks {
-    pub(super) fn new(config: NetworkConfig, hosts: PathBuf, routes: Arc<Routes>) -> Self {
+    /// Of what an earlier daemon left, the namespaces `kept` stay.
+    pub(super) fn new(
+        config: NetworkConfig,
+        kept: &[PathBuf],
+        hosts: PathBuf,
+        routes: Arc<Routes>,
+    ) -> Self {
         Self {
-            network: Network::new(config).map_err(words),
+            subnet: config.subnet,
+            network: Network::new(config, kept).map_err(words),
             hosts,
             written: Mutex::new(None),
             routes,
@@ -54,6 +65,13 @@ impl Networks {
     /// Where functions reach the gateway.
     pub(super) fn gateway(&self) -> Option<Ipv4Addr> {
         self.network.as_ref().ok().map(Network::gateway)
+    }
+
+    /// Leaves all networks to the next daemon. Blocks.
+    pub(super) fn let_go(&self) {
+        if let Ok(network) = &self.network {
+            network.let_go();
+        }
     }
 
     /// Removes all networks; no replica needs one any more. Blocks.
@@ -78,6 +96,20 @@ impl Networks {
         leased.map(Some).map_err(|why| {
             EngineError::Unsupported(format!("function `{function}` has no network: {why}"))
         })
+    }
+
+    /// What the next daemon has to know of a namespace.
+    pub(super) fn record(&self, namespace: &Namespace) -> NetworkRecord {
+        NetworkRecord {
+            path: namespace.path().to_owned(),
+            subnet: self.subnet.to_string(),
+        }
+    }
+
+    /// The namespace of a replica of an earlier daemon.
+    pub(super) fn adopt(&self, record: &NetworkRecord) -> Result<Namespace, String> {
+        let network = self.network.as_ref().map_err(String::clone)?;
+        network.adopt(&record.path).map_err(words)
     }
 
     /// Puts a cage into its network.
@@ -115,6 +147,13 @@ impl Networks {
         if written.is_some()
             && let Err(problem) = self.write(&mut written)
         {
+            tracing::warn!(file = %self.hosts.display(), %problem, "functions do not see each other's names");
+        }
+    }
+
+    /// For cages that an earlier daemon made, which look already.
+    pub(super) fn resume(&self) {
+        if let Err(problem) = self.ensure_hosts() {
             tracing::warn!(file = %self.hosts.display(), %problem, "functions do not see each other's names");
         }
     }

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
@@ -83,17 +84,28 @@ impl Places {
 
     /// What ordinary tools and the next daemon can know of a running replica.
     pub(super) fn record(&self, id: &str) -> PathBuf {
-        self.run.join("replicas").join(format!("{id}.json"))
+        self.records().join(format!("{id}.json"))
     }
 
-    /// Removes what replicas of an earlier daemon left, and makes the folders anew.
-    pub(super) fn reset(&self) -> io::Result<()> {
-        self.clear()?;
+    /// The records of all replicas.
+    pub(super) fn records(&self) -> PathBuf {
+        self.run.join("replicas")
+    }
+
+    /// Removes what replicas of an earlier daemon left, but for the paths `kept` and the folders
+    /// on the way to them, and makes the folders anew.
+    pub(super) fn reset(&self, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+        for name in ["r", "secrets", "replicas", "x"] {
+            clear_but(&self.run.join(name), kept)?;
+        }
         passage(&self.run)?;
         for name in ["r", "secrets", "replicas"] {
             passage(&self.run.join(name))?;
         }
-        own_folder(&self.private(), None)
+        match self.private().is_dir() {
+            true => Ok(()),
+            false => own_folder(&self.private(), None),
+        }
     }
 
     /// Removes everything that only makes sense while replicas run.
@@ -102,6 +114,21 @@ impl Places {
             remove_tree(&self.run.join(name))?;
         }
         Ok(())
+    }
+}
+
+/// Removes what is at `path`, but for the paths `kept` and the folders on the way to them.
+fn clear_but(path: &Path, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+    if kept.contains(path) {
+        return Ok(());
+    }
+    let on_the_way = kept.iter().any(|kept| kept.starts_with(path));
+    match fs::symlink_metadata(path) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(problem) => Err(problem),
+        Ok(found) if !found.is_dir() => remove_file(path),
+        Ok(_) if !on_the_way => remove_tree(path),
+        Ok(_) => fs::read_dir(path)?.try_for_each(|entry| clear_but(&entry?.path(), kept)),
     }
 }
 

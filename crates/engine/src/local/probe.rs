@@ -3,7 +3,7 @@
 use std::{
     io::{self, Read, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -81,8 +81,7 @@ impl Probe {
 
     /// Only the socket has to be made inside.
     fn connect(&self, address: &SocketAddr) -> io::Result<TcpStream> {
-        let connect = || TcpStream::connect_timeout(address, CONNECT_TIMEOUT);
-        hob_sandbox::network::enter(&self.namespace, connect).map_err(io::Error::other)?
+        connect(&self.namespace, address)
     }
 
     fn ask(&self, mut stream: TcpStream) -> io::Result<u16> {
@@ -100,6 +99,16 @@ impl Probe {
             .and_then(|rest| std::str::from_utf8(rest.get(2..)?).ok()?.parse().ok());
         status.ok_or_else(|| io::Error::other("no HTTP"))
     }
+}
+
+/// Whether somebody listens at `address` in a namespace. Blocks for up to half a second.
+pub(super) fn accepts(namespace: &Path, address: &SocketAddr) -> bool {
+    connect(namespace, address).is_ok()
+}
+
+fn connect(namespace: &Path, address: &SocketAddr) -> io::Result<TcpStream> {
+    let connect = || TcpStream::connect_timeout(address, CONNECT_TIMEOUT);
+    hob_sandbox::network::enter(namespace, connect).map_err(io::Error::other)?
 }
 
 fn upstream(program: &Program) -> Vec<SocketAddr> {

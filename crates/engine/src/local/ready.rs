@@ -1,4 +1,4 @@
-use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
+use std::{io::ErrorKind, os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use hob_model::{Backend, End, EndReason, Endpoint, Timespan, port::EngineError};
 use tokio::{
@@ -8,7 +8,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{fleet::Fleet, logs, plan::Program, probe::Probe, replica::Replica};
+use super::{
+    fleet::Fleet,
+    logs,
+    plan::Program,
+    probe::{self, Probe},
+    record::Door,
+    replica::Replica,
+};
 
 /// First pause between two looks whether a program listens: the timer's own grain, since every
 /// millisecond here is one that a caller waits.
@@ -34,14 +41,18 @@ pub(super) async fn start(
     let replica = fleet.give_birth(program).await?;
     let limit = program.timeout().min(fleet.host.start_timeout);
     let outcome = tokio::select! {
-        endpoint = listening(&replica) => Ok(endpoint),
+        door = listening(&replica) => Ok(door),
         end = replica.ended() => Err(ended(&replica, end)),
         () = sleep(limit) => Err(unready(&replica, limit)),
         () = cancel.cancelled() => Err(cancelled(program)),
     };
     match outcome {
-        Ok(endpoint) => {
+        Ok(door) => {
+            let endpoint = replica.endpoint(door);
             let backend = Arc::new(Backend::new(replica.id.clone(), endpoint));
+            let noted = Arc::clone(&replica);
+            // A panic in there is shown by the runtime.
+            let _ = spawn_blocking(move || noted.note(Some(door))).await;
             Ok(Started { replica, backend })
         }
         Err(failure) => {
@@ -53,10 +64,26 @@ pub(super) async fn start(
 }
 
 /// The first of the two places where the program accepts a connection.
-async fn listening(replica: &Replica) -> Endpoint {
+async fn listening(replica: &Replica) -> Door {
     tokio::select! {
-        () = until(|| unix_accepts(&replica.socket)) => Endpoint::Unix(replica.socket.clone()),
-        () = until(|| tcp_accepts(replica)) => replica.tcp.clone(),
+        () = until(|| unix_accepts(&replica.socket)) => Door::Socket,
+        () = until(|| tcp_accepts(replica)) => Door::Port,
+    }
+}
+
+/// Whether somebody still listens there, where a program did. One that is busy with others does.
+pub(super) async fn accepts(endpoint: &Endpoint) -> bool {
+    match endpoint {
+        Endpoint::Unix(socket) => {
+            let connected = UnixStream::connect(socket).await;
+            connected.map_or_else(|problem| problem.kind() == ErrorKind::WouldBlock, |_| true)
+        }
+        Endpoint::Tcp(address) => TcpStream::connect(address).await.is_ok(),
+        Endpoint::Namespace { namespace, address } => {
+            let (namespace, address) = (namespace.clone(), *address);
+            let look = move || probe::accepts(&namespace, &address);
+            spawn_blocking(look).await.unwrap_or(false)
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 use std::{
-    fs,
-    hash::{BuildHasher, RandomState},
-    io,
+    fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -10,17 +8,19 @@ use std::{
 
 use hob_model::{End, EndReason, Endpoint, FunctionName, ReplicaId, port::EngineError};
 use hob_sandbox::{
-    Cage, CageLimits, CageNetwork, CageRecord, CageSpec, SandboxError, network::Namespace,
+    Cage, CageLimits, CageNetwork, CageSpec, SandboxError,
+    network::{Namespace, Outbound},
 };
-use serde::Serialize;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use super::{
     environment::{Folders, socket_in, variables},
     host::{Host, PortLease},
     logs::{self, OpenLog},
-    places::{give, own_folder, remove_file, remove_tree},
+    places::give,
     plan::{Home, Program},
+    record::{Door, Record},
+    scratch::Scratch,
     secrets::{SecretFolder, SecretLease},
 };
 
@@ -28,12 +28,6 @@ use super::{
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(2);
 /// Where a folder's program listens that has a network of its own.
 const OWN_PORT: u16 = 8080;
-/// How much of the function's name goes into the name of a replica.
-const ID_NAME_MAX: usize = 40;
-/// How often a name for a replica is looked for; a second try is rare already.
-const ID_TRIES: usize = 16;
-/// Longest path of a unix socket that the kernel takes, in bytes.
-const SOCKET_PATH_MAX: usize = 107;
 /// Longest name of a machine inside a cage, in bytes.
 const HOSTNAME_MAX: usize = 64;
 
@@ -51,6 +45,7 @@ pub(super) struct Replica {
     pub(super) tcp: Endpoint,
     /// What it writes to stdout and stderr.
     pub(super) log: PathBuf,
+    record: Record,
     born: Instant,
     life: watch::Sender<Life>,
     /// Taken out when it has ended.
@@ -69,39 +64,22 @@ pub(super) enum Life {
 
 /// What goes with the replica, in the order in which it goes.
 #[derive(Debug)]
-struct Belongings {
-    cage: Arc<Cage>,
-    _scratch: Scratch,
-    _secrets: SecretLease,
-    _port: Port,
-    _network: Option<Namespace>,
-    _log: OpenLog,
+pub(super) struct Belongings {
+    pub(super) cage: Arc<Cage>,
+    pub(super) scratch: Scratch,
+    pub(super) secrets: SecretLease,
+    pub(super) port: Port,
+    pub(super) network: Option<Namespace>,
+    pub(super) log: OpenLog,
 }
 
 /// Where a program is told to listen.
 #[derive(Debug)]
-enum Port {
+pub(super) enum Port {
     /// On the machine's loopback interface, which all share.
     Leased(PortLease),
     /// In a network of its own.
     Own(u16),
-}
-
-/// The replica's own folder and its record.
-#[derive(Debug)]
-struct Scratch {
-    id: String,
-    folder: PathBuf,
-    record: PathBuf,
-}
-
-/// What `run/replicas/<id>.json` says.
-#[derive(Serialize)]
-struct Record<'a> {
-    replica: &'a str,
-    function: &'a FunctionName,
-    revision: &'a str,
-    cage: CageRecord,
 }
 
 // === impl Replica ===
@@ -139,28 +117,93 @@ impl Replica {
             let _ = logs::discard(&folder, &scratch.id);
             explain(name, &problem, words)
         })?;
-        scratch
-            .write_record(program, &cage)
-            .map_err(|e| broken("cannot write the replica's record", e))?;
-        Ok(Self {
-            id: ReplicaId(scratch.id.as_str().into()),
-            program: Arc::clone(program),
-            pid: cage.pid(),
+        let record = Record {
+            replica: scratch.id.clone(),
+            function: name.clone(),
+            revision: program.revision.digest.clone(),
             started_at: SystemTime::now(),
-            socket: socket_in(&scratch.folder),
-            tcp: endpoint(network.as_ref(), port.number()),
+            door: None,
+            port: port.number(),
+            network: network
+                .as_ref()
+                .map(|network| host.networks.record(network)),
+            owner: program.unusual_owner(),
+            secrets: program.revision.settings.secrets.clone(),
+            cage: cage.record(),
+        };
+        scratch
+            .write(&record)
+            .map_err(|e| broken("cannot write the replica's record", e))?;
+        let belongings = Belongings {
+            cage: Arc::new(cage),
+            scratch,
+            secrets: lease,
+            port,
+            network,
+            log: open_log,
+        };
+        Ok(Self::new(program, record, belongings, log))
+    }
+
+    /// Goes on with what an earlier daemon started.
+    pub(super) fn adopt(
+        host: &Host,
+        program: &Arc<Program>,
+        record: Record,
+        belongings: Belongings,
+    ) -> Self {
+        let folder = host.places.logs(&program.function);
+        let log = logs::path_of(&folder, &record.replica);
+        Self::new(program, record, belongings, log)
+    }
+
+    fn new(program: &Arc<Program>, record: Record, belongings: Belongings, log: PathBuf) -> Self {
+        let age = record.started_at.elapsed().unwrap_or_default();
+        let now = Instant::now();
+        Self {
+            id: ReplicaId(record.replica.as_str().into()),
+            program: Arc::clone(program),
+            pid: record.cage.pid,
+            started_at: record.started_at,
+            socket: socket_in(&belongings.scratch.folder),
+            tcp: endpoint(belongings.network.as_ref(), belongings.port.number()),
             log,
-            born: Instant::now(),
+            born: now.checked_sub(age).unwrap_or(now),
+            record,
             life: watch::Sender::new(Life::Running),
-            belongings: Mutex::new(Some(Belongings {
-                cage: Arc::new(cage),
-                _scratch: scratch,
-                _secrets: lease,
-                _port: port,
-                _network: network,
-                _log: open_log,
-            })),
-        })
+            belongings: Mutex::new(Some(belongings)),
+        }
+    }
+
+    /// Where it listens by that door.
+    pub(super) fn endpoint(&self, door: Door) -> Endpoint {
+        match door {
+            Door::Socket => Endpoint::Unix(self.socket.clone()),
+            Door::Port => self.tcp.clone(),
+        }
+    }
+
+    /// Writes down where it takes calls from now on: the next daemon lets it go on there, and
+    /// ends it where there is no such place. Blocks on a small file.
+    pub(super) fn note(&self, door: Option<Door>) {
+        // Held meanwhile, so that no record outlives the replica.
+        let belongings = self.belongings();
+        let Some(belongings) = belongings.as_ref() else {
+            return;
+        };
+        let record = Record {
+            door,
+            ..self.record.clone()
+        };
+        if let Err(problem) = belongings.scratch.write(&record) {
+            tracing::warn!(replica = %self.id, %problem, "what becomes of it in a restart cannot be written down");
+        }
+    }
+
+    /// Whether it finds other functions by their names.
+    pub(super) fn looks_up_names(&self) -> bool {
+        let outbound = self.program.network() == Some(Outbound::Yes);
+        outbound && matches!(self.program.home, Home::Image { .. })
     }
 
     /// Time since it was started.
@@ -221,6 +264,14 @@ impl Replica {
         drop(belongings);
     }
 
+    /// Leaves everything that goes with it to the next daemon, the program running. Blocks on
+    /// files.
+    pub(super) fn let_go(&self) {
+        if let Some(belongings) = self.belongings().take() {
+            belongings.let_go();
+        }
+    }
+
     async fn reached(&self, far: impl Fn(&Life) -> bool) -> End {
         let mut life = self.life.subscribe();
         match life.wait_for(far).await.as_deref() {
@@ -245,6 +296,24 @@ fn endpoint(network: Option<&Namespace>, port: u16) -> Endpoint {
             namespace: namespace.path().to_owned(),
             address,
         },
+    }
+}
+
+// === impl Belongings ===
+
+impl Belongings {
+    /// Nothing of it is removed.
+    pub(super) fn let_go(self) {
+        // Takes a last look at the log.
+        drop(self.log);
+        let rest = (
+            self.cage,
+            self.scratch,
+            self.secrets,
+            self.port,
+            self.network,
+        );
+        std::mem::forget(rest);
     }
 }
 
@@ -320,96 +389,5 @@ fn explain(name: &FunctionName, problem: &SandboxError, log_tail: Vec<String>) -
             log_tail,
         },
         _ => EngineError::Host(message),
-    }
-}
-
-// === impl Scratch ===
-
-impl Scratch {
-    fn new(host: &Host, program: &Program) -> Result<Self, EngineError> {
-        let function = &program.function;
-        for _ in 0..ID_TRIES {
-            let id = fresh_id(function.name());
-            let folder = host.places.replica(&id, program.unusual_owner());
-            check_length(&socket_in(&folder))?;
-            match own_folder(&folder, program.owner()) {
-                Ok(()) => {
-                    let record = host.places.record(&id);
-                    return Ok(Self { id, folder, record });
-                }
-                Err(problem) if problem.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(problem) => {
-                    let folder = folder.display();
-                    return Err(EngineError::Host(format!(
-                        "cannot make {folder}: {problem}"
-                    )));
-                }
-            }
-        }
-        Err(EngineError::Host(format!(
-            "function `{function}`: no free name for a replica was found"
-        )))
-    }
-
-    fn write_record(&self, program: &Program, cage: &Cage) -> io::Result<()> {
-        let record = Record {
-            replica: &self.id,
-            function: &program.function,
-            revision: &program.revision.digest,
-            cage: cage.record(),
-        };
-        fs::write(&self.record, serde_json::to_vec_pretty(&record)?)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let cleared = remove_tree(&self.folder).and_then(|()| remove_file(&self.record));
-        if let Err(problem) = cleared {
-            let folder = self.folder.display();
-            tracing::warn!(%folder, %problem, "a replica's folder could not be removed");
-        }
-    }
-}
-
-/// `hello-3f9a1c`: for people, and different each time.
-fn fresh_id(name: &str) -> String {
-    let name = name[..name.len().min(ID_NAME_MAX)].trim_end_matches('-');
-    // The standard library seeds each `RandomState` differently; the folder, made exclusively,
-    // settles the rest.
-    let random = RandomState::new().hash_one(std::process::id());
-    format!("{name}-{:06x}", random & 0xff_ffff)
-}
-
-fn check_length(socket: &Path) -> Result<(), EngineError> {
-    let length = socket.as_os_str().len();
-    if length <= SOCKET_PATH_MAX {
-        return Ok(());
-    }
-    Err(EngineError::Host(format!(
-        "socket path {} has {length} bytes and the kernel takes {SOCKET_PATH_MAX}: use a data directory with a shorter path",
-        socket.display()
-    )))
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_short_different_and_fit_for_a_cage() {
-        let long = format!("{}-{}", "a".repeat(39), "b".repeat(23));
-        let (one, two) = (fresh_id(&long), fresh_id(&long));
-        assert_ne!(one, two);
-        assert_eq!(one.len(), 39 + 7);
-        assert!(one.starts_with(&format!("{}-", "a".repeat(39))));
-    }
-
-    #[test]
-    fn a_socket_path_beyond_the_kernels_limit_is_refused() {
-        assert!(check_length(Path::new(&"x".repeat(107))).is_ok());
-        let refusal = check_length(Path::new(&"x".repeat(108))).unwrap_err();
-        assert!(refusal.to_string().contains("108 bytes"));
     }
 }

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use hob_model::{Backend, End, EndReason};
-use tokio::time::{sleep, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 
 use super::fleet::{Fleet, Leaving};
 
@@ -24,6 +27,9 @@ pub(super) fn see_off(fleet: &Arc<Fleet>, leaving: Leaving, farewell: Farewell) 
     let fleet = Arc::clone(fleet);
     tokio::spawn(async move {
         let Leaving { replica, backend } = leaving;
+        let noted = Arc::clone(&replica);
+        // A panic in there is shown by the runtime.
+        let _ = spawn_blocking(move || noted.note(None)).await;
         let patience = replica.program.timeout();
         let over = tokio::select! {
             done = timeout(patience, drained(&backend)) => done.is_err(),

@@ -22,6 +22,7 @@ impl Fleet {
         plan: Arc<Plan>,
         replicas: u32,
     ) -> Result<(), EngineError> {
+        self.take_over(&plan).await;
         if self.answers_with(&plan) {
             return match replicas {
                 0 => Ok(()),

@@ -68,6 +68,17 @@ impl SecretFolder {
         written.map(|()| lease)
     }
 
+    /// For a replica of an earlier daemon, which has them already.
+    pub(super) fn hold(self: &Arc<Self>, names: &[SecretName]) -> SecretLease {
+        let names: Arc<[SecretName]> = names.into();
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.push(Arc::clone(&names));
+        SecretLease {
+            folder: Arc::clone(self),
+            names,
+        }
+    }
+
     /// Brings the new value of `name` to the replicas that may read it, or takes the file away
     /// where the secret is gone. Blocks on files.
     pub(super) fn refresh(

@@ -80,9 +80,13 @@ impl RunFolder {
     }
 }
 
-/// A start that fails half-way leaves nothing.
+/// A start that fails half-way leaves nothing, but for replicas that wait for the next server.
 impl Drop for RunFolder {
     fn drop(&mut self) {
+        let records = fs::read_dir(self.path.join("replicas"));
+        if records.is_ok_and(|mut records| records.next().is_some()) {
+            return;
+        }
         let _ = self.clear();
     }
 }

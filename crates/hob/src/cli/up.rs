@@ -19,7 +19,9 @@ use crate::{
 
 /// Start the server and keep it in the foreground
 ///
-/// SIGTERM and SIGINT stop it and all replicas; functions and secrets stay.
+/// SIGTERM and SIGINT stop it and all replicas; functions and secrets stay. SIGUSR2 stops it and
+/// leaves the replicas running to the next `hob up` of the same data directory, which takes them
+/// over, as it does when the server was killed.
 #[derive(Debug, Args)]
 pub(super) struct Up {
     #[command(flatten)]
@@ -37,6 +39,7 @@ impl Up {
         runtime.block_on(async {
             // Before anything is made that an early Ctrl-C would leave behind.
             let stop = stop_signal([SignalKind::terminate(), SignalKind::interrupt()])?;
+            let hand_over = stop_signal([SignalKind::user_defined2()])?;
             let app = App::start(config, doors, &context.env).await?;
             let millis = started.elapsed().as_millis();
             let mut told = vec![
@@ -49,9 +52,16 @@ impl Up {
             told.push(format!("ready in {millis} ms"));
             // A reader that went away is no reason to stop serving.
             let _ = output::line(&told.join("\n"));
-            stop.await;
-            tracing::info!("stopping");
-            app.stop().await
+            tokio::select! {
+                () = stop => {
+                    tracing::info!("stopping");
+                    app.stop().await
+                }
+                () = hand_over => {
+                    tracing::info!("stopping, replicas go on");
+                    app.hand_over().await
+                }
+            }
         })
     }
 }

@@ -23,6 +23,7 @@ mod pushed;
 mod queue;
 mod registry;
 mod remote;
+mod restart;
 mod revisions;
 mod schedules;
 mod secrets;

@@ -41,34 +41,6 @@ fn functions_and_secrets_outlive_a_stop() {
 }
 
 #[test]
-fn a_killed_server_leaves_replicas_that_the_next_one_clears_away() {
-    if !has_programs(&["python3"]) {
-        return;
-    }
-    let mut bench = Bench::new();
-    bench.deploy(&bench.python("hello", "import os\nreturn str(os.getpid())"));
-    bench.hob.cli(["scale", "hello", "2"]).ok();
-    let detail = bench.hob.cli(["describe", "hello", "-o", "json"]).json();
-    let pids: Vec<u64> = detail["instances"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|instance| instance["pid"].as_u64().unwrap())
-        .collect();
-    assert_eq!(pids.len(), 2);
-
-    bench.hob.kill();
-    bench.hob.restart();
-    let lives = |pid: &u64| std::fs::exists(format!("/proc/{pid}")).unwrap();
-    assert_eventually!(
-        !pids.iter().any(lives),
-        "the old replicas {pids:?} are gone"
-    );
-    bench.hob.post("/function/hello", "").expect(200);
-    // When it is dropped the testkit asserts that nothing else is left.
-}
-
-#[test]
 fn a_server_stops_in_the_middle_of_a_call_and_of_a_followed_log() {
     use std::process::Stdio;
 

@@ -50,6 +50,13 @@ pub(super) fn make(config: &NetworkConfig) -> Result<(), SandboxError> {
     })
 }
 
+/// Gives the bridge of an earlier daemon the rules of now.
+pub(super) fn renew(config: &NetworkConfig) -> Result<(), SandboxError> {
+    program::need_nft()?;
+    program::nft(&rules(config))?;
+    switch_on_forwarding().map_err(SandboxError::io("cannot switch on", FORWARD))
+}
+
 /// Where it is on already, it need not be writable.
 fn switch_on_forwarding() -> io::Result<()> {
     match fs::read_to_string(FORWARD)?.trim() {

@@ -1,6 +1,6 @@
 //! Removing everything that carries a bridge's name, whoever left it.
 
-use std::{fs, io};
+use std::{fs, io, path::PathBuf};
 
 use super::{NetworkConfig, bridge, namespace, program};
 use crate::SandboxError;
@@ -8,11 +8,12 @@ use crate::SandboxError;
 /// Links that one run of `ip` deletes: each takes some thirty milliseconds of its time.
 const AT_ONCE: usize = 100;
 
-/// Removes all namespaces, the bridge and its rules.
-pub(super) fn remove(config: &NetworkConfig) -> Result<(), SandboxError> {
+/// Removes all namespaces but those `kept`, and if no link is left, the bridge and its rules.
+pub(super) fn remove(config: &NetworkConfig, kept: &[PathBuf]) -> Result<(), SandboxError> {
+    let is_kept = |name: &str| kept.iter().any(|path| path.ends_with(name));
     let ours = |name: &str| {
         let rest = name.strip_prefix(&config.bridge);
-        rest.is_some_and(|rest| rest.starts_with('-'))
+        rest.is_some_and(|rest| rest.starts_with('-')) && !is_kept(name)
     };
     let links = bridge::links()?;
     let ports: Vec<&String> = links.iter().filter(|name| ours(name)).collect();
@@ -26,7 +27,8 @@ pub(super) fn remove(config: &NetworkConfig) -> Result<(), SandboxError> {
         }
     }
     // Without it there are no rules either: they come after it and go before it.
-    if links.contains(&config.bridge) {
+    let in_use = links.iter().any(|name| is_kept(name));
+    if links.contains(&config.bridge) && !in_use {
         bridge::remove(&config.bridge)?;
     }
     let folder = namespace::folder(config);

@@ -126,6 +126,34 @@ impl Place {
         }
     }
 
+    /// The one of this file, if it is whole: nothing of it is made anew.
+    pub(super) fn find(config: &NetworkConfig, path: &Path) -> Result<Self, SandboxError> {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let rest = name.and_then(|name| name.strip_prefix(&config.bridge)?.strip_prefix('-'));
+        let place = rest.and_then(|rest| {
+            let (outbound, number) = match rest.strip_prefix('n') {
+                Some(number) => (Outbound::No, number),
+                None => (Outbound::Yes, rest),
+            };
+            let number = number.parse().ok()?;
+            let known = config.subnet.numbers().contains(&number);
+            known.then_some(Self { outbound, number })
+        });
+        let broken = || {
+            let path = path.display();
+            SandboxError::Network(format!("{path} is no network of a replica any more"))
+        };
+        let place = place.filter(|place| place.path(config) == path);
+        let place = place.ok_or_else(broken)?;
+        enter(path, || ()).map_err(SandboxError::io("cannot enter", path))?;
+        let links = bridge::links()?;
+        let linked = links.contains(&place.name(config)) && links.contains(&config.bridge);
+        match place.outbound {
+            Outbound::Yes if !linked => Err(broken()),
+            Outbound::Yes | Outbound::No => Ok(place),
+        }
+    }
+
     /// Removes it, or as much of it as is there.
     pub(super) fn remove(self, config: &NetworkConfig) -> Result<(), SandboxError> {
         let name = self.name(config);

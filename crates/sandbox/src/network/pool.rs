@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     ops::RangeInclusive,
+    path::Path,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
@@ -79,6 +80,20 @@ impl Pool {
             Some(place) => place,
             None => pool.make(outbound)?,
         };
+        Ok(Namespace::new(place, Arc::clone(pool)))
+    }
+
+    /// Takes over what an earlier daemon leased.
+    pub(super) fn adopt(pool: &Arc<Self>, path: &Path) -> Result<Namespace, SandboxError> {
+        let place = Place::find(&pool.config, path)?;
+        if place.outbound == Outbound::Yes {
+            let mut made = pool.bridge.lock().unwrap_or_else(PoisonError::into_inner);
+            if !*made {
+                bridge::renew(&pool.config)?;
+                *made = true;
+            }
+        }
+        pool.state().occupy(place);
         Ok(Namespace::new(place, Arc::clone(pool)))
     }
 
@@ -222,6 +237,12 @@ impl State {
         used.insert(number);
         *last = number;
         Some(number)
+    }
+
+    fn occupy(&mut self, place: Place) {
+        let last = &mut self.last[place.outbound as usize];
+        *last = place.number.max(*last);
+        self.used[place.outbound as usize].insert(place.number);
     }
 
     fn free(&mut self, place: Place) {

@@ -13,6 +13,12 @@ const LAST_SIGNAL: i32 = 64;
 /// To the kernel, this id means "leave it as it is".
 const NO_ID: u32 = u32::MAX;
 
+/// Whether a cage may be called so.
+pub(crate) fn is_id(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=MAX_ID).contains(&text.len()) && !text.starts_with('-') && text.chars().all(good)
+}
+
 impl CageSpec {
     /// What is wrong with the spec, if anything; one line that names the field.
     pub(crate) fn check(&self) -> Result<(), String> {
@@ -24,12 +30,7 @@ impl CageSpec {
     }
 
     fn check_names(&self) -> Result<(), String> {
-        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        if self.id.is_empty()
-            || self.id.len() > MAX_ID
-            || self.id.starts_with('-')
-            || !self.id.chars().all(good)
-        {
+        if !is_id(&self.id) {
             return Err(format!(
                 "id `{}` must be 1 to {MAX_ID} of a-z, 0-9 and -",
                 self.id

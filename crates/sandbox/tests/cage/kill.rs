@@ -1,11 +1,13 @@
 //! Ends, wanted and unwanted.
 
 use std::{
+    collections::BTreeSet,
     fs,
     time::{Duration, Instant},
 };
 
 use hob_model::{EndReason, Isolation};
+use hob_sandbox::CageRecord;
 
 use crate::{
     Test,
@@ -35,6 +37,17 @@ pub(crate) const TESTS: &[Test] = &[
     ),
     ("kill::dropping_a_cage_kills", drop_kills),
     ("kill::sweep_ends_what_another_daemon_left", sweep),
+    ("kill::what_another_daemon_left_is_taken_over", || {
+        take_over(Isolation::Container)
+    }),
+    (
+        "kill::what_another_daemon_left_is_taken_over_at_level_process",
+        || take_over(Isolation::Process),
+    ),
+    (
+        "kill::a_record_of_something_else_is_not_taken_over",
+        not_taken_over,
+    ),
     ("kill::a_spare_that_was_killed_is_replaced", spare_killed),
 ];
 
@@ -115,9 +128,55 @@ fn sweep() {
     // As after kill -9: nobody drops it.
     let pidfd = cage.pidfd().try_clone_to_owned().unwrap();
     std::mem::forget(cage);
-    assert_eq!(yard.sandbox().sweep().unwrap(), 1);
+    assert_eq!(yard.sandbox().sweep(&BTreeSet::new()).unwrap(), 1);
     eventually("all have gone", || yard.processes().is_empty());
     drop(pidfd);
+}
+
+fn take_over(isolation: Isolation) {
+    let mut yard = Yard::new("adopt");
+    yard.isolation = isolation;
+    let cage = yard.start(yard.spec(&["bash", "-c", "setsid sleep 1000 & sleep 1000"]));
+    let record = cage.record();
+    // As after kill -9: nobody drops it.
+    std::mem::forget(cage);
+    let cage = yard.sandbox().adopt(&record).unwrap().expect("the same");
+    assert_eq!(cage.record(), record);
+    let kept = BTreeSet::from([record.id.clone()]);
+    assert_eq!(yard.sandbox().sweep(&kept).unwrap(), 0);
+    assert_eq!(cage.try_wait().unwrap(), None);
+    cage.kill();
+    let end = cage.wait_timeout(PATIENCE).unwrap().expect("killed");
+    assert_eq!(end.reason, EndReason::Cancelled);
+    eventually("all have gone", || yard.processes().is_empty());
+    drop(cage);
+    assert!(yard.sandbox().adopt(&record).unwrap().is_none());
+}
+
+fn not_taken_over() {
+    let yard = Yard::new("forged");
+    let mut stranger = std::process::Command::new("sleep")
+        .arg("1000")
+        .spawn()
+        .unwrap();
+    let cage = yard.start(yard.spec(&["sleep", "1000"]));
+    let record = cage.record();
+    let changes: [fn(&mut CageRecord, u32); 4] = [
+        |record, _| record.start_time += 1,
+        // Both may have started within one tick of the clock.
+        |record, stranger| (record.pid, record.start_time) = (stranger, record.start_time + 9),
+        |record, _| record.boot = "another".into(),
+        |record, _| record.id = "../c".into(),
+    ];
+    for change in changes {
+        let mut forged = record.clone();
+        change(&mut forged, stranger.id());
+        assert!(yard.sandbox().adopt(&forged).unwrap().is_none());
+    }
+    assert_eq!(cage.try_wait().unwrap(), None);
+    assert_eq!(stranger.try_wait().unwrap(), None);
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
 }
 
 fn spare_killed() {

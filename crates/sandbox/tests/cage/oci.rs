@@ -1,5 +1,7 @@
 //! Cages by OCI runtime programs.
 
+use std::collections::BTreeSet;
+
 use hob_model::EndReason;
 use hob_sandbox::{Access, Mechanism};
 
@@ -12,6 +14,9 @@ pub(crate) const TESTS: &[Test] = &[
     ("oci::runc_makes_the_same_cage", || same_cage("runc")),
     ("oci::crun_makes_the_same_cage_or_says_why_not", crun),
     ("oci::runsc_makes_the_same_cage", || same_cage("runsc")),
+    ("oci::what_another_daemon_left_is_taken_over", || {
+        ["runc", "runsc"].into_iter().for_each(take_over);
+    }),
     ("oci::a_missing_runtime_is_named", missing),
     ("oci::probe_tries_each", probe),
 ];
@@ -50,6 +55,25 @@ fn same_cage(runtime: &str) {
         Ok(cage) => cage.wait_timeout(PATIENCE).unwrap().expect("ends").message,
     };
     assert!(complaint.contains("no-such-program"), "{complaint}");
+}
+
+fn take_over(runtime: &str) {
+    if !has(runtime) {
+        return;
+    }
+    let yard = yard(runtime);
+    let cage = yard.start(yard.spec(&["sleep", "1000"]));
+    let record = cage.record();
+    assert_eq!(record.mechanism, yard.mechanism);
+    // As after kill -9: nobody drops it.
+    std::mem::forget(cage);
+    let cage = yard.sandbox().adopt(&record).unwrap().expect("the same");
+    let kept = BTreeSet::from([record.id.clone()]);
+    assert_eq!(yard.sandbox().sweep(&kept).unwrap(), 0);
+    assert_eq!(cage.try_wait().unwrap(), None);
+    cage.kill();
+    let end = cage.wait_timeout(PATIENCE).unwrap().expect("killed");
+    assert_eq!(end.reason, EndReason::Cancelled);
 }
 
 fn crun() {

@@ -40,7 +40,7 @@ impl Machine {
             spares: 0,
             ..NetworkConfig::new(folder.path().join("others"))
         };
-        let others = Network::new(others).unwrap();
+        let others = Network::new(others, &[]).unwrap();
         let lan = others.lease(Outbound::No).unwrap();
         let file = lan.path().display();
         // Where both ends happen to have one number, the kernel takes a second to see them joined.
@@ -59,7 +59,7 @@ impl Machine {
             is_up("wan0") && enter(lan.path(), || is_up("lan0")).unwrap()
         });
         Self {
-            network: Network::new(config(folder.path())).unwrap(),
+            network: Network::new(config(folder.path()), &[]).unwrap(),
             others,
             lan,
             folder,

@@ -21,15 +21,18 @@ const STATE: &str = "HOB_NETWORK_TEST_STATE";
 pub(crate) fn main(role: &OsStr) -> ExitCode {
     let state = PathBuf::from(env::var_os(STATE).unwrap());
     if role == "nobody" {
-        let error = Network::new(NetworkConfig::new(state)).expect_err("refused");
+        let error = Network::new(NetworkConfig::new(state), &[]).expect_err("refused");
         println!("{error}");
         return ExitCode::SUCCESS;
     }
-    let network = Network::new(NetworkConfig {
-        // So that nothing is half made when it is killed.
-        spares: 0,
-        ..config(&state)
-    })
+    let network = Network::new(
+        NetworkConfig {
+            // So that nothing is half made when it is killed.
+            spares: 0,
+            ..config(&state)
+        },
+        &[],
+    )
     .unwrap();
     let _leased = [Outbound::Yes, Outbound::No].map(|kind| network.lease(kind).unwrap());
     stdout().write_all(b"up\n").unwrap();

@@ -13,6 +13,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("tidy::a_dropped_namespace_leaves_nothing", dropped),
     ("tidy::shutdown_removes_what_is_leased", shutdown),
     ("tidy::a_killed_daemon_is_swept_up_after", killed),
+    (
+        "tidy::what_a_killed_daemon_leased_is_taken_over",
+        taken_over,
+    ),
     ("tidy::two_daemons_need_two_names_and_subnets", two),
     ("tidy::addresses_run_out_and_come_back", full),
     ("tidy::without_root_it_says_so", nobody),
@@ -48,7 +52,9 @@ fn shutdown() {
 fn killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut owner = owner::start(folder.path());
-    let error = Network::new(config(folder.path())).unwrap_err().to_string();
+    let error = Network::new(config(folder.path()), &[])
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("another hob uses the bridge `hob0`: set another `bridge`"),
         "{error}"
@@ -61,12 +67,40 @@ fn killed() {
     }
     // Not ours, although its name begins alike.
     ip("link add hob01-2 type bridge");
-    let network = Network::new(config(folder.path())).unwrap();
+    let network = Network::new(config(folder.path()), &[]).unwrap();
     assert_eq!(leftovers(folder.path()), ["hob01-2"]);
     ip("link delete hob01-2");
     drop(network.lease(Outbound::Yes).unwrap());
     drop(network);
     assert_eq!(leftovers(folder.path()), [""; 0]);
+}
+
+fn taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut owner = owner::start(folder.path());
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let path = |name: &str| folder.join("netns").join(name);
+    let mut others = config(&folder);
+    others.spares = 0;
+    let network = Network::new(others.clone(), &[path("hob0-2")]).unwrap();
+    assert_eq!(files(&folder), ["hob0-2"]);
+    let kept = network.adopt(&path("hob0-2")).unwrap();
+    assert_eq!(kept.address().unwrap().to_string(), "10.62.0.2");
+    let other = network.lease(Outbound::Yes).unwrap();
+    assert_eq!(other.address().unwrap().to_string(), "10.62.0.3");
+    for gone in ["hob0-n2", "hob0-9", "hob0-x", "hob1-2"] {
+        assert!(network.adopt(&path(gone)).is_err(), "{gone}");
+    }
+    network.let_go();
+    drop((kept, other, network));
+    assert!(links().contains(&"hob0-2".to_owned()), "left to the next");
+    let network = Network::new(others, &[path("hob0-2")]).unwrap();
+    drop(network.adopt(&path("hob0-2")).unwrap());
+    assert!(!links().contains(&"hob0-2".to_owned()));
+    drop(network);
+    assert_eq!(leftovers(&folder), [""; 0]);
 }
 
 fn two() {
@@ -75,7 +109,7 @@ fn two() {
     let mut other = config(&machine.folder().join("second"));
     other.bridge = "hob1".into();
     other.spares = 0;
-    let second = Network::new(other.clone()).unwrap();
+    let second = Network::new(other.clone(), &[]).unwrap();
     let error = second.lease(Outbound::Yes).unwrap_err().to_string();
     assert!(
         error.contains(
@@ -85,24 +119,27 @@ fn two() {
     );
     drop(second);
     other.subnet = "10.63.0.0/24".parse().unwrap();
-    let second = Network::new(other.clone()).unwrap();
+    let second = Network::new(other.clone(), &[]).unwrap();
     let leased = second.lease(Outbound::Yes).unwrap();
     assert_eq!(leased.address().unwrap().to_string(), "10.63.0.2");
     drop((leased, second));
     for wrong in ["", "2hob", "hob-0", "abcdefghij"] {
         other.bridge = wrong.into();
-        let error = Network::new(other.clone()).unwrap_err().to_string();
+        let error = Network::new(other.clone(), &[]).unwrap_err().to_string();
         assert!(error.contains("must be 1 to 9 of a-z"), "{error}");
     }
 }
 
 fn full() {
     let folder = tempfile::tempdir().unwrap();
-    let network = Network::new(NetworkConfig {
-        subnet: "10.64.0.0/29".parse().unwrap(),
-        spares: 1,
-        ..NetworkConfig::new(folder.path())
-    })
+    let network = Network::new(
+        NetworkConfig {
+            subnet: "10.64.0.0/29".parse().unwrap(),
+            spares: 1,
+            ..NetworkConfig::new(folder.path())
+        },
+        &[],
+    )
     .unwrap();
     let mut leased = Vec::new();
     let error = loop {

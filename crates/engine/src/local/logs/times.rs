@@ -63,13 +63,31 @@ pub(super) struct TimesReader {
 // === impl Times ===
 
 impl Times {
+    /// Goes on with the marks that an earlier daemon made, if there are any. Blocks on a file then.
     pub(super) fn new(path: PathBuf, former: PathBuf) -> Self {
-        Self {
+        let mut times = Self {
             path,
             former,
             last: Mark::default(),
             bytes: 0,
+        };
+        // Without them it begins anew, over what is there.
+        let _ = times.resume();
+        times
+    }
+
+    fn resume(&mut self) -> io::Result<()> {
+        let Some(file) = open(&self.path)? else {
+            return Ok(());
+        };
+        // Half a mark at the end is written over.
+        let count = file.metadata()?.len() / MARK_BYTES as u64;
+        if let Some(last) = count.checked_sub(1) {
+            let marks = read_marks(&file, last, 1)?;
+            self.last = marks.first().copied().unwrap_or_default();
+            self.bytes = count * MARK_BYTES as u64;
         }
+        Ok(())
     }
 
     /// How long the log was at the last mark, in bytes.
@@ -304,6 +322,23 @@ mod tests {
 
     fn times(folder: &Path) -> Times {
         Times::new(folder.join("f-1.times"), folder.join("f-1.times.1"))
+    }
+
+    #[test]
+    fn marks_go_on_where_an_earlier_daemon_left_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = times(folder.path());
+        first.mark(at(1), 10).unwrap();
+        first.mark(at(5), 30).unwrap();
+        let whole = fs::read(&first.path).unwrap();
+        // It died in the middle of a mark.
+        fs::write(&first.path, [&whole[..], b"17644"].concat()).unwrap();
+        let mut second = times(folder.path());
+        assert_eq!(second.length(), 30);
+        second.mark(at(9), 40).unwrap();
+        let marks = second.read().unwrap();
+        let lengths: Vec<_> = marks.iter().map(|mark| mark.length).collect();
+        assert_eq!(lengths, [10, 30, 40]);
     }
 
     #[test]

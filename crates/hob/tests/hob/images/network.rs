@@ -1,8 +1,8 @@
 //! Images in networks of their own, on a machine that the test makes up.
 
-use std::{net::TcpStream, sync::Arc};
+use std::{fs, net::TcpStream, sync::Arc};
 
-use hob_testkit::{Net, has_programs};
+use hob_testkit::{Hob, Net, has_programs};
 
 use super::desk::{Recipe, hob};
 
@@ -87,18 +87,53 @@ fn functions_reach_the_gateway_and_each_other_by_name_and_nobody_reaches_them() 
 }
 
 #[test]
-fn what_a_killed_server_left_of_networks_is_swept_up() {
+fn images_of_a_killed_server_go_on_in_their_networks() {
     if !has_programs(&NEEDED) {
         return;
     }
     let net = Arc::new(Net::new());
-    let mut hob = hob(&[Recipe::default()]).inside(&net).start();
-    hob.cli(["deploy", "--image", "local.test/hello:1", "--name", "one"])
-        .ok();
+    let recipe = Recipe {
+        files: &[("www/cgi-bin/ask", ASK)],
+        ..Recipe::default()
+    };
+    let mut hob = hob(&[recipe]).inside(&net).start();
+    for name in ["one", "two"] {
+        hob.cli(["deploy", "--image", "local.test/hello:1", "--name", name])
+            .ok();
+    }
+    let pids = |hob: &Hob| {
+        ["one", "two"].map(|name| {
+            let detail = hob.cli(["describe", name, "-o", "json"]).json();
+            detail["instances"][0]["pid"].as_u64()
+        })
+    };
+    let before = pids(&hob);
     hob.kill();
     hob.restart();
-    assert_eq!(
-        hob.get("/function/one").expect(200).text(),
-        "hello from an image\n"
-    );
+    assert_eq!(pids(&hob), before);
+    let page = "hello from an image\n";
+    let ask = |hob: &Hob, what: &str| {
+        let path = format!("/function/one/cgi-bin/ask?{what}");
+        hob.get(&path).expect(200).text().to_owned()
+    };
+    assert_eq!(hob.get("/function/one").expect(200).text(), page);
+    assert_eq!(ask(&hob, "two.openfaas-fn:8080/"), page);
+    // Beside them, new ones find room and are seen.
+    hob.cli(["deploy", "--image", "local.test/hello:1", "--name", "three"])
+        .ok();
+    assert_eq!(ask(&hob, "three.openfaas-fn:8080/"), page);
+
+    // What no record names is swept up.
+    hob.kill();
+    let records = fs::read_dir(hob.data().join("run/replicas")).unwrap();
+    for record in records.flatten() {
+        fs::remove_file(record.path()).unwrap();
+    }
+    hob.restart();
+    assert_eq!(pids(&hob), [None, None]);
+    assert_eq!(ask(&hob, "two.openfaas-fn:8080/"), page);
+    hob.stop();
+    let links = net.command("ip").args(["-o", "link"]).output().unwrap();
+    let links = String::from_utf8_lossy(&links.stdout).into_owned();
+    assert_eq!(links.lines().count(), 1, "only lo is left:\n{links}");
 }
