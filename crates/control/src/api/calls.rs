@@ -69,7 +69,7 @@ pub(super) struct Whose {
 /// The newest of that id is dropped, wherever it stands.
 #[utoipa::path(delete, path = "/async-function/{name}", tag = "async-function",
     params(("name" = CallId, Path, description = "The call's id"), Whose),
-    responses((status = 202), Missing))]
+    responses((status = 202), Bad, Missing))]
 pub(super) async fn forget(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
@@ -81,7 +81,7 @@ pub(super) async fn forget(
 
 /// One call with its answer.
 #[utoipa::path(get, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall, Whose),
-    responses((status = 200, body = CallDetail), Missing))]
+    responses((status = 200, body = CallDetail), Bad, Missing))]
 pub(super) async fn show(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
@@ -129,7 +129,7 @@ pub(super) async fn list(
 
 /// Has a dead letter made anew.
 #[utoipa::path(post, path = "/hob/v1/calls/{id}/retry", tag = "calls", params(NamedCall, Whose),
-    responses((status = 200, body = CallsChanged), Missing, Conflict))]
+    responses((status = 200, body = CallsChanged), Bad, Missing, Conflict))]
 pub(super) async fn retry(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,
@@ -147,7 +147,7 @@ pub(super) async fn retry(
 
 /// Drops a call, wherever it stands.
 #[utoipa::path(delete, path = "/hob/v1/calls/{id}", tag = "calls", params(NamedCall, Whose),
-    responses((status = 204), Missing))]
+    responses((status = 204), Bad, Missing))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Segment(id): Segment,

@@ -7,8 +7,9 @@ use http::{Method, StatusCode, header};
 use utoipa::{
     OpenApi,
     openapi::{
-        self, RefOr, Required, Response,
+        self, RefOr, Required, Response, Schema,
         path::{Operation, PathItem},
+        request_body::RequestBody,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
@@ -96,13 +97,26 @@ fn complete(operation: &mut Operation, open: bool) {
             .extend(refusals::by_the_guard());
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body {
-        body.required.get_or_insert(Required::True);
+        let required = match is_optional(body) {
+            true => Required::False,
+            false => Required::True,
+        };
+        body.required.get_or_insert(required);
     }
     for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
             describe(status, response);
         }
     }
+}
+
+/// Whether a handler takes an `Option`, which is a choice between something and `null`.
+fn is_optional(body: &RequestBody) -> bool {
+    let mut contents = body.content.values();
+    contents.any(|content| match content {
+        RefOr::T(content) => matches!(content.schema, Some(RefOr::T(Schema::OneOf(_)))),
+        RefOr::Ref(_) => false,
+    })
 }
 
 /// What the number means, where the handler says nothing more.

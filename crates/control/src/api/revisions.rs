@@ -44,6 +44,9 @@ pub(super) async fn rollback(
         json => serde_json::from_slice(json)
             .map_err(|error| ApiError::Bad(format!("write {{\"revision\": 2}}: {error}")))?,
     };
+    if request.revision == Some(0) {
+        return Err(ApiError::Bad("revisions are numbered from 1".into()));
+    }
     control.function(&name)?;
     let (events, reader) = events::channel();
     tokio::spawn(control.roll_back(name, request.revision, events));

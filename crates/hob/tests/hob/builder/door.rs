@@ -134,8 +134,5 @@ fn no_function_gets_at_the_builders_secrets() {
     let place = place.to_str().unwrap();
     let args = ["deploy", place, "--namespace", "openfaas"];
     let line = hob.cli(args).fails(1);
-    assert!(
-        line.contains("namespace `openfaas` holds secrets"),
-        "{line}"
-    );
+    assert!(line.contains("namespace `openfaas` is reserved"), "{line}");
 }
