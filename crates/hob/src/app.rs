@@ -4,7 +4,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context;
@@ -17,21 +16,20 @@ use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Socket, Type};
-use tokio::{
-    runtime::Handle,
-    task::{JoinHandle, spawn_blocking},
-};
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::{client::Address, config::Config, environment::Environment, exit::Failure};
 
 mod connection;
+mod end;
 mod local_socket;
 mod metrics_server;
 mod parts;
 mod run_folder;
 
+use end::Unserved;
 use local_socket::LocalSocket;
 use metrics_server::MetricsServer;
 use parts::Ground;
@@ -39,10 +37,6 @@ pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
 const CONTROL_THREADS: usize = 2;
-/// How long calls under way may go on after the order to stop.
-const CALLS_GRACE: Duration = Duration::from_secs(5);
-/// The same for requests on the local socket, of which those that follow a log never end.
-const REQUESTS_GRACE: Duration = Duration::from_secs(1);
 /// Makes this executable a cage's helper; see `hob_sandbox::run_helper_if_asked`.
 pub(crate) const HELPER_ARGUMENT: &str = "cage-init";
 /// Hexadecimal digits of the data directory's hash that tell servers of one machine apart.
@@ -185,61 +179,6 @@ impl App {
     /// What the owner should read.
     pub(crate) fn notices(&self) -> &Notices {
         &self.notices
-    }
-
-    /// Takes everything down, in the order that lets calls under way end well.
-    ///
-    /// # Errors
-    /// When something of it is left.
-    pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        let (engine, run) = self.close().await?;
-        engine.shutdown().await;
-        let left = format!("cannot remove {}", run.path().display());
-        run.remove().context(left)
-    }
-
-    /// The same, but leaves the replicas running to the next server of this data directory.
-    ///
-    /// # Errors
-    /// When the work in the background did not end well.
-    pub(crate) async fn hand_over(self) -> anyhow::Result<()> {
-        let (engine, _run) = self.close().await?;
-        spawn_blocking(move || engine.let_go()).await?;
-        Ok(())
-    }
-
-    /// Closes all doors; nobody calls the replicas any more.
-    async fn close(self) -> anyhow::Result<(Arc<LocalEngine>, RunFolder)> {
-        let metrics = async {
-            if let Some(metrics) = self.metrics {
-                metrics.stop().await;
-            }
-        };
-        // The queue begins nothing more, and what it has begun ends with the other calls.
-        self.stop.cancel();
-        let gateway = self.gateway.shutdown(CALLS_GRACE);
-        let socket = self.socket.stop(REQUESTS_GRACE);
-        let (_, _, _, background) = tokio::join!(gateway, socket, metrics, self.background);
-        background?;
-        Ok((self.engine, self.run))
-    }
-}
-
-/// The replicas of an earlier server while this one does not serve yet: where it never does, they
-/// are left to the next.
-struct Unserved(Option<Arc<LocalEngine>>);
-
-impl Unserved {
-    fn are_served(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Unserved {
-    fn drop(&mut self) {
-        if let Some(engine) = &self.0 {
-            engine.let_go();
-        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! The password alone is not a setting: it comes from `HOB_PASSWORD` only, since flags are
 //! seen by everybody on the machine.
 
+mod limits;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -19,17 +21,11 @@ use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::{environment::Environment, exit::Failure};
+pub(crate) use limits::KEEP_REVISIONS;
+use limits::{keep_revisions, queue};
 
 const LISTEN: &str = "127.0.0.1:8080";
 const LOG: &str = "info";
-/// Largest body of an asynchronous call that may be asked for: it is in memory as a whole.
-const ASYNC_BODY_MAX: Memory = Memory(64 << 20);
-/// Most calls in the queue that may be asked for, at a hundred bytes of memory each.
-const QUEUE_CALLS_MAX: u64 = 10_000_000;
-/// Revisions of a function that are kept.
-pub(crate) const KEEP_REVISIONS: u32 = 5;
-/// Most that may be asked for: each keeps its bundle or layers on the disk.
-const KEEP_REVISIONS_MAX: u32 = 100;
 const DATA_OF_ROOT: &str = "/var/lib/hob";
 const CONFIG_OF_ROOT: &str = "/etc/hob/config.toml";
 
@@ -331,42 +327,6 @@ fn read_file(path: &Path, must_exist: bool) -> anyhow::Result<File> {
         let problem = error.message().replace('\n', " ");
         Failure::usage(format!("{}:{line}: {problem}", path.display())).into()
     })
-}
-
-fn queue(
-    body: Option<Memory>,
-    calls: Option<u64>,
-    bytes: Option<Memory>,
-) -> anyhow::Result<QueueLimits> {
-    let usual = QueueLimits::default();
-    let limits = QueueLimits {
-        body: body.map_or(usual.body, |body| body.0),
-        calls: calls.unwrap_or(usual.calls),
-        bytes: bytes.map_or(usual.bytes, |bytes| bytes.0),
-        ..usual
-    };
-    if limits.body > ASYNC_BODY_MAX.0 {
-        let message = format!("async_body must be at most {ASYNC_BODY_MAX}");
-        return Err(Failure::usage(message).into());
-    }
-    if !(1..=QUEUE_CALLS_MAX).contains(&limits.calls) {
-        let message = format!("queue_calls must be 1 to {QUEUE_CALLS_MAX}");
-        return Err(Failure::usage(message).into());
-    }
-    if limits.bytes < limits.body {
-        let message = "queue_bytes must not be less than async_body";
-        return Err(Failure::usage(message).into());
-    }
-    Ok(limits)
-}
-
-fn keep_revisions(asked: Option<u32>) -> anyhow::Result<u32> {
-    let keep = asked.unwrap_or(KEEP_REVISIONS);
-    if !(1..=KEEP_REVISIONS_MAX).contains(&keep) {
-        let message = format!("keep_revisions must be 1 to {KEEP_REVISIONS_MAX}");
-        return Err(Failure::usage(message).into());
-    }
-    Ok(keep)
 }
 
 /// Reads an address to listen on; a name such as `localhost` could mean two.

@@ -1,22 +1,17 @@
 //! What is known of every asynchronous call without asking the disk: which is due when, how many
 //! of each function run, and how much room is left. About 150 bytes a call.
 
+mod lanes;
+mod stale;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use hob_model::{FunctionName, wire::QueueDepth};
 use hob_store::{CallRow, CallState};
 
-use super::limits::{Caller, Full, QueueLimits, RESULT_AGE, RESULTS_KEPT, Used};
-
-/// Most attempts at once, of all functions and callbacks together: each holds a body and an answer.
-const MOST_AT_ONCE: usize = 1024;
-/// Places that only functions get which have fewer than so many.
-const SHARE: usize = MOST_AT_ONCE / 4;
-/// Most callbacks at once: they may hang at servers that do not answer.
-const MOST_CALLBACKS: usize = 256;
-/// Most bytes of the attempts at once: of their bodies, and of the room for their answers. One is
-/// made in any case.
-const BYTES_AT_ONCE: u64 = 1 << 30;
+use super::limits::{Caller, Full, QueueLimits, Used};
+use lanes::Lane;
+pub(super) use stale::Stale;
 
 /// What is done with a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,25 +63,6 @@ pub(super) struct Index {
     used: Used,
 }
 
-/// What is kept no longer, and is to go from the disk.
-#[derive(Debug, Default)]
-pub(super) struct Stale {
-    results: Vec<(i64, i64, u64)>,
-    dead: Vec<CallRow>,
-}
-
-#[derive(Default)]
-struct Lane {
-    /// By the time at which they are due, then by their number; with their bytes.
-    waiting: BTreeMap<(u64, i64), u64>,
-    running: usize,
-    /// Whether it has a place in `Index::turn`.
-    in_turn: bool,
-    timer: Option<u64>,
-    /// When the last of those that were not tried yet was due: the next one is due no sooner.
-    newest: u64,
-}
-
 /// Counts of one function.
 #[derive(Debug, Clone, Copy, Default)]
 struct Tally {
@@ -96,17 +72,6 @@ struct Tally {
     retried: u64,
     died: u64,
     used: Used,
-}
-
-/// What a lane came to in its turn.
-enum Started {
-    Job(Job),
-    /// It has nothing to do now.
-    Nothing,
-    /// It has, and others go first.
-    Held,
-    /// Its next call does not fit beside those that are made.
-    TooLarge,
 }
 
 /// When a call is due.
@@ -197,105 +162,9 @@ impl Index {
         self.wait(key, row.seq, row.bytes, due);
     }
 
-    /// The next call to work on, if one is due and its lane has room: `limit` says how much.
-    pub(super) fn next(&mut self, now: u64, limit: impl Fn(&LaneKey) -> usize) -> Option<Job> {
-        while let Some((due, _)) = self.timers.first()
-            && *due <= now
-            && let Some((_, key)) = self.timers.pop_first()
-        {
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.timer = None;
-            }
-            self.touch(&key);
-        }
-        let mut held = Vec::new();
-        let mut found = None;
-        while self.running.len() < MOST_AT_ONCE
-            && let Some(key) = self.turn.pop_front()
-        {
-            match self.start(&key, now, limit(&key)) {
-                Started::Job(job) => {
-                    found = Some(job);
-                    break;
-                }
-                Started::Nothing => {}
-                Started::Held => held.push(key),
-                // The next in turn, however large: smaller ones do not pass it for ever.
-                Started::TooLarge => {
-                    held.push(key);
-                    break;
-                }
-            }
-        }
-        // They come first as soon as something ends.
-        for key in held.into_iter().rev() {
-            self.turn.push_front(key);
-        }
-        found
-    }
-
-    /// Takes the first call of a lane, which was taken from its place in turn.
-    fn start(&mut self, key: &LaneKey, now: u64, limit: usize) -> Started {
-        let Some(lane) = self.lanes.get_mut(key) else {
-            return Started::Nothing;
-        };
-        lane.in_turn = false;
-        // One that ends, or comes, has the lane looked at again.
-        if lane.running >= limit {
-            return Started::Nothing;
-        }
-        let Some((&(due, seq), &bytes)) = lane.waiting.first_key_value() else {
-            self.tidy(key);
-            return Started::Nothing;
-        };
-        if due > now {
-            self.set_timer(key, due);
-            return Started::Nothing;
-        }
-        let room = match key.kind {
-            Kind::Call => self.answer_room,
-            Kind::Callback => 0,
-        };
-        let takes = bytes + room;
-        let too_large = !self.running.is_empty() && self.running_bytes + takes > BYTES_AT_ONCE;
-        let is_held = match key.kind {
-            Kind::Callback => self.running_callbacks >= MOST_CALLBACKS,
-            Kind::Call => lane.running >= SHARE && self.running.len() >= MOST_AT_ONCE - SHARE,
-        };
-        if too_large || is_held {
-            lane.in_turn = true;
-            return match is_held {
-                true => Started::Held,
-                false => Started::TooLarge,
-            };
-        }
-        lane.waiting.pop_first();
-        lane.running += 1;
-        self.places.remove(&seq);
-        self.running.insert(seq, bytes);
-        self.running_bytes += takes;
-        self.running_callbacks += usize::from(key.kind == Kind::Callback);
-        self.touch(key);
-        Started::Job(Job {
-            seq,
-            lane: key.clone(),
-        })
-    }
-
-    /// Has a lane looked at again that was held up from outside; whether there is one.
-    pub(super) fn look_again(&mut self, key: &LaneKey) -> bool {
-        self.touch(key);
-        self.lanes.contains_key(key)
-    }
-
     /// How many bytes of an answer there is room for, beside all that is there and `freed`.
     pub(super) fn room(&self, limits: &QueueLimits, freed: u64) -> u64 {
         limits.bytes.saturating_sub(self.used.bytes) + freed
-    }
-
-    /// When [`Index::next`] is worth asking again, should nothing else happen.
-    pub(super) fn next_due(&self) -> Option<u64> {
-        self.timers.first().map(|(due, _)| *due)
     }
 
     /// Ends the work on a call, which stands like `row` now, or is gone.
@@ -353,58 +222,6 @@ impl Index {
         }
     }
 
-    /// The calls that are worked on now.
-    pub(super) fn running(&self) -> Vec<i64> {
-        self.running.keys().copied().collect()
-    }
-
-    /// The bytes of a call that is worked on.
-    pub(super) fn bytes_of(&self, seq: i64) -> u64 {
-        self.running.get(&seq).copied().unwrap_or_default()
-    }
-
-    /// Whether a call is worked on now.
-    pub(super) fn is_running(&self, seq: i64) -> bool {
-        self.running.contains_key(&seq)
-    }
-
-    /// What is kept no longer: results by their age, number and size, and the oldest dead letters
-    /// beyond their part. They are forgotten here. `now` is in milliseconds since 1970.
-    pub(super) fn stale(&mut self, now: i64, most_bytes: u64, most_dead: Used) -> Stale {
-        let mut stale = Stale::default();
-        while let Some((seq, ended_at, bytes)) = self.results.front().copied() {
-            let kept = self.results.len() <= RESULTS_KEPT
-                && self.result_bytes <= most_bytes
-                && now.saturating_sub(ended_at) <= RESULT_AGE;
-            if kept {
-                break;
-            }
-            self.results.pop_front();
-            self.result_bytes = self.result_bytes.saturating_sub(bytes);
-            stale.results.push((seq, ended_at, bytes));
-        }
-        let is_over = |dead: &Used| {
-            dead.calls > 1 && (dead.calls > most_dead.calls || dead.bytes > most_dead.bytes)
-        };
-        while is_over(&self.dead_used)
-            && let Some(oldest) = self.dead.first_key_value().map(|(key, _)| *key)
-        {
-            stale.dead.extend(self.bury(oldest));
-        }
-        stale
-    }
-
-    /// Takes back what could not be removed from the disk.
-    pub(super) fn keep_stale(&mut self, stale: Stale) {
-        for result in stale.results.into_iter().rev() {
-            self.result_bytes += result.2;
-            self.results.push_front(result);
-        }
-        for row in &stale.dead {
-            self.add(row, Due::At(0));
-        }
-    }
-
     /// Forgets the counts of functions that are `gone` and have nothing here.
     pub(super) fn forget_counts(&mut self, gone: impl Fn(&FunctionName) -> bool) {
         let lanes = &self.lanes;
@@ -436,86 +253,6 @@ impl Index {
         depths.into_values().collect()
     }
 
-    fn keep(&mut self, row: &CallRow) {
-        self.results.push_back((row.seq, row.ended_at, row.bytes));
-        self.result_bytes += row.bytes;
-    }
-
-    fn wait(&mut self, key: LaneKey, seq: i64, bytes: u64, due: Due) {
-        let lane = self.lanes.entry(key.clone()).or_default();
-        let due = match due {
-            Due::At(due) => due,
-            Due::InOrder(due) => {
-                lane.newest = lane.newest.max(due);
-                lane.newest
-            }
-        };
-        lane.waiting.insert((due, seq), bytes);
-        self.places.insert(seq, due);
-        self.touch(&key);
-    }
-
-    /// Takes a call out of what is worked on.
-    fn leave(&mut self, job: &Job) -> Option<u64> {
-        let bytes = self.running.remove(&job.seq)?;
-        let took = bytes + self.answer_room(job.lane.kind);
-        self.running_bytes = self.running_bytes.saturating_sub(took);
-        if job.lane.kind == Kind::Callback {
-            self.running_callbacks = self.running_callbacks.saturating_sub(1);
-        }
-        if let Some(lane) = self.lanes.get_mut(&job.lane) {
-            lane.running = lane.running.saturating_sub(1);
-        }
-        self.touch(&job.lane);
-        Some(bytes)
-    }
-
-    /// Has a lane looked at in its turn.
-    fn touch(&mut self, key: &LaneKey) {
-        if let Some(lane) = self.lanes.get_mut(key)
-            && !lane.in_turn
-        {
-            lane.in_turn = true;
-            self.turn.push_back(key.clone());
-        }
-    }
-
-    fn set_timer(&mut self, key: &LaneKey, due: u64) {
-        let Some(lane) = self.lanes.get_mut(key) else {
-            return;
-        };
-        match lane.timer {
-            Some(timer) if timer <= due => return,
-            Some(timer) => self.timers.remove(&(timer, key.clone())),
-            None => true,
-        };
-        lane.timer = Some(due);
-        self.timers.insert((due, key.clone()));
-    }
-
-    /// Lets go of a lane with nothing in it.
-    fn tidy(&mut self, key: &LaneKey) {
-        if let Some(lane) = self.lanes.get(key)
-            && lane.waiting.is_empty()
-            && lane.running == 0
-        {
-            if let Some(timer) = lane.timer {
-                self.timers.remove(&(timer, key.clone()));
-            }
-            self.lanes.remove(key);
-        }
-    }
-
-    /// Forgets a dead letter, if it is there.
-    fn bury(&mut self, key: (i64, i64)) -> Option<CallRow> {
-        let row = self.dead.remove(&key)?;
-        self.dead_used.remove(row.bytes);
-        self.release(&row.function, row.bytes);
-        let tally = self.tally(&row.function);
-        tally.dead = tally.dead.saturating_sub(1);
-        Some(row)
-    }
-
     fn hold(&mut self, function: &FunctionName, bytes: u64) {
         self.used.add(bytes);
         self.tally(function).used.add(bytes);
@@ -526,34 +263,8 @@ impl Index {
         self.tally(function).used.remove(bytes);
     }
 
-    fn answer_room(&self, kind: Kind) -> u64 {
-        match kind {
-            Kind::Call => self.answer_room,
-            Kind::Callback => 0,
-        }
-    }
-
     fn tally(&mut self, name: &FunctionName) -> &mut Tally {
         self.tallies.entry(name.clone()).or_default()
-    }
-}
-
-// === impl Stale ===
-
-impl Stale {
-    /// The numbers of these calls.
-    pub(super) fn seqs(&self) -> Vec<i64> {
-        let results = self.results.iter().map(|(seq, ..)| *seq);
-        results.chain(self.dead.iter().map(|row| row.seq)).collect()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.results.is_empty() && self.dead.is_empty()
-    }
-
-    /// Dead letters among them.
-    pub(super) fn dead(&self) -> &[CallRow] {
-        &self.dead
     }
 }
 
@@ -575,7 +286,11 @@ fn empty(name: &FunctionName) -> QueueDepth {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
+    use super::{
+        lanes::{BYTES_AT_ONCE, MOST_AT_ONCE, MOST_CALLBACKS, SHARE},
+        *,
+    };
+    use crate::queue::limits::RESULT_AGE;
 
     const LIMITS: QueueLimits = QueueLimits {
         body: 1 << 20,
