@@ -86,8 +86,14 @@ impl Backup {
         let folder = File::open(folder).and_then(|folder| folder.sync_all());
         folder.map_err(cannot)?;
         self.warn(&shown);
+        let what = match (self.no_identity, self.no_images) {
+            (false, false) => "it all",
+            (true, false) => "all but the key to the secrets",
+            (false, true) => "all but images",
+            (true, true) => "all but images and the key to the secrets",
+        };
         output::line(&format!(
-            "{shown} holds it all ({}); `hob restore {shown}` brings it back",
+            "{shown} holds {what} ({}); `hob restore {shown}` brings it back",
             output::bytes(length)
         ))
     }
