@@ -37,7 +37,6 @@ use axum::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{Control, metrics, registry};
-use document::Document;
 use error::ApiError;
 
 /// Who is on the other end of a connection.
@@ -51,7 +50,7 @@ pub enum Access {
 }
 
 pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
-    let (routes, document) = documented().split_for_parts();
+    let (routes, _) = documented().split_for_parts();
     let routes = routes
         // OpenFaaS's builder and, below, the registry are specified elsewhere.
         .route(builder::BUILD, post(builder::build))
@@ -59,7 +58,6 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
         // Other spellings of routes that are documented.
         .merge(system::aliases())
         .merge(later::aliases())
-        .layer(Extension(Document::new(document)))
         .fallback(async || ApiError::NothingHere)
         .method_not_allowed_fallback(async || ApiError::Method)
         .layer(Extension(access))

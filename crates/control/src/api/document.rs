@@ -1,6 +1,8 @@
 //! The OpenAPI document. Each operation stands at its handler; here is what all of them share.
 
-use axum::{Extension, response::IntoResponse};
+use std::sync::OnceLock;
+
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use hob_model::wire::CallId;
 use http::{Method, StatusCode, header};
@@ -14,16 +16,12 @@ use utoipa::{
     },
 };
 
-use super::{auth, refusals};
+use super::{auth, documented, refusals};
 
 /// Where the document is.
 pub(super) const PATH: &str = "/openapi.json";
 /// The document's name of the password.
 const PASSWORD: &str = "password";
-
-/// The document as it is sent.
-#[derive(Clone)]
-pub(super) struct Document(Bytes);
 
 /// What the document says before any operation. Its version is that of the API.
 #[derive(OpenApi)]
@@ -51,23 +49,22 @@ pub(super) fn head() -> openapi::OpenApi {
 
 /// This document.
 #[utoipa::path(get, path = PATH, tag = "server", responses((status = 200, body = Object)))]
-pub(super) async fn document(Extension(Document(json)): Extension<Document>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], json)
+pub(super) async fn document() -> impl IntoResponse {
+    /// Made when somebody asks for the first time, since mostly nobody does.
+    static JSON: OnceLock<Bytes> = OnceLock::new();
+    let json = JSON.get_or_init(|| write(documented().into_openapi()).into());
+    ([(header::CONTENT_TYPE, "application/json")], json.clone())
 }
 
-// === impl Document ===
-
-impl Document {
-    /// Adds to each operation what the guard around it answers, and a name of its own.
-    pub(super) fn new(mut document: openapi::OpenApi) -> Self {
-        for (path, item) in &mut document.paths.paths {
-            for (method, operation) in operations(item) {
-                complete(operation, auth::is_open(&method, path));
-            }
+/// Adds to each operation what the guard around it answers, and a name of its own.
+fn write(mut document: openapi::OpenApi) -> String {
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            complete(operation, auth::is_open(&method, path));
         }
-        // Texts and lists only: there is nothing in it that could fail.
-        Self(document.to_json().unwrap_or_default().into())
     }
+    // Texts and lists only: there is nothing in it that could fail.
+    document.to_json().unwrap_or_default()
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
