@@ -7,7 +7,6 @@ mod api;
 mod backup;
 mod build;
 mod bundles;
-mod clock;
 mod coming;
 mod control;
 mod deploy;

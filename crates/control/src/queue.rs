@@ -16,11 +16,11 @@ use std::{
 };
 
 use hob_model::{CallIds, FunctionName, wire::QueueDepth};
-use hob_store::{CallQueue, CallRow, CallState, NewCall, StoreError};
+use hob_store::{CallQueue, CallRow, CallState, NewCall, StoreError, clock::unix_now};
 use thiserror::Error;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::{Control, clock::unix_now, control::blocking};
+use crate::{Control, control::blocking};
 pub(crate) use callback::check_url;
 pub(crate) use fields::fields;
 pub use limits::QueueLimits;

@@ -10,13 +10,13 @@ use hob_model::{
     FunctionName, Run, Schedule,
     wire::{Fault, ScheduleSummary},
 };
-use hob_store::{ScheduleRow, Store, StoreError};
-use thiserror::Error;
-
-use crate::{
-    Control,
+use hob_store::{
+    ScheduleRow, Store, StoreError,
     clock::{system_time, unix_now},
 };
+use thiserror::Error;
+
+use crate::Control;
 use timetable::Entry;
 pub(crate) use timetable::Timetable;
 use timing::Timing;

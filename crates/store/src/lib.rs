@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+pub mod clock;
 mod commits;
 mod durable;
 mod error;

@@ -11,7 +11,7 @@ use hob_model::{
         QueueList,
     },
 };
-use hob_store::{CallQueue, CallRecord, CallState, Fields, Listing};
+use hob_store::{CallQueue, CallRecord, CallState, Fields, Listing, clock::system_time};
 use http::StatusCode;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -21,7 +21,7 @@ use super::{
     refusals::{Bad, Conflict, Missing},
     request::{Asked, Segment},
 };
-use crate::{Control, clock::system_time};
+use crate::Control;
 
 /// Calls in a list, unless another number is asked for.
 const LISTED: u32 = 100;

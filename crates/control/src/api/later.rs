@@ -14,7 +14,7 @@ use axum::{
 };
 use futures_util::StreamExt;
 use hob_model::{CallIds, Function, FunctionName, NameError, Run, Timespan, wire::CallId};
-use hob_store::{NewCall, StoreError};
+use hob_store::{NewCall, StoreError, clock::unix_now};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts};
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -28,7 +28,6 @@ use super::{
 };
 use crate::{
     Control,
-    clock::unix_now,
     queue::{EnqueueError, check_url, fields},
 };
 

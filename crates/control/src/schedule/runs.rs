@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hob_model::{FunctionName, Missed, Schedule, openfaas::CRON_TOPIC};
-use hob_store::{NewCall, ScheduleRow};
+use hob_store::{NewCall, ScheduleRow, clock::unix_now};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     timetable::{Entry, Key},
     timing::{Timing, rfc3339},
 };
-use crate::{Control, clock::unix_now, control::blocking, queue::EnqueueError};
+use crate::{Control, control::blocking, queue::EnqueueError};
 
 /// Most missed runs that are made up for where all are wanted; older ones are left out.
 const MOST_MISSED: usize = 100;

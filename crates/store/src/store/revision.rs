@@ -1,7 +1,4 @@
-use std::{
-    collections::BTreeSet,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeSet, time::SystemTime};
 
 use hob_model::{Function, FunctionName, Revision, Run};
 use rusqlite::{Connection, Row, params};
@@ -11,7 +8,7 @@ use super::{
     Store,
     function::{self, to_text},
 };
-use crate::StoreError;
+use crate::{StoreError, clock::unix_now};
 
 /// The columns of a revision, in the order of [`Columns::read`].
 pub(super) const COLUMNS: &str = "digest, bundle, language, run, settings, built_at";
@@ -101,7 +98,7 @@ impl Store {
                     "SELECT bundle FROM functions UNION SELECT bundle FROM revisions
                      UNION SELECT bundle FROM removed_bundles WHERE abs(?1 - removed_at) < ?2",
                 )?
-                .query_map([now(), AFTER_REMOVAL], |row| row.get(0))?
+                .query_map([unix_now(), AFTER_REMOVAL], |row| row.get(0))?
                 .collect()
         })
     }
@@ -193,22 +190,16 @@ impl Columns {
 pub(super) fn note_removal(connection: &Connection, whose: [&str; 2]) -> rusqlite::Result<()> {
     connection.execute(
         "DELETE FROM removed_bundles WHERE abs(?1 - removed_at) >= ?2",
-        [now(), AFTER_REMOVAL],
+        [unix_now(), AFTER_REMOVAL],
     )?;
     connection
         .execute(
             "INSERT INTO removed_bundles (bundle, removed_at)
              SELECT bundle, ?3 FROM functions WHERE namespace = ?1 AND name = ?2 AND bundle <> ''
              ON CONFLICT (bundle) DO UPDATE SET removed_at = excluded.removed_at",
-            params![whose[0], whose[1], now()],
+            params![whose[0], whose[1], unix_now()],
         )
         .map(drop)
-}
-
-/// Milliseconds since 1970.
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The newest one is always kept, so that no number comes twice.

@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time now.
-pub(crate) fn unix_now() -> i64 {
+pub fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The same time for the API; what lies before 1970 is its beginning.
-pub(crate) fn system_time(time: i64) -> SystemTime {
+pub fn system_time(time: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(u64::try_from(time).unwrap_or_default())
 }
