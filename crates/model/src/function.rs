@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Schedule, SecretName, Timespan,
-    openfaas::FunctionDeployment,
+    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Scale, Schedule, SecretName,
+    Timespan, openfaas::FunctionDeployment,
 };
 
 /// A function as it should be: what the store keeps and an engine makes true.
@@ -126,6 +126,9 @@ pub struct Settings {
     pub idle: Timespan,
     /// What one replica may use.
     pub limits: Limits,
+    /// How many replicas it has, and how many calls each takes.
+    #[serde(default, skip_serializing_if = "Scale::is_default")]
+    pub scale: Scale,
     /// Web origins whose pages may call it.
     pub cors: Option<Cors>,
     /// How replicas are caged; `None` means as strong as this machine can, at least
@@ -191,6 +194,7 @@ impl Settings {
         Self {
             labels: BTreeMap::new(),
             annotations,
+            scale: Scale::default(),
             schedule: Vec::new(),
             asynchronous: AsyncPolicy::default(),
             openfaas: process.map(Box::new),
@@ -214,6 +218,7 @@ impl Default for Settings {
             timeout: Self::TIMEOUT,
             idle: Self::IDLE,
             limits: Limits::default(),
+            scale: Scale::default(),
             cors: None,
             isolation: None,
             runtime: None,
@@ -236,6 +241,7 @@ impl From<&Manifest> for Settings {
             timeout: manifest.timeout.unwrap_or(Self::TIMEOUT),
             idle: manifest.idle.unwrap_or(Self::IDLE),
             limits: manifest.limits.clone(),
+            scale: manifest.scale.clone(),
             cors: manifest.cors.clone(),
             isolation: manifest.isolation,
             runtime: manifest.runtime.clone(),

@@ -17,6 +17,7 @@ mod quantity;
 mod replica;
 mod rfc3339;
 mod route;
+mod scale;
 mod schedule;
 mod schema;
 
@@ -37,4 +38,5 @@ pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
 pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};
 pub use route::{Route, Routes, Target};
+pub use scale::Scale;
 pub use schedule::{Missed, Schedule};

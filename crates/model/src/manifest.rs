@@ -5,7 +5,8 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Isolation, Label, Limits, Network, Schedule, SecretName, Settings, Timespan,
+    AsyncPolicy, Isolation, Label, Limits, Network, Scale, Schedule, SecretName, Settings,
+    Timespan,
     openfaas::{ScaleLabelError, ScaleLabels},
     schedule::{OneOrMany, one_or_many},
 };
@@ -40,6 +41,9 @@ pub struct Manifest {
     pub idle: Option<Timespan>,
     /// What one replica may use.
     pub limits: Limits,
+    /// How many replicas it has, and how many calls each takes.
+    #[serde(skip_serializing_if = "Scale::is_default")]
+    pub scale: Scale,
     /// Web origins whose pages may call the function. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -171,7 +175,8 @@ impl Manifest {
                 "has a name that is empty or holds `=`, or a NUL byte",
             );
         }
-        match self.asynchronous.as_ref().and_then(AsyncPolicy::problem) {
+        let asynchronous = self.asynchronous.as_ref().and_then(AsyncPolicy::problem);
+        match asynchronous.or(self.scale.problem()) {
             Some((key, problem)) => range(key, problem),
             None => Ok(()),
         }
@@ -298,6 +303,7 @@ mod tests {
                 "[limits]\nmemory = \"1Ki\"",
                 "`limits.memory` must be at least 4Mi",
             ),
+            ("[scale]\nmin = 3\nmax = 2", "`scale.min` must not be more"),
             ("secrets = [\"../x\"]", "secret name `../x`"),
             ("isolation = \"vm\"", "container"),
         ] {
