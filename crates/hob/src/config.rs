@@ -215,6 +215,15 @@ impl Config {
     pub(crate) fn listen(&self) -> SocketAddr {
         self.listen.unwrap_or(LISTEN)
     }
+
+    /// Where Prometheus reads, if anywhere; the same holds.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        match self.metrics {
+            None => Some(MetricsAddress::USUAL),
+            Some(MetricsAddress::At(address)) => Some(address),
+            Some(MetricsAddress::Off) => None,
+        }
+    }
 }
 
 impl MetricsAddress {

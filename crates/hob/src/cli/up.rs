@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use hob_store::AdminPassword;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -16,7 +17,7 @@ use crate::{
     config::{Config, MetricsAddress, ServerArgs},
     exit::Failure,
     output,
-    systemd::PassedSockets,
+    systemd::{Manager, PassedSockets},
 };
 
 /// Start the server and keep it in the foreground
@@ -37,6 +38,7 @@ impl Up {
         log(&config);
         // Before there are threads, and before a child could get hold of them.
         let passed = PassedSockets::take(&context.env)?;
+        let manager = Manager::of(&context.env);
         let doors = doors(&config, passed)?;
         let data = config.data.clone();
         let runtime = app::runtime()?;
@@ -45,6 +47,8 @@ impl Up {
             let stop = stop_signal([SignalKind::terminate(), SignalKind::interrupt()])?;
             let hand_over = stop_signal([SignalKind::user_defined2()])?;
             let app = App::start(config, doors, &context.env).await?;
+            let functions = output::count(app.notices().functions, "function");
+            manager.ready(&format!("{functions} at {}", app.url()));
             let millis = started.elapsed().as_millis();
             let mut told = vec![
                 format!("hob {}", env!("CARGO_PKG_VERSION")),
@@ -59,10 +63,12 @@ impl Up {
             tokio::select! {
                 () = stop => {
                     tracing::info!("stopping");
+                    manager.stopping("stopping");
                     app.stop().await
                 }
                 () = hand_over => {
                     tracing::info!("stopping, replicas go on");
+                    manager.stopping("stopping, replicas go on");
                     app.hand_over().await
                 }
             }
@@ -75,16 +81,19 @@ fn describe(notices: &Notices) -> Vec<String> {
         format!("isolation  {}", notices.isolation),
         format!("functions  {}", notices.functions),
     ];
-    if let Some(password) = &notices.password {
-        lines.push(format!("password   {}", password.reveal()));
-        lines.push(
-            "           for `--server` from elsewhere, in HOB_PASSWORD; shown only this once"
-                .to_owned(),
-        );
-    }
+    lines.extend(notices.password.iter().flat_map(shown_once));
     let warnings = notices.warnings.iter();
     lines.extend(warnings.map(|warning| format!("warning: {warning}")));
     lines
+}
+
+/// The password, and what it is for.
+pub(super) fn shown_once(password: &AdminPassword) -> [String; 2] {
+    [
+        format!("password   {}", password.reveal()),
+        "           for `--server` from elsewhere, in HOB_PASSWORD; shown only this once"
+            .to_owned(),
+    ]
 }
 
 /// Sends what hob has to tell to standard error.
@@ -147,17 +156,17 @@ pub(super) fn doors(config: &Config, passed: PassedSockets) -> anyhow::Result<Do
 }
 
 fn no_effect(flag: &str, asked: impl Display, address: SocketAddr) -> String {
-    format!("`{flag} {asked}` has no effect: systemd passed a socket, which listens on {address}")
+    format!(
+        "`{flag} {asked}` has no effect: systemd passed a socket, which listens on {address}: its unit says where"
+    )
 }
 
 fn metrics_door(
     config: &Config,
     warnings: &mut Vec<String>,
 ) -> anyhow::Result<Option<TcpListener>> {
-    let address = match config.metrics {
-        Some(MetricsAddress::Off) => return Ok(None),
-        Some(MetricsAddress::At(address)) => address,
-        None => MetricsAddress::USUAL,
+    let Some(address) = config.metrics() else {
+        return Ok(None);
     };
     match listen(address, "--metrics") {
         Ok(metrics) => Ok(Some(metrics)),
@@ -173,7 +182,7 @@ fn metrics_door(
 }
 
 /// Takes the address that `flag` sets.
-fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
+pub(super) fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| {
         match error.kind() {
             io::ErrorKind::AddrInUse => {
