@@ -87,8 +87,9 @@ impl Install {
         let files = names().map(|name| UnitFile::read(&place.folder, name));
         let files = files.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
         let enabler = place.systemctl.filter(|_| !self.no_enable);
+        let is_new = files.iter().all(|file| file.text().is_none());
         // What runs already may be this service.
-        let may_run = enabler.is_none() || files.iter().any(|file| file.text().is_some());
+        let may_run = enabler.is_none() || !is_new;
         if !may_run {
             try_addresses(&config)?;
         }
@@ -109,7 +110,8 @@ impl Install {
             output::line(&up::shown_once(password).join("\n"))?;
         }
         let changed = put(&units, &files, enabler)?;
-        enable(&units, enabler, changed, env)
+        let changed = if is_new { Vec::new() } else { changed };
+        enable(&units, enabler, &changed, env)
     }
 }
 
@@ -158,9 +160,14 @@ fn passes(executable: &Path) -> bool {
     PASSING.iter().any(|folder| executable.starts_with(folder)) || parts.windows(2).any(is_build)
 }
 
-/// Writes what is planned, and takes away what no longer is. Tells whether that changed anything.
-fn put(units: &[Unit], files: &[UnitFile], enabler: Option<Systemctl>) -> anyhow::Result<bool> {
-    let mut changed = false;
+/// Writes what is planned, and takes away what no longer is. Returns the names of those that
+/// are not as they were.
+fn put(
+    units: &[Unit],
+    files: &[UnitFile],
+    enabler: Option<Systemctl>,
+) -> anyhow::Result<Vec<&'static str>> {
+    let mut changed = Vec::new();
     for (name, file) in names().into_iter().zip(files) {
         let shown = file.path().display();
         let said = match units.iter().find(|unit| unit.name == name) {
@@ -179,27 +186,36 @@ fn put(units: &[Unit], files: &[UnitFile], enabler: Option<Systemctl>) -> anyhow
                 format!("removed    {shown}")
             }
         };
-        changed = true;
+        changed.push(name);
         output::line(&said)?;
     }
     Ok(changed)
+}
+
+/// What systemd has to be told after a change of some units.
+fn orders<'a>(units: &'a [Unit], changed: &[&str]) -> Vec<Vec<&'a str>> {
+    let names: Vec<_> = units.iter().map(|unit| unit.name).collect();
+    let order = |verb: &'a str, names: &[&'a str]| [&[verb], names].concat();
+    let mut orders = vec![order("daemon-reload", &[]), order("enable", &names)];
+    let is_socket = |name: &&str| *name != SERVICE;
+    let sockets: Vec<_> = names.iter().copied().filter(is_socket).collect();
+    match changed {
+        [] => orders.push(order("start", &names)),
+        [SERVICE] => orders.push(order("restart", &[SERVICE])),
+        // Of a service that runs, no socket starts; this one takes them along when it starts.
+        _ => orders.extend([order("stop", &sockets), order("restart", &[SERVICE])]),
+    }
+    orders
 }
 
 /// Has systemd use the units, or says how.
 fn enable(
     units: &[Unit],
     enabler: Option<Systemctl>,
-    changed: bool,
+    changed: &[&str],
     env: &Environment,
 ) -> anyhow::Result<()> {
-    let names: Vec<_> = units.iter().map(|unit| unit.name).collect();
-    // To restart what did not run is to start it.
-    let start = if changed { "restart" } else { "start" };
-    let orders = [
-        vec!["daemon-reload"],
-        [&["enable"], &names[..]].concat(),
-        [&[start], &names[..]].concat(),
-    ];
+    let orders = orders(units, changed);
     let scope = Scope::of(env);
     match enabler {
         Some(systemctl) => {
@@ -215,8 +231,9 @@ fn enable(
             output::line(&format!("  {status}\n  {journal}"))?;
         }
         None => {
-            let lines = orders.map(|order| format!("  {}", Systemctl(scope).line(&order)));
-            output::line(&format!("to have systemd use them:\n{}", lines.join("\n")))?;
+            let lines = orders.iter().map(|order| Systemctl(scope).line(order));
+            let lines: Vec<_> = lines.map(|line| format!("\n  {line}")).collect();
+            output::line(&format!("to have systemd use them:{}", lines.concat()))?;
         }
     }
     if scope == Scope::User {
@@ -230,6 +247,21 @@ fn enable(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_changed_is_made_anew_while_the_service_is_down() {
+        let units = names().map(|name| Unit {
+            name,
+            text: String::new(),
+        });
+        let last = |changed: &[&str]| orders(&units, changed).split_off(2);
+        let start = vec!["start", "hob.socket", "hob-metrics.socket", "hob.service"];
+        assert_eq!(last(&[]), [start]);
+        assert_eq!(last(&[SERVICE]), [["restart", "hob.service"]]);
+        let stop = vec!["stop", "hob.socket", "hob-metrics.socket"];
+        let restart = vec!["restart", "hob.service"];
+        assert_eq!(last(&["hob.socket", SERVICE]), [stop, restart]);
+    }
 
     #[test]
     fn an_executable_that_does_not_stay_is_seen() {
