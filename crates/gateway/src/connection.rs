@@ -27,6 +27,9 @@ use crate::{
 /// How long a connection goes on reading after an answer that did not wait for the whole
 /// request, so that the caller gets to read the answer before the connection resets.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a caller who was accepted just before the gateway stops may take to send the first
+/// bytes: they are most likely under way, and nobody else will answer them.
+const FIRST_BYTES_GRACE: Duration = Duration::from_millis(250);
 /// How often an HTTP/2 peer is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Resets by an HTTP/2 peer that may await handling; more end the connection.
@@ -109,12 +112,15 @@ async fn drive<C: Graceful>(
     let mut told = false;
     poll_fn(|cx| {
         client.driven_by(cx.waker());
-        if client.worker().is_stopping() && !std::mem::replace(&mut told, true) {
+        let mut over = connection.as_mut().poll(cx).is_ready();
+        // After it has looked: a request that is here by now is answered.
+        if !over && client.worker().is_stopping() && !std::mem::replace(&mut told, true) {
             connection.as_mut().graceful_shutdown();
+            over = connection.as_mut().poll(cx).is_ready();
         }
         // Of HTTP/2, only the stream is cut: its body ends with an error.
         let cut = client.is_cut() && protocol == Protocol::Http1;
-        if connection.as_mut().poll(cx).is_ready() || cut {
+        if over || cut {
             return Poll::Ready(());
         }
         if let Some(begun) = tap.head_begun() {
@@ -161,17 +167,21 @@ async fn linger(mut inlet: Inlet) {
     let _ = tokio::time::timeout(LINGER, drain).await;
 }
 
-/// `None` when the gateway stops first.
+/// `None` when the gateway stops, and nothing more comes of `future` soon.
 async fn unless_stopping<F: Future>(client: &Client, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
-    poll_fn(|cx| {
+    let before = poll_fn(|cx| {
         client.driven_by(cx.waker());
-        if client.worker().is_stopping() {
-            return Poll::Ready(None);
+        match future.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if client.worker().is_stopping() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
         }
-        future.as_mut().poll(cx).map(Some)
-    })
-    .await
+    });
+    match before.await {
+        Some(done) => Some(done),
+        None => tokio::time::timeout(FIRST_BYTES_GRACE, future).await.ok(),
+    }
 }
 
 /// Runs the streams of HTTP/2 connections on the thread of their connection.

@@ -129,12 +129,13 @@ impl Thread {
         let load = Arc::clone(&self.posts[self.index].load);
         let worker = Rc::new(Worker::new(self.ports, load));
         let mut stopping = self.stopping;
+        let mut inbox = self.inbox;
         runtime.block_on(async {
             let accepting = listen::accept(
                 &worker,
                 self.listeners.listen()?,
                 (self.index, &self.posts),
-                self.inbox,
+                &mut inbox,
                 self.room,
             );
             let grace = tokio::select! {
@@ -145,6 +146,7 @@ impl Thread {
             };
             let until = Instant::now() + grace;
             worker.stop();
+            listen::receive_rest(&worker, inbox).await;
             let _ = tokio::time::timeout_at(until.into(), worker.deserted()).await;
             io::Result::Ok(())
         })

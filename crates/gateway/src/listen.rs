@@ -14,7 +14,10 @@ use hob_model::port::Dial;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::{self, error::SendError},
+    },
 };
 
 use crate::{
@@ -99,7 +102,7 @@ pub(crate) async fn accept(
     worker: &Rc<Worker>,
     listening: Listening,
     (own, posts): (usize, &[Post]),
-    mut inbox: mpsc::UnboundedReceiver<Handed>,
+    inbox: &mut mpsc::UnboundedReceiver<Handed>,
     room: Arc<Semaphore>,
 ) {
     let mut sweep = tokio::time::interval(SWEEP);
@@ -119,10 +122,24 @@ pub(crate) async fn accept(
                     begin(worker, Socket::Tcp(stream), peer, Some(permit));
                 } else if let Ok(stream) = stream.into_std() {
                     let handed = Handed::Accepted { stream, peer, permit };
-                    let _ = posts[least].sender.send(handed);
+                    if let Err(SendError(handed)) = posts[least].sender.send(handed) {
+                        // That thread has been told to stop already.
+                        posts[least].load.fetch_sub(1, Ordering::Relaxed);
+                        posts[own].load.fetch_add(1, Ordering::Relaxed);
+                        receive(worker, handed);
+                    }
                 }
             }
         }
+    }
+}
+
+/// Begins with the connections that other threads have accepted for one that stops. The next
+/// server, which takes what waits at the listener, would never see them.
+pub(crate) async fn receive_rest(worker: &Rc<Worker>, mut inbox: mpsc::UnboundedReceiver<Handed>) {
+    inbox.close();
+    while let Some(handed) = inbox.recv().await {
+        receive(worker, handed);
     }
 }
 

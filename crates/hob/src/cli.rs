@@ -14,6 +14,7 @@ mod dev;
 mod doctor;
 mod export;
 mod image;
+mod install;
 mod invoke;
 mod list;
 mod logs;
@@ -31,6 +32,7 @@ mod schedule;
 mod secret;
 mod session;
 mod status;
+mod uninstall;
 mod up;
 
 const EXAMPLE: &str = "\
@@ -53,6 +55,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Up(up::Up),
+    Install(install::Install),
+    Uninstall(uninstall::Uninstall),
     New(new::New),
     Deploy(deploy::Deploy),
     Dev(dev::Dev),
@@ -127,6 +131,8 @@ impl Cli {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.verb {
             Verb::Up(verb) => verb.run(context),
+            Verb::Install(verb) => verb.run(context),
+            Verb::Uninstall(verb) => verb.run(context),
             Verb::New(verb) => verb.run(context),
             Verb::Deploy(verb) => verb.run(context),
             Verb::Dev(verb) => verb.run(context),

@@ -28,6 +28,14 @@ mod bundle;
 
 use bundle::Resources;
 
+/// What systemd says to hob, and to nobody else: a runtime would pass sockets on into the cage, or
+/// wait for the program to say that it is ready.
+const OF_SYSTEMD: [&str; 4] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+];
 /// How long a runtime may take to start a program; gVisor's takes a tenth of a second.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two looks for the pid file.
@@ -238,6 +246,9 @@ impl Container {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        for name in OF_SYSTEMD {
+            command.env_remove(name);
+        }
         if bundle::is_runsc(&self.program) {
             command.args(bundle::RUNSC_FLAGS);
         }

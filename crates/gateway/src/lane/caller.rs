@@ -87,12 +87,11 @@ impl<'a> Caller<'a> {
         };
         poll_fn(|cx| {
             client.driven_by(cx.waker());
-            if begun.is_none() && worker.is_stopping() {
-                return Poll::Ready(Read::End);
-            }
             match inbox.poll_fill(cx, stream, &worker.buffers) {
                 Poll::Ready(Ok(1..)) => Poll::Ready(Read::More),
                 Poll::Ready(_) => Poll::Ready(Read::End),
+                // What is here by now is answered.
+                Poll::Pending if begun.is_none() && worker.is_stopping() => Poll::Ready(Read::End),
                 Poll::Pending => timer.poll(cx, until).map(|()| Read::Late),
             }
         })

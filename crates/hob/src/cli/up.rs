@@ -1,4 +1,5 @@
 use std::{
+    fmt::Display,
     io,
     net::{SocketAddr, TcpListener},
     time::Instant,
@@ -6,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use hob_store::AdminPassword;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -15,6 +17,7 @@ use crate::{
     config::{Config, MetricsAddress, ServerArgs},
     exit::Failure,
     output,
+    systemd::{Manager, PassedSockets},
 };
 
 /// Start the server and keep it in the foreground
@@ -33,7 +36,10 @@ impl Up {
         let started = Instant::now();
         let config = self.server.resolve(&context.env)?;
         log(&config);
-        let doors = doors(&config)?;
+        // Before there are threads, and before a child could get hold of them.
+        let passed = PassedSockets::take(&context.env)?;
+        let manager = Manager::of(&context.env);
+        let doors = doors(&config, passed)?;
         let data = config.data.clone();
         let runtime = app::runtime()?;
         runtime.block_on(async {
@@ -41,6 +47,8 @@ impl Up {
             let stop = stop_signal([SignalKind::terminate(), SignalKind::interrupt()])?;
             let hand_over = stop_signal([SignalKind::user_defined2()])?;
             let app = App::start(config, doors, &context.env).await?;
+            let functions = output::count(app.notices().functions, "function");
+            manager.ready(&format!("{functions} at {}", app.url()));
             let millis = started.elapsed().as_millis();
             let mut told = vec![
                 format!("hob {}", env!("CARGO_PKG_VERSION")),
@@ -55,10 +63,12 @@ impl Up {
             tokio::select! {
                 () = stop => {
                     tracing::info!("stopping");
+                    manager.stopping("stopping");
                     app.stop().await
                 }
                 () = hand_over => {
                     tracing::info!("stopping, replicas go on");
+                    manager.stopping("stopping, replicas go on");
                     app.hand_over().await
                 }
             }
@@ -71,16 +81,19 @@ fn describe(notices: &Notices) -> Vec<String> {
         format!("isolation  {}", notices.isolation),
         format!("functions  {}", notices.functions),
     ];
-    if let Some(password) = &notices.password {
-        lines.push(format!("password   {}", password.reveal()));
-        lines.push(
-            "           for `--server` from elsewhere, in HOB_PASSWORD; shown only this once"
-                .to_owned(),
-        );
-    }
+    lines.extend(notices.password.iter().flat_map(shown_once));
     let warnings = notices.warnings.iter();
     lines.extend(warnings.map(|warning| format!("warning: {warning}")));
     lines
+}
+
+/// The password, and what it is for.
+pub(super) fn shown_once(password: &AdminPassword) -> [String; 2] {
+    [
+        format!("password   {}", password.reveal()),
+        "           for `--server` from elsewhere, in HOB_PASSWORD; shown only this once"
+            .to_owned(),
+    ]
 }
 
 /// Sends what hob has to tell to standard error.
@@ -96,25 +109,45 @@ pub(super) fn log(config: &Config) {
         .try_init();
 }
 
-/// Takes the addresses of a server, or says who has them and how to go on.
-pub(super) fn doors(config: &Config) -> anyhow::Result<Doors> {
-    let calls = listen(config.listen, "--listen").map_err(Failure::failed)?;
-    let mut doors = Doors::from(calls);
-    let address = match config.metrics {
-        Some(MetricsAddress::Off) => return Ok(doors),
-        Some(MetricsAddress::At(address)) => address,
-        None => MetricsAddress::USUAL,
-    };
-    match listen(address, "--metrics") {
-        Ok(metrics) => doors.metrics = Some(metrics),
-        Err(problem) if config.metrics.is_some() => return Err(Failure::failed(problem).into()),
-        // Nobody asked for them: a second server on the machine serves calls all the same.
-        Err(problem) => {
-            let warning = format!("there are no metrics: {problem}, or `--metrics off`");
-            doors.warnings.push(warning);
+/// Takes the addresses of a server, or says who has them and how to go on. A socket that was passed
+/// counts before the settings: whoever holds it goes on accepting connections there.
+pub(super) fn doors(config: &Config, passed: PassedSockets) -> anyhow::Result<Doors> {
+    let asked = config.listen;
+    let (calls, warning) = match passed.calls {
+        Some(calls) => {
+            let address = calls.local_addr()?;
+            let ignored = asked.filter(|asked| *asked != address);
+            (
+                calls,
+                ignored.map(|asked| no_effect("--listen", asked, address)),
+            )
         }
-    }
-    if !address.ip().is_loopback() {
+        None => {
+            let calls = listen(config.listen(), "--listen").map_err(Failure::failed)?;
+            (calls, None)
+        }
+    };
+    let mut doors = Doors::from(calls);
+    doors.warnings.extend(warning);
+    doors.metrics = match passed.metrics {
+        Some(metrics) => {
+            let address = metrics.local_addr()?;
+            let ignored = match config.metrics {
+                Some(MetricsAddress::Off) => Some(no_effect("--metrics", "off", address)),
+                Some(MetricsAddress::At(asked)) if asked != address => {
+                    Some(no_effect("--metrics", asked, address))
+                }
+                _ => None,
+            };
+            doors.warnings.extend(ignored);
+            Some(metrics)
+        }
+        None => metrics_door(config, &mut doors.warnings)?,
+    };
+    if let Some(metrics) = &doors.metrics
+        && let address = metrics.local_addr()?
+        && !address.ip().is_loopback()
+    {
         doors.warnings.push(format!(
             "everybody who reaches {address} can read how every function is called and how much"
         ));
@@ -122,8 +155,34 @@ pub(super) fn doors(config: &Config) -> anyhow::Result<Doors> {
     Ok(doors)
 }
 
+fn no_effect(flag: &str, asked: impl Display, address: SocketAddr) -> String {
+    format!(
+        "`{flag} {asked}` has no effect: systemd passed a socket, which listens on {address}: its unit says where"
+    )
+}
+
+fn metrics_door(
+    config: &Config,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Option<TcpListener>> {
+    let Some(address) = config.metrics() else {
+        return Ok(None);
+    };
+    match listen(address, "--metrics") {
+        Ok(metrics) => Ok(Some(metrics)),
+        Err(problem) if config.metrics.is_some() => Err(Failure::failed(problem).into()),
+        // Nobody asked for them: a second server on the machine serves calls all the same.
+        Err(problem) => {
+            warnings.push(format!(
+                "there are no metrics: {problem}, or `--metrics off`"
+            ));
+            Ok(None)
+        }
+    }
+}
+
 /// Takes the address that `flag` sets.
-fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
+pub(super) fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     TcpListener::bind(address).map_err(|error| {
         match error.kind() {
             io::ErrorKind::AddrInUse => {

@@ -2,8 +2,10 @@
 
 use crate::bench::{hob, write};
 
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 19] = [
     "up",
+    "install",
+    "uninstall",
     "new",
     "deploy",
     "dev",
