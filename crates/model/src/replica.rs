@@ -88,7 +88,8 @@ impl Backend {
         }
     }
 
-    /// Takes part in a call, unless the replica is on its way out or has `most` calls.
+    /// Takes part in a call, unless the replica is on its way out or has `most` calls; `u32::MAX`
+    /// is no limit.
     pub fn lease(self: &Arc<Self>, most: u32) -> Option<BackendLease> {
         // Sequentially consistent with `drain`: either this sees the drain, or the one who
         // drains sees this lease in `in_flight`.
@@ -330,7 +331,8 @@ fn two_of(count: usize) -> (usize, usize) {
     let random = random();
     // The high half of a product is below the factor: D. Lemire, "Fast Random Integer Generation
     // in an Interval", 2019. The bias is that of 32 bits to a few replicas: none.
-    let below = |random: u64, count: usize| ((random & 0xffff_ffff) * count as u64 >> 32) as usize;
+    let below =
+        |random: u64, count: usize| (((random & 0xffff_ffff) * count as u64) >> 32) as usize;
     let one = below(random, count);
     let two = below(random >> 32, count - 1);
     (one, two + usize::from(two >= one))
@@ -459,7 +461,7 @@ mod tests {
     #[test]
     fn calls_spread_and_pass_by_a_draining_replica() {
         let set = ReplicaSet::default();
-        assert_eq!(set.lease().unwrap_err(), NoLease::Asleep);
+        assert_eq!(set.lease().err(), Some(NoLease::Asleep));
         let (a, b) = (backend("a"), backend("b"));
         set.replace(vec![a.clone(), b.clone()]);
         let held: Vec<_> = (0..4).map(|_| set.lease().expect("ready")).collect();
@@ -468,7 +470,7 @@ mod tests {
         a.drain();
         assert_eq!(set.lease().expect("b is open").id, b.id);
         b.drain();
-        assert_eq!(set.lease().unwrap_err(), NoLease::Asleep);
+        assert_eq!(set.lease().err(), Some(NoLease::Asleep));
     }
 
     #[test]
@@ -529,7 +531,7 @@ mod tests {
             }
         });
         let held: Vec<_> = (0..6).map(|_| set.lease().expect("room")).collect();
-        assert_eq!(set.lease().unwrap_err(), NoLease::Busy);
+        assert_eq!(set.lease().err(), Some(NoLease::Busy));
         assert!(set.queue().is_none());
         drop(held);
         assert!(set.lease().is_ok());
@@ -545,7 +547,7 @@ mod tests {
         drop(held);
         assert_eq!((one.woken(), two.woken()), (true, false));
         // Neither who comes now nor the second may have it.
-        assert_eq!(set.lease().unwrap_err(), NoLease::Busy);
+        assert_eq!(set.lease().err(), Some(NoLease::Busy));
         assert!(two.poll().is_pending());
         let Poll::Ready(Some(held)) = one.poll() else {
             panic!("the first has the place");
