@@ -208,16 +208,19 @@ impl Control {
     ) -> Result<(Arc<Function>, bool), DeployError> {
         let candidate = candidate.in_place_of(&former);
         let next = candidate.successor(&former.name, Some(&former));
-        // Somebody may want none of it to run: then its next call wakes it, as before.
+        // Somebody may want none of it to run: then its next call wakes it, as before. What the
+        // gateway keeps of it, such as its limits, is new either way.
         if next.replicas > 0 || self.loss(&next.name).is_some() {
             self.engine.apply(&awake(&next)).await?;
             self.found(&next.name);
+        } else {
+            self.engine.apply(&next).await?;
         }
         self.wakes.forgive(&next.name);
         if candidate.number == Some(former.number) && next.replicas == former.replicas {
             return Ok((former, false));
         }
-        let next = self.keep(next, candidate.number).await?;
+        let next = self.keep(next, candidate.number, Some(&former)).await?;
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&next.name, &next.revision.settings.schedule)
             .await;
@@ -239,19 +242,8 @@ impl Control {
         }
         self.engine.apply(&awake(&next)).await?;
         let name = next.name.clone();
-        let next = match self.keep(next, number).await {
-            Ok(next) => next,
-            Err(error) => {
-                let undone = match &former {
-                    Some(former) => self.engine.apply(&awake(former)).await,
-                    None => self.engine.remove(&name).await,
-                };
-                if let Err(undo) = undone {
-                    tracing::error!("function `{name}` could not be set back: {undo}");
-                }
-                return Err(error.into());
-            }
-        };
+        let former = former.as_deref().map(awake);
+        let next = self.keep(next, number, former.as_ref()).await?;
         self.found(&name);
         self.wakes.forgive(&name);
         self.deployed.put(Arc::clone(&next));
@@ -261,21 +253,32 @@ impl Control {
     }
 
     /// Writes down what runs now: one of the kept revisions by its number, else a new one, which
-    /// gets the next.
+    /// gets the next. On error what answered before does again.
     async fn keep(
         &self,
         mut function: Function,
         number: Option<u32>,
+        former: Option<&Function>,
     ) -> Result<Arc<Function>, StoreError> {
-        let keep = self.config.keep_revisions;
-        self.stored(move |store| {
+        let (keep, name) = (self.config.keep_revisions, function.name.clone());
+        let kept = self.stored(move |store| {
             match number {
                 Some(_) => store.put_function(&function)?,
                 None => function.number = store.add_revision(&function, keep)?,
             }
             Ok(Arc::new(function))
-        })
-        .await
+        });
+        let kept = kept.await;
+        if kept.is_err() {
+            let undone = match former {
+                Some(former) => self.engine.apply(former).await,
+                None => self.engine.remove(&name).await,
+            };
+            if let Err(undo) = undone {
+                tracing::error!("function `{name}` could not be set back: {undo}");
+            }
+        }
+        kept
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
 
 /// The body of a call on its way to a replica. Streams; stops at the route's limit.
 pub(crate) struct RequestBody {
-    incoming: Incoming,
+    /// `None` where there is none and never was.
+    incoming: Option<Incoming>,
     /// Bytes that may still pass.
     left: u64,
     /// Whether the last frame has passed.
@@ -35,8 +36,18 @@ impl RequestBody {
     pub(crate) fn new(incoming: Incoming, limit: u64, client: &Rc<Client>) -> Self {
         Self {
             ended: incoming.is_end_stream(),
-            incoming,
+            incoming: Some(incoming),
             left: limit,
+            client: Rc::clone(client),
+        }
+    }
+
+    /// No body.
+    pub(crate) fn empty(client: &Rc<Client>) -> Self {
+        Self {
+            incoming: None,
+            left: 0,
+            ended: true,
             client: Rc::clone(client),
         }
     }
@@ -51,7 +62,10 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let frame = std::task::ready!(Pin::new(&mut this.incoming).poll_frame(cx));
+        let Some(incoming) = &mut this.incoming else {
+            return Poll::Ready(None);
+        };
+        let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
         let Some(frame) = frame.transpose()? else {
             this.ended = true;
             return Poll::Ready(None);
@@ -67,11 +81,12 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.incoming.is_end_stream()
+        self.ended || self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let incoming = self.incoming.as_ref();
+        incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 

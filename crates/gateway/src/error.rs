@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use hob_model::{End, EndReason, Route, Timespan};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -10,6 +12,9 @@ use crate::body::Answer;
 pub(crate) const REFUSED: HeaderName = HeaderName::from_static("x-hob-refused");
 /// Longest part of a name out of a URL that an error repeats, in characters.
 const ECHO_MAX: usize = 100;
+
+/// Shortest and longest time after which a caller is told to come again, in seconds.
+const RETRY_AFTER: (u64, u64) = (1, 60);
 
 /// In the extensions of an answer: hob refused the call by itself.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +40,14 @@ pub(crate) enum GatewayError {
         "function `{function}` takes bodies of at most {limit} bytes: raise `limits.body` in its hob.toml"
     )]
     TooLarge { function: String, limit: u64 },
+    #[error(
+        "function `{function}` has as many calls as `scale.concurrency` lets in, and `scale.queue` more wait: try again in {retry_after} s, or raise one of them in its hob.toml"
+    )]
+    Busy {
+        function: String,
+        /// Seconds.
+        retry_after: u64,
+    },
     #[error("function `{function}` {}", .end.message)]
     Ended { function: String, end: End },
     #[error("function `{function}` did not start: {message}")]
@@ -45,6 +58,10 @@ pub(crate) enum GatewayError {
     },
     #[error("function `{function}` did not start within its timeout of {timeout}")]
     StartOverdue { function: String, timeout: Timespan },
+    #[error(
+        "function `{function}` had no place for the call within its timeout of {timeout}: raise `scale.concurrency` or `scale.max` in its hob.toml"
+    )]
+    QueueOverdue { function: String, timeout: Timespan },
     #[error("function `{function}` did not answer within its timeout of {timeout} and was stopped")]
     Overdue { function: String, timeout: Timespan },
 }
@@ -54,6 +71,21 @@ impl GatewayError {
         Self::TooLarge {
             function: route.function.to_string(),
             limit: route.body_limit,
+        }
+    }
+
+    /// The line is full. A call that is let in takes about as long as those before it did, their
+    /// waiting included.
+    pub(crate) fn busy(route: &Route) -> Self {
+        let usual = route
+            .counters
+            .mean_without(StatusCode::TOO_MANY_REQUESTS.as_u16());
+        let (least, most) = RETRY_AFTER;
+        Self::Busy {
+            function: route.function.to_string(),
+            retry_after: (usual + Duration::from_millis(999))
+                .as_secs()
+                .clamp(least, most),
         }
     }
 
@@ -79,10 +111,13 @@ impl GatewayError {
             | Self::Origin { .. }
             | Self::FilesOnly { .. }
             | Self::NoFile { .. }
-            | Self::TooLarge { .. } => EndReason::Ok,
+            | Self::TooLarge { .. }
+            | Self::Busy { .. } => EndReason::Ok,
             Self::Ended { end, .. } => end.reason,
             Self::NotStarted { reason, .. } => *reason,
-            Self::StartOverdue { .. } | Self::Overdue { .. } => EndReason::Timeout,
+            Self::StartOverdue { .. } | Self::QueueOverdue { .. } | Self::Overdue { .. } => {
+                EndReason::Timeout
+            }
         }
     }
 
@@ -94,8 +129,11 @@ impl GatewayError {
             Self::Origin { .. } => StatusCode::FORBIDDEN,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Ended { .. } | Self::NotStarted { .. } => StatusCode::BAD_GATEWAY,
-            Self::StartOverdue { .. } | Self::Overdue { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::StartOverdue { .. } | Self::QueueOverdue { .. } | Self::Overdue { .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
         }
     }
 
@@ -120,6 +158,9 @@ impl GatewayError {
             }
             Self::FilesOnly { .. } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            Self::Busy { retry_after, .. } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
             }
             _ => {}
         }

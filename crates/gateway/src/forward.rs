@@ -6,6 +6,7 @@ use std::{
 
 use hob_model::{Backend, BackendLease, End, EndReason, ReplicaSet};
 use http::{Request, Response};
+use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::{
@@ -14,16 +15,12 @@ use crate::{
     call::Call,
     error::GatewayError,
     headers,
+    lease::lease,
     outlet::Outlet,
+    retry::{self, Contact, Repeat, Tries},
     upstream::{ExchangeError, Upstream},
 };
 
-/// Replicas that one call tries, as long as none of them has read a byte of it.
-pub(crate) const ATTEMPTS: usize = 4;
-/// How long a broken call waits for the engine's word on how the replica ended.
-const LAST_WORDS: Duration = Duration::from_millis(250);
-/// How often it looks meanwhile.
-const LAST_WORDS_STEP: Duration = Duration::from_millis(5);
 /// A replica's own `Keep-Alive: timeout` is undercut by this, so that hob closes first.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 
@@ -32,6 +29,8 @@ enum Attempt {
     Answered(Response<Answer>),
     /// Nothing was sent: the request is whole.
     Unsent(Request<RequestBody>),
+    /// The replica closed the connection before the head of its answer was whole.
+    Unanswered(Contact),
 }
 
 /// Takes a call to a replica and brings the head of its answer back.
@@ -40,17 +39,43 @@ pub(crate) async fn forward(
     replicas: &ReplicaSet,
     mut request: Request<RequestBody>,
 ) -> Result<Response<Answer>, GatewayError> {
-    for _ in 0..ATTEMPTS {
+    let mut way = Contact::Kept;
+    let mut tries = Tries::default();
+    while tries.next() {
         let lease = lease(call, replicas).await?;
         let backend = Arc::clone(&lease);
-        match attempt(call, lease, request).await? {
+        let copy = tries.may_repeat().then(|| copy(call, &request)).flatten();
+        request = match attempt(call, lease, request, way).await? {
             Attempt::Answered(response) => return Ok(response),
-            Attempt::Unsent(back) => request = back,
-        }
-        // Somebody has to notice that it is gone, or the next lease leads there again.
-        last_words(&backend, call.deadline).await;
+            Attempt::Unsent(back) => {
+                tries.refused(call, replicas, &backend).await;
+                back
+            }
+            Attempt::Unanswered(contact) => {
+                way = Contact::New;
+                let repeat = copy.as_ref().map_or(Repeat::Never, |_| Repeat::May);
+                let again = tries.unanswered(call, replicas, &backend, (contact, repeat));
+                match (again.await, copy) {
+                    (true, Some(copy)) => copy,
+                    _ => return Err(retry::hung_up(call, &backend).await),
+                }
+            }
+        };
     }
-    Err(deaf(call))
+    Err(retry::deaf(call))
+}
+
+/// The request once more, if it may be sent twice and none of it streams.
+fn copy(call: &Call, request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::empty(&call.client));
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    Some(copy)
 }
 
 /// A new connection to a ready replica, for a call that cannot share one.
@@ -58,78 +83,35 @@ pub(crate) async fn connected(
     call: &mut Call,
     replicas: &ReplicaSet,
 ) -> Result<(BackendLease, Outlet), GatewayError> {
-    for _ in 0..ATTEMPTS {
+    let mut tries = Tries::default();
+    while tries.next() {
         let lease = lease(call, replicas).await?;
         let outlet = Outlet::connect(&lease.endpoint);
         match tokio::time::timeout_at(call.deadline.into(), outlet).await {
             Ok(Ok(outlet)) => return Ok((lease, outlet)),
-            Ok(Err(_)) => last_words(&lease, call.deadline).await,
+            Ok(Err(_)) => {
+                let backend = Arc::clone(&lease);
+                drop(lease);
+                tries.refused(call, replicas, &backend).await;
+            }
             Err(_) => return Err(overdue(call, &lease)),
         }
     }
-    Err(deaf(call))
-}
-
-pub(crate) fn deaf(call: &Call) -> GatewayError {
-    let end = End::new(EndReason::Exit, "does not accept connections");
-    GatewayError::ended(&call.route, end)
-}
-
-/// A hold on a ready replica. Wakes the function when it has none.
-pub(crate) async fn lease(
-    call: &mut Call,
-    replicas: &ReplicaSet,
-) -> Result<BackendLease, GatewayError> {
-    if let Some(lease) = replicas.lease() {
-        return Ok(lease);
-    }
-    let asked = Instant::now();
-    let client = Arc::clone(&call.client.worker().wake);
-    let woken = wake_until_leased(call, replicas, &*client);
-    let lease = tokio::time::timeout_at(call.deadline.into(), woken).await;
-    call.receipt.wake += asked.elapsed();
-    lease.unwrap_or_else(|_| {
-        Err(GatewayError::StartOverdue {
-            function: call.route.function.to_string(),
-            timeout: call.route.timeout,
-        })
-    })
-}
-
-async fn wake_until_leased(
-    call: &Call,
-    replicas: &ReplicaSet,
-    wake: &dyn hob_model::port::Wake,
-) -> Result<BackendLease, GatewayError> {
-    let function = &call.route.function;
-    for _ in 0..ATTEMPTS {
-        let woken = wake.wake(function).await;
-        woken.map_err(|error| GatewayError::NotStarted {
-            function: function.to_string(),
-            reason: error.reason,
-            message: error.message.to_string(),
-        })?;
-        // A replica may end between its start and this line.
-        if let Some(lease) = replicas.lease() {
-            return Ok(lease);
-        }
-    }
-    Err(GatewayError::NotStarted {
-        function: function.to_string(),
-        reason: EndReason::Exit,
-        message: "each replica ended as soon as it was ready".to_owned(),
-    })
+    Err(retry::deaf(call))
 }
 
 async fn attempt(
     call: &mut Call,
     lease: BackendLease,
     mut request: Request<RequestBody>,
+    way: Contact,
 ) -> Result<Attempt, GatewayError> {
     let client = std::rc::Rc::clone(&call.client);
     let mut now = Instant::now();
     loop {
-        let pooled = client.worker().pool.take(&lease, now);
+        let pool = &client.worker().pool;
+        let kept = (way == Contact::Kept).then(|| pool.take(&lease, now));
+        let pooled = kept.flatten();
         let fresh = pooled.is_none();
         let mut upstream = match pooled {
             Some(upstream) => upstream,
@@ -147,7 +129,13 @@ async fn attempt(
             Err(ExchangeError::Unsent(back)) if fresh => return Ok(Attempt::Unsent(*back)),
             // The replica had closed this idle connection; others may be alive.
             Err(ExchangeError::Unsent(back)) => request = *back,
-            Err(ExchangeError::Broken(error)) => return Err(broken(call, &lease, &error).await),
+            Err(ExchangeError::Broken(error)) => {
+                let contact = if fresh { Contact::New } else { Contact::Kept };
+                return match misread(call, &error) {
+                    Some(error) => Err(error),
+                    None => Ok(Attempt::Unanswered(contact)),
+                };
+            }
             Err(ExchangeError::Overdue) => return Err(overdue(call, &lease)),
         }
         now = Instant::now();
@@ -207,19 +195,24 @@ pub(crate) fn overdue(call: &Call, lease: &BackendLease) -> GatewayError {
 
 /// Says what broke a call that the replica had seen at least a part of.
 pub(crate) async fn broken(call: &Call, backend: &Backend, error: &hyper::Error) -> GatewayError {
+    match misread(call, error) {
+        Some(error) => error,
+        None => retry::hung_up(call, backend).await,
+    }
+}
+
+/// What is wrong with the request or the answer; `None` when the replica gave no answer.
+fn misread(call: &Call, error: &hyper::Error) -> Option<GatewayError> {
     if error.is_user() {
         // The request's own body failed, not the replica.
         let over = error.source().is_some_and(|cause| cause.is::<OverLimit>());
-        return if over {
+        return Some(if over {
             GatewayError::too_large(&call.route)
         } else {
             GatewayError::BadRequest("the request's body broke off")
-        };
+        });
     }
-    if error.is_parse() {
-        return garbled(call);
-    }
-    hung_up(call, backend).await
+    error.is_parse().then(|| garbled(call))
 }
 
 /// The replica's answer could not be read.
@@ -228,29 +221,7 @@ pub(crate) fn garbled(call: &Call) -> GatewayError {
     GatewayError::ended(&call.route, End::new(EndReason::Exit, words))
 }
 
-/// The replica closed the connection and left a call without an answer.
-pub(crate) async fn hung_up(call: &Call, backend: &Backend) -> GatewayError {
-    last_words(backend, call.deadline).await;
-    let end = match backend.ended() {
-        Some(end) => End::new(
-            end.reason,
-            format!("ended during the call: {}", end.message),
-        ),
-        None => End::new(EndReason::Exit, "closed the connection without an answer"),
-    };
-    GatewayError::ended(&call.route, end)
-}
-
 /// Why an answer broke off, as far as that is known by now.
 pub(crate) fn broken_off(backend: &Backend) -> EndReason {
     backend.ended().map_or(EndReason::Exit, |end| end.reason)
-}
-
-/// Waits a moment for the engine to say how the replica ended: the broken connection is here
-/// before the news of the process.
-pub(crate) async fn last_words(backend: &Backend, deadline: Instant) {
-    let until = deadline.min(Instant::now() + LAST_WORDS);
-    while backend.ended().is_none() && Instant::now() < until {
-        tokio::time::sleep(LAST_WORDS_STEP).await;
-    }
 }

@@ -24,7 +24,7 @@ use self::{
     answer::{After, Method},
     caller::{Caller, HungUp, Interrupt, Missing, Read},
     inbox::Inbox,
-    relay::Relay,
+    relay::{Relay, Relayed},
     request::{FIELDS_MAX, Plain},
 };
 use crate::{
@@ -32,8 +32,9 @@ use crate::{
     call::Call,
     client::Client,
     error::GatewayError,
-    forward,
+    forward, lease,
     receipt::Receipt,
+    retry::{self, Contact, Tries},
 };
 
 /// Bytes that a server reads at once, if it reads anything.
@@ -74,14 +75,6 @@ enum Step {
     Other,
 }
 
-/// By which connection a request goes to a replica.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// One that is kept, if there is one.
-    Kept,
-    New,
-}
-
 /// Why a call has no answer of a replica.
 enum Failure {
     /// An answer all the same.
@@ -90,6 +83,8 @@ enum Failure {
     Cut,
     /// The replica closed a connection that it had used once, with bytes in it unread.
     Reset,
+    /// The replica closed the connection before the head of its answer was whole.
+    Unanswered,
 }
 
 /// Serves a connection for as long as its calls are plain. `first` are its first bytes.
@@ -192,7 +187,7 @@ impl Lane<'_> {
         let exchange = self.exchange(&mut call, &replicas, &request, method);
         match exchange.await {
             Ok(after) => after,
-            Err(Failure::Cut | Failure::Reset) => After::Close,
+            Err(Failure::Cut | Failure::Reset | Failure::Unanswered) => After::Close,
             Err(Failure::Error(error)) => self.refuse(&call, error, method).await,
         }
     }
@@ -220,20 +215,20 @@ impl Lane<'_> {
         request: &[u8],
         method: Method,
     ) -> Result<After, Failure> {
-        let mut way = Way::Kept;
-        for _ in 0..forward::ATTEMPTS {
+        let mut way = Contact::Kept;
+        let mut tries = Tries::default();
+        while tries.next() {
             let lease = match replicas.lease() {
-                Some(lease) => lease,
-                None => {
-                    let woken = forward::lease(call, replicas);
-                    self.caller.unless_hung_up(woken).await??
+                Ok(lease) => lease,
+                Err(_) => {
+                    let later = lease::lease(call, replicas);
+                    self.caller.unless_hung_up(later).await??
                 }
             };
             let Some(mut wire) = self.send(call, &lease, request, way).await? else {
                 let backend = Arc::clone(&lease);
                 drop(lease);
-                // Somebody has to notice that it is gone, or the next lease leads there again.
-                forward::last_words(&backend, call.deadline).await;
+                tries.refused(call, replicas, &backend).await;
                 continue;
             };
             // Waits without a buffer.
@@ -244,28 +239,48 @@ impl Lane<'_> {
             let relayed = Relay::new(call, &lease, &mut wire, method).run(self).await;
             let relayed = match relayed {
                 Err(Failure::Reset) if is_unread(&lease, request) => {
-                    way = Way::New;
+                    way = Contact::New;
                     continue;
                 }
-                Err(Failure::Reset) => return Err(forward::hung_up(call, &lease).await.into()),
+                Err(Failure::Reset | Failure::Unanswered) => {
+                    let how = (wire.contact(), method.repeat());
+                    let backend = Arc::clone(&lease);
+                    drop((lease, wire));
+                    if tries.unanswered(call, replicas, &backend, how).await {
+                        way = Contact::New;
+                        continue;
+                    }
+                    return Err(retry::hung_up(call, &backend).await.into());
+                }
                 relayed => relayed?,
             };
-            // Before its last bytes go out: who has the answer finds it counted.
-            let now = Instant::now();
-            call.route.end(now);
-            match relayed.kept {
-                Some(hint) => {
-                    wire.answered();
-                    let wires = &self.client.worker().wires;
-                    wires.put(&lease, wire, hint, now);
-                }
-                None => drop(wire),
-            }
-            drop(lease);
-            let written = self.caller.write(&relayed.last, call.deadline).await;
-            return written.map(|()| relayed.after).map_err(|_| Failure::Cut);
+            return self.end(call, lease, wire, relayed).await;
         }
-        Err(forward::deaf(call).into())
+        Err(retry::deaf(call).into())
+    }
+
+    /// The replica has said all. Its connection is kept, and the caller gets the rest.
+    async fn end(
+        &mut self,
+        call: &Call,
+        lease: BackendLease,
+        mut wire: Wire,
+        relayed: Relayed,
+    ) -> Result<After, Failure> {
+        // Before its last bytes go out: who has the answer finds it counted.
+        let now = Instant::now();
+        call.route.end(now);
+        match relayed.kept {
+            Some(hint) => {
+                wire.answered();
+                let wires = &self.client.worker().wires;
+                wires.put(&lease, wire, hint, now);
+            }
+            None => drop(wire),
+        }
+        drop(lease);
+        let written = self.caller.write(&relayed.last, call.deadline).await;
+        written.map(|()| relayed.after).map_err(|_| Failure::Cut)
     }
 
     /// Sends a request to a replica. `None` when it does not take a byte.
@@ -274,12 +289,14 @@ impl Lane<'_> {
         call: &mut Call,
         lease: &BackendLease,
         request: &[u8],
-        way: Way,
+        way: Contact,
     ) -> Result<Option<Wire>, Failure> {
         loop {
             let now = Instant::now();
             let wires = &self.client.worker().wires;
-            let kept = (way == Way::Kept).then(|| wires.take(lease, now)).flatten();
+            let kept = (way == Contact::Kept)
+                .then(|| wires.take(lease, now))
+                .flatten();
             let fresh = kept.is_none();
             let mut wire = match kept {
                 Some(wire) => wire,

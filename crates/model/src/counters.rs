@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::EndReason;
+use crate::{EndReason, retry_budget::RetryBudget};
 
 /// Upper bounds of [`CodeCounts::buckets`]; the last bucket has none. Those that Prometheus uses
 /// by default, since the dashboards for OpenFaaS expect them.
@@ -38,6 +38,8 @@ const CODE_MAX: u16 = 999;
 pub struct Counters {
     started: AtomicU64,
     failed: AtomicU64,
+    retried: AtomicU64,
+    budget: RetryBudget,
     /// A list that only grows: the first outcome is nearly always the most frequent one.
     ended: OnceLock<Box<Tally>>,
 }
@@ -67,6 +69,8 @@ pub enum StatusLabel {
 pub struct CallCounts {
     /// Calls let in.
     pub started: u64,
+    /// Tries of these calls after the first.
+    pub retried: u64,
     /// Calls that are over, by status code, each code once.
     pub codes: Vec<CodeCounts>,
     /// The same by how they ended, every reason once.
@@ -106,6 +110,36 @@ impl Counters {
         self.failed.fetch_add(1, Relaxed);
     }
 
+    /// Counts a further try of a call, of which the replica before has got nothing.
+    pub fn retry(&self) {
+        self.retried.fetch_add(1, Relaxed);
+    }
+
+    /// The same for a call that the replica before may have worked on: as long as so few calls
+    /// need it that the replicas can bear them. False, and not counted, when not.
+    pub fn may_repeat(&self) -> bool {
+        let may = self.budget.take(self.started.load(Relaxed));
+        if may {
+            self.retry();
+        }
+        may
+    }
+
+    /// How long calls took in the mean, without those that ended with `code`; zero if none has.
+    pub fn mean_without(&self, code: u16) -> Duration {
+        let (mut count, mut sum) = (0_u64, 0_u64);
+        let mut place = &self.ended;
+        while let Some(tally) = place.get() {
+            if tally.code != StatusLabel::Code(code) {
+                let buckets = tally.buckets.iter();
+                count += buckets.map(|bucket| bucket.load(Relaxed)).sum::<u64>();
+                sum = sum.saturating_add(tally.sum.load(Relaxed));
+            }
+            place = &tally.next;
+        }
+        Duration::from_nanos(sum.checked_div(count).unwrap_or(0))
+    }
+
     /// Calls let in, and those of them that hob had to answer with an error.
     pub fn totals(&self) -> (u64, u64) {
         (self.started.load(Relaxed), self.failed.load(Relaxed))
@@ -130,6 +164,7 @@ impl Counters {
         CallCounts {
             // After the ends: a call in between must not look as if it had ended only.
             started: self.started.load(Relaxed),
+            retried: self.retried.load(Relaxed),
             codes,
             ends,
         }
@@ -266,6 +301,28 @@ mod tests {
         let ends: Vec<_> = ends.copied().collect();
         assert_eq!(ends, [(EndReason::Ok, 1), (EndReason::Timeout, 2)]);
         assert_eq!(counts.under_way(), 1);
+    }
+
+    #[test]
+    fn the_mean_leaves_one_code_out() {
+        let counters = Counters::default();
+        assert_eq!(counters.mean_without(429), Duration::ZERO);
+        counters.end(200, QUICK, EndReason::Ok);
+        counters.end(502, QUICK * 3, EndReason::Exit);
+        counters.end(429, Duration::ZERO, EndReason::Ok);
+        assert_eq!(counters.mean_without(429), QUICK * 2);
+    }
+
+    #[test]
+    fn tries_are_counted_and_those_that_repeat_work_are_few() {
+        let counters = Counters::default();
+        counters.retry();
+        let mut repeats = 0;
+        while counters.may_repeat() {
+            repeats += 1;
+        }
+        assert!((100..200).contains(&repeats), "{repeats}");
+        assert_eq!(counters.counts().retried, repeats + 1);
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub(super) fn write(routes: &Routes, text: &mut Text) -> Result<(), Error> {
     text.add(under_way(&called))?;
     text.add(ended(&called))?;
     text.add(took(&called))?;
-    text.add(reasons(&called))
+    text.add(reasons(&called))?;
+    text.add(retried(&called))
 }
 
 fn started(called: &[Called]) -> Family {
@@ -83,6 +84,15 @@ fn reasons(called: &[Called]) -> Family {
             let labels = [("function_name", &**name), ("reason", reason.as_str())];
             family.count(&labels, float(*count));
         }
+    }
+    family
+}
+
+fn retried(called: &[Called]) -> Family {
+    let help = "Tries of calls after the first, at another replica.";
+    let mut family = Family::counters("hob_retries_total", help);
+    for Called { name, counts } in called {
+        family.count(&[("function_name", name)], float(counts.retried));
     }
     family
 }

@@ -159,6 +159,12 @@ impl Fleet {
         self.set.replace(state.ready().cloned().collect());
     }
 
+    /// Has calls answered as `plan` says. Call it with the state still locked, as above.
+    pub(super) fn open(&self, plan: &Plan) {
+        self.set.limit(&plan.revision.settings.scale);
+        self.host.routes.set(plan.route(&self.set, &self.counters));
+    }
+
     /// Ends every replica at once, those that start included; calls under way are told `end`.
     async fn stop_all(&self, end: End) {
         let all: Vec<Arc<Replica>> = {

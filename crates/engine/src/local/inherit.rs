@@ -212,8 +212,7 @@ impl Fleet {
         }
         state.wanted = wanted;
         self.publish(&state);
-        let route = plan.route(&self.set, &self.counters);
-        self.host.routes.set(route);
+        self.open(plan);
         state.plan = Some(Arc::clone(plan));
         self.heal(&mut state);
     }

@@ -23,7 +23,7 @@ impl Fleet {
         replicas: u32,
     ) -> Result<(), EngineError> {
         self.take_over(&plan).await;
-        if self.answers_with(&plan) {
+        if self.refresh(&plan) {
             return match replicas {
                 0 => Ok(()),
                 more => self.scale(more).await,
@@ -36,10 +36,16 @@ impl Fleet {
         self.swap(plan, replicas, &started).await
     }
 
-    fn answers_with(&self, plan: &Plan) -> bool {
-        let state = self.state();
+    /// Whether `plan` is what answers already, but for what no replica sees: that is taken over.
+    fn refresh(&self, plan: &Arc<Plan>) -> bool {
+        let mut state = self.state();
         let current = state.plan.as_ref();
-        current.is_some_and(|current| current.revision.digest == plan.revision.digest)
+        if current.is_none_or(|current| current.revision.digest != plan.revision.digest) {
+            return false;
+        }
+        self.open(plan);
+        state.plan = Some(Arc::clone(plan));
+        true
     }
 
     /// All of them or none.
@@ -88,7 +94,7 @@ impl Fleet {
                 // In this order, a call always finds somebody: through the old route the new
                 // replicas, through the new route no old ones.
                 self.publish(&state);
-                self.host.routes.set(plan.route(&self.set, &self.counters));
+                self.open(&plan);
                 state.plan = Some(plan);
                 for one in leaving {
                     see_off(self, one, Farewell::Gentle);

@@ -108,6 +108,39 @@ async fn a_new_revision_takes_over_without_a_failed_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn settings_that_no_replica_sees_change_without_a_restart() {
+    let world = World::new();
+    let mut function = world.server("hello", "one");
+    world.apply(&function).await;
+    let before = world.observe("hello").await.instances[0].id.clone();
+    let held = [world.lease("hello"), world.lease("hello")];
+    assert!(held.iter().all(Option::is_some), "there is no limit");
+
+    function.revision.settings.scale.concurrency = Some(1);
+    function.revision.settings.timeout = "7s".parse().unwrap();
+    world.apply(&function).await;
+    assert!(world.lease("hello").is_none(), "it has more than it may");
+    drop(held);
+    let held = world.lease("hello").expect("room for one");
+    assert!(world.lease("hello").is_none());
+    let route = world.routes.find("hello").unwrap();
+    assert_eq!(route.timeout, function.revision.settings.timeout);
+
+    // Also where none of it is to run now.
+    function.revision.settings.scale.concurrency = Some(2);
+    function.replicas = 0;
+    world.apply(&function).await;
+    let more = world.lease("hello").expect("room for two");
+    assert!(world.lease("hello").is_none());
+    drop((held, more));
+    let [instance] = &world.observe("hello").await.instances[..] else {
+        panic!("one replica");
+    };
+    assert_eq!(instance.id, before);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_under_way_is_finished_by_the_old_revision() {
     let world = World::new();
     world.apply(&world.server("hello", "one")).await;

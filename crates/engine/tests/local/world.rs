@@ -196,7 +196,7 @@ impl World {
 
     pub(crate) fn lease(&self, function: &str) -> Option<BackendLease> {
         match &self.routes.find(function)?.target {
-            Target::Replicas(set) => set.lease(),
+            Target::Replicas(set) => set.lease().ok(),
             Target::Static(_) => None,
         }
     }

@@ -8,7 +8,9 @@ use super::{
     framing::{Chunks, Framing, Malformed},
     request::{FIELDS_MAX, known, put_field, put_number},
 };
-use crate::{body::Answer, date::DateCache, error::GatewayError, forward, receipt::Receipt};
+use crate::{
+    body::Answer, date::DateCache, error::GatewayError, forward, receipt::Receipt, retry::Repeat,
+};
 
 /// How the connection to the caller goes on after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +24,25 @@ pub(super) enum After {
 pub(super) enum Method {
     /// No body follows the answer's head.
     Head,
+    /// Another one that may be sent twice.
+    Idempotent,
     Other,
 }
 
 impl Method {
     pub(super) fn of(method: &str) -> Self {
-        if method == "HEAD" {
-            Self::Head
-        } else {
-            Self::Other
+        match http::Method::from_bytes(method.as_bytes()) {
+            Ok(http::Method::HEAD) => Self::Head,
+            Ok(method) if method.is_idempotent() => Self::Idempotent,
+            _ => Self::Other,
+        }
+    }
+
+    /// The body is always here in the lane.
+    pub(super) fn repeat(self) -> Repeat {
+        match self {
+            Self::Head | Self::Idempotent => Repeat::May,
+            Self::Other => Repeat::Never,
         }
     }
 }

@@ -110,7 +110,7 @@ impl<'a> Relay<'a> {
             match self.read(lane).await {
                 Ok(Ok(1..)) => self.answers = true,
                 Ok(Err(error)) if self.is_reset(&error) => return Err(Failure::Reset),
-                Ok(_) => return Err(forward::hung_up(self.call, self.lease).await.into()),
+                Ok(_) => return Err(Failure::Unanswered),
                 Err(interrupt) => return Err(interrupted(self.call, self.lease, &interrupt)),
             }
             loop {

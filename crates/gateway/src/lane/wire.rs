@@ -12,7 +12,9 @@ use rustix::{
 };
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::{buffers::BUFFER_BYTES, outlet::Outlet, pool::Reusable, upstream::is_quiet};
+use crate::{
+    buffers::BUFFER_BYTES, outlet::Outlet, pool::Reusable, retry::Contact, upstream::is_quiet,
+};
 
 /// One connection to a replica, with nothing between the lane and its bytes.
 ///
@@ -62,6 +64,14 @@ impl Wire {
     /// do not say so. One that has kept a connection once will keep it again.
     pub(super) fn is_unproven(&self) -> bool {
         self.answers == 1
+    }
+
+    /// Whether it has carried an answer before.
+    pub(super) fn contact(&self) -> Contact {
+        match self.answers {
+            0 => Contact::New,
+            _ => Contact::Kept,
+        }
     }
 
     /// Ready when there is something to read, as far as is known.

@@ -5,6 +5,8 @@ use hob_model::{End, EndReason, Endpoint};
 use crate::harness::{Conn, World, echo};
 
 const CALL: &str = "GET /function/hello HTTP/1.1\nHost: h\n\n";
+/// Not to be sent twice.
+const POST: &str = "POST /function/hello HTTP/1.1\nHost: h\nContent-Length: 0\n\n";
 
 #[test]
 fn a_replica_that_dies_without_an_answer_is_a_502_with_its_end() {
@@ -20,7 +22,7 @@ fn a_replica_that_dies_without_an_answer_is_a_502_with_its_end() {
             .set_ended(End::new(EndReason::Memory, "over its memory limit of 64Mi"));
     });
     assert!(backend.set(replica.backend.clone()).is_ok());
-    let reply = world.call(CALL);
+    let reply = world.call(POST);
     let words = "function `hello` ended during the call: over its memory limit of 64Mi";
     reply.assert_error(502, Some("memory"), words);
     assert_eq!(world.totals(), (1, 1));

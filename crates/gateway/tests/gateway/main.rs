@@ -5,6 +5,7 @@
 #[macro_use]
 mod harness;
 
+mod balance;
 mod bodies;
 mod cors;
 mod counts;

@@ -3,6 +3,7 @@
 
 mod authority;
 mod backup;
+mod balance;
 mod bench;
 mod build;
 mod builder;
