@@ -71,6 +71,7 @@ impl Dev {
         let config = Config {
             queue: QueueLimits::default(),
             keep_revisions: KEEP_REVISIONS,
+            log_quota: None,
             data: data.path().to_owned(),
             listen: self.listen,
             metrics: Some(MetricsAddress::Off),
