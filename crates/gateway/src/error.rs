@@ -45,6 +45,10 @@ pub(crate) enum GatewayError {
     },
     #[error("function `{function}` did not start within its timeout of {timeout}")]
     StartOverdue { function: String, timeout: Timespan },
+    #[error(
+        "function `{function}` answered with more than the {limit} bytes that it may: raise `limits.output` in its hob.toml"
+    )]
+    TooMuch { function: String, limit: u64 },
     #[error("function `{function}` did not answer within its timeout of {timeout} and was stopped")]
     Overdue { function: String, timeout: Timespan },
 }
@@ -54,6 +58,13 @@ impl GatewayError {
         Self::TooLarge {
             function: route.function.to_string(),
             limit: route.body_limit,
+        }
+    }
+
+    pub(crate) fn too_much(route: &Route) -> Self {
+        Self::TooMuch {
+            function: route.function.to_string(),
+            limit: route.output_limit,
         }
     }
 
@@ -82,6 +93,7 @@ impl GatewayError {
             | Self::TooLarge { .. } => EndReason::Ok,
             Self::Ended { end, .. } => end.reason,
             Self::NotStarted { reason, .. } => *reason,
+            Self::TooMuch { .. } => EndReason::Output,
             Self::StartOverdue { .. } | Self::Overdue { .. } => EndReason::Timeout,
         }
     }
@@ -94,7 +106,9 @@ impl GatewayError {
             Self::Origin { .. } => StatusCode::FORBIDDEN,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Ended { .. } | Self::NotStarted { .. } => StatusCode::BAD_GATEWAY,
+            Self::Ended { .. } | Self::NotStarted { .. } | Self::TooMuch { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::StartOverdue { .. } | Self::Overdue { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
