@@ -59,6 +59,7 @@ impl Control {
             revision: function.revision.digest.clone(),
             timeout: settings.timeout,
             body_limit: settings.limits.body.0,
+            output_limit: settings.limits.output.0,
             cors: settings.cors.clone(),
             // None of them will ever be there, and to wake one fails.
             target: Target::Replicas(Arc::default()),

@@ -79,10 +79,10 @@ impl Wake for Control {
         }
     }
 
-    fn overdue(&self, function: &FunctionName, replica: &ReplicaId) {
+    fn condemn(&self, function: &FunctionName, replica: &ReplicaId, why: EndReason) {
         let (engine, name, replica) = (Arc::clone(&self.engine), function.clone(), replica.clone());
         self.config.runtime.spawn(async move {
-            engine.condemn(&name, &replica, EndReason::Timeout).await;
+            engine.condemn(&name, &replica, why).await;
         });
     }
 }

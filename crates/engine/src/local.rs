@@ -56,6 +56,8 @@ pub struct LocalConfig {
     /// Longest time from the start of a replica until it listens; a function's own timeout
     /// counts where it is shorter.
     pub start_timeout: Duration,
+    /// Bytes that the logs of one function may take, those of replicas that are gone included.
+    pub log_quota: u64,
 }
 
 /// The engine that runs replicas on this machine.
@@ -74,6 +76,7 @@ impl LocalConfig {
             run,
             isolation: None,
             start_timeout: START_TIMEOUT,
+            log_quota: logs::Quota::default().0,
         }
     }
 }

@@ -14,7 +14,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig};
 use hob_model::{
-    Backend, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target, Timespan,
+    Backend, EndReason, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target,
+    Timespan,
     port::{Wake, WakeError},
 };
 use http::Response;
@@ -71,7 +72,7 @@ impl Wake for Awake {
         Ok(())
     }
 
-    fn overdue(&self, _: &FunctionName, _: &ReplicaId) {}
+    fn condemn(&self, _: &FunctionName, _: &ReplicaId, _: EndReason) {}
 }
 
 fn gateway(address: &str, target: &str) {
@@ -88,6 +89,7 @@ fn gateway(address: &str, target: &str) {
         revision: "1".into(),
         timeout: Timespan::from_secs(60),
         body_limit: 2 << 30,
+        output_limit: 2 << 30,
         cors: None,
         target: Target::Replicas(Arc::new(replicas)),
         counters: Arc::default(),

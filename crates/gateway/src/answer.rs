@@ -30,6 +30,13 @@ pub(crate) struct Hold {
     pub(crate) keep_alive: Option<Duration>,
 }
 
+/// The body of a replica's answer, with what is here of it already.
+pub(crate) struct Beginning {
+    incoming: Incoming,
+    /// Taken from `incoming`.
+    first: Poll<Option<hyper::Result<Frame<Bytes>>>>,
+}
+
 /// Why the rest of an answer will not come. Only the log sees it: the caller sees a cut.
 #[derive(Debug, thiserror::Error)]
 enum Cut {
@@ -37,6 +44,8 @@ enum Cut {
     Broken(#[source] hyper::Error),
     #[error("the answer passed its deadline")]
     Overdue,
+    #[error("the answer is over its limit")]
+    TooMuch,
 }
 
 /// The body of a replica's answer while it streams.
@@ -44,16 +53,40 @@ pub(crate) struct ReplicaAnswer {
     incoming: Incoming,
     /// Already taken from `incoming`.
     first: Option<hyper::Result<Frame<Bytes>>>,
+    /// Bytes that may still pass.
+    left: u64,
     /// Empty once the last byte was taken or the answer was cut. Shared with the watchdog.
     hold: Rc<RefCell<Option<Hold>>>,
     watchdog: Option<AbortHandle>,
 }
 
+impl Beginning {
+    pub(crate) async fn of(mut incoming: Incoming) -> Self {
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut incoming).poll_frame(cx))).await;
+        Self { incoming, first }
+    }
+
+    /// Whether the body has more bytes than this, or says that it will.
+    pub(crate) fn is_over(&self, limit: u64) -> bool {
+        let here = match &self.first {
+            Poll::Ready(Some(Ok(frame))) => length(frame),
+            _ => 0,
+        };
+        let rest = self.incoming.size_hint().lower();
+        here.saturating_add(rest) > limit
+    }
+}
+
+fn length(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| data.len() as u64)
+}
+
 impl Hold {
     /// Turns the replica's body into the caller's: at once when all of it is here already, which
     /// spares small answers the rest of this file.
-    pub(crate) async fn answer(self, mut incoming: Incoming) -> Answer {
-        let first = match poll_fn(|cx| Poll::Ready(Pin::new(&mut incoming).poll_frame(cx))).await {
+    pub(crate) fn answer(self, body: Beginning) -> Answer {
+        let Beginning { incoming, first } = body;
+        let first = match first {
             Poll::Ready(None) => {
                 self.release();
                 return Answer::empty();
@@ -68,6 +101,7 @@ impl Hold {
         Answer::Replica(ReplicaAnswer {
             incoming,
             first,
+            left: self.route.output_limit,
             hold: Rc::new(RefCell::new(Some(self))),
             watchdog: None,
         })
@@ -87,11 +121,10 @@ impl Hold {
         }
     }
 
-    /// The answer passed its deadline: the replica is reported, the caller sees a cut.
-    fn overdue(self) {
-        self.route.cut(EndReason::Timeout);
-        let wake = &self.client.worker().wake;
-        wake.overdue(&self.route.function, &self.lease.id);
+    /// The answer did what it may not: the replica is reported, the caller sees a cut.
+    fn condemn(self, why: EndReason) {
+        self.route.cut(why);
+        forward::condemn(&self.client, &self.route, &self.lease, why);
         self.client.cut();
     }
 }
@@ -103,6 +136,10 @@ impl ReplicaAnswer {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match self.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                let Some(left) = self.left.checked_sub(length(&frame)) else {
+                    return Poll::Ready(Some(Err(self.too_much().into())));
+                };
+                self.left = left;
                 if frame.is_trailers() || self.incoming.is_end_stream() {
                     self.end();
                 }
@@ -128,8 +165,7 @@ impl ReplicaAnswer {
     pub(crate) fn size_hint(&self) -> SizeHint {
         let mut hint = self.incoming.size_hint();
         if let (Some(rest), Some(Ok(first))) = (hint.exact(), &self.first) {
-            let first = first.data_ref().map_or(0, |data| data.len() as u64);
-            hint.set_exact(rest + first);
+            hint.set_exact(rest + length(first));
         }
         hint
     }
@@ -171,6 +207,16 @@ impl ReplicaAnswer {
         }
     }
 
+    fn too_much(&mut self) -> Cut {
+        match self.hold.borrow_mut().take() {
+            Some(hold) => {
+                hold.condemn(EndReason::Output);
+                Cut::TooMuch
+            }
+            None => Cut::Overdue,
+        }
+    }
+
     /// Sets the deadline of the body, once. A task of its own, since nobody polls the body
     /// while the caller does not read.
     fn watch(&mut self) {
@@ -185,7 +231,7 @@ impl ReplicaAnswer {
             tokio::time::sleep_until(deadline.into()).await;
             let hold = hold.upgrade().and_then(|hold| hold.borrow_mut().take());
             if let Some(hold) = hold {
-                hold.overdue();
+                hold.condemn(EndReason::Timeout);
             }
         });
         self.watchdog = Some(watchdog.abort_handle());

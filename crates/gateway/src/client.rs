@@ -96,8 +96,8 @@ impl Client {
         self.unread.get()
     }
 
-    /// Ends an HTTP/1 connection whose answer passed its deadline, also while the caller does
-    /// not read.
+    /// Ends an HTTP/1 connection the rest of whose answer will not come, also while the caller
+    /// does not read.
     pub(crate) fn cut(&self) {
         self.cut.set(true);
         self.wake();

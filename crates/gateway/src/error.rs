@@ -62,6 +62,10 @@ pub(crate) enum GatewayError {
         "function `{function}` had no place for the call within its timeout of {timeout}: raise `scale.concurrency` or `scale.max` in its hob.toml"
     )]
     QueueOverdue { function: String, timeout: Timespan },
+    #[error(
+        "function `{function}` answered with more than the {limit} bytes that it may: raise `limits.output` in its hob.toml"
+    )]
+    TooMuch { function: String, limit: u64 },
     #[error("function `{function}` did not answer within its timeout of {timeout} and was stopped")]
     Overdue { function: String, timeout: Timespan },
 }
@@ -86,6 +90,13 @@ impl GatewayError {
             retry_after: (usual + Duration::from_millis(999))
                 .as_secs()
                 .clamp(least, most),
+        }
+    }
+
+    pub(crate) fn too_much(route: &Route) -> Self {
+        Self::TooMuch {
+            function: route.function.to_string(),
+            limit: route.output_limit,
         }
     }
 
@@ -115,6 +126,7 @@ impl GatewayError {
             | Self::Busy { .. } => EndReason::Ok,
             Self::Ended { end, .. } => end.reason,
             Self::NotStarted { reason, .. } => *reason,
+            Self::TooMuch { .. } => EndReason::Output,
             Self::StartOverdue { .. } | Self::QueueOverdue { .. } | Self::Overdue { .. } => {
                 EndReason::Timeout
             }
@@ -130,7 +142,9 @@ impl GatewayError {
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Ended { .. } | Self::NotStarted { .. } => StatusCode::BAD_GATEWAY,
+            Self::Ended { .. } | Self::NotStarted { .. } | Self::TooMuch { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::StartOverdue { .. } | Self::QueueOverdue { .. } | Self::Overdue { .. } => {
                 StatusCode::GATEWAY_TIMEOUT
             }

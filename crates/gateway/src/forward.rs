@@ -4,15 +4,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::{Backend, BackendLease, End, EndReason, ReplicaSet};
+use hob_model::{Backend, BackendLease, End, EndReason, ReplicaSet, Route};
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 
 use crate::{
-    answer::Hold,
+    answer::{Beginning, Hold},
     body::{Answer, OverLimit, RequestBody},
     call::Call,
+    client::Client,
     error::GatewayError,
     headers,
     lease::lease,
@@ -123,7 +124,7 @@ async fn attempt(
         call.receipt.sent = Some(now);
         match upstream.exchange(request, call.deadline).await {
             Ok(response) => {
-                let response = receive(call, lease, upstream, response).await;
+                let response = receive(call, lease, upstream, response).await?;
                 return Ok(Attempt::Answered(response));
             }
             Err(ExchangeError::Unsent(back)) if fresh => return Ok(Attempt::Unsent(*back)),
@@ -159,8 +160,13 @@ async fn receive(
     lease: BackendLease,
     upstream: Box<Upstream>,
     response: Response<Incoming>,
-) -> Response<Answer> {
+) -> Result<Response<Answer>, GatewayError> {
     let (mut head, body) = response.into_parts();
+    let body = Beginning::of(body).await;
+    // Before the caller has seen a byte of it.
+    if body.is_over(call.route.output_limit) {
+        return Err(too_much(call, &lease));
+    }
     let hold = Hold {
         upstream: Some(upstream),
         lease,
@@ -175,7 +181,7 @@ async fn receive(
     headers::strip_hop_by_hop(&mut head.headers);
     head.extensions.clear();
     head.version = http::Version::HTTP_11;
-    Response::from_parts(head, hold.answer(body).await)
+    Ok(Response::from_parts(head, hold.answer(body)))
 }
 
 /// `Keep-Alive: timeout=5`, as Node sends it.
@@ -188,9 +194,22 @@ pub(crate) fn keep_alive(value: &str) -> Option<Duration> {
 
 /// The deadline passed at the replica: it is reported, and its work killed.
 pub(crate) fn overdue(call: &Call, lease: &BackendLease) -> GatewayError {
-    let wake = &call.client.worker().wake;
-    wake.overdue(&call.route.function, &lease.id);
+    condemn(&call.client, &call.route, lease, EndReason::Timeout);
     GatewayError::overdue(&call.route)
+}
+
+/// The replica answers with more than it may: it is reported.
+pub(crate) fn too_much(call: &Call, lease: &BackendLease) -> GatewayError {
+    condemn(&call.client, &call.route, lease, EndReason::Output);
+    GatewayError::too_much(&call.route)
+}
+
+/// Has a replica taken out of service for what it did to a call.
+pub(crate) fn condemn(client: &Client, route: &Route, lease: &BackendLease, why: EndReason) {
+    client
+        .worker()
+        .wake
+        .condemn(&route.function, &lease.id, why);
 }
 
 /// Says what broke a call that the replica had seen at least a part of.

@@ -6,7 +6,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 
 use crate::{
-    answer::Hold,
+    answer::{Beginning, Hold},
     body::{Answer, RequestBody},
     call::Call,
     error::GatewayError,
@@ -59,24 +59,26 @@ pub(crate) async fn forward(
         Ok(response) => response,
         Err(error) => return Err(forward::broken(call, &lease, &error).await),
     };
+    let replica = hyper::upgrade::on(&mut response);
+    let (mut head, body) = response.into_parts();
+    let body = Beginning::of(body).await;
+    if body.is_over(call.route.output_limit) {
+        return Err(forward::too_much(call, &lease));
+    }
     let hold = Hold {
         upstream: None,
         lease,
-        route: call.route.hand_over(response.status()),
+        route: call.route.hand_over(head.status),
         client: Rc::clone(&call.client),
         deadline: call.deadline,
         keep_alive: None,
     };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let (mut head, body) = response.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers);
-        return Ok(Response::from_parts(head, hold.answer(body).await));
-    }
-    let protocol = response.headers().get(header::UPGRADE).cloned();
-    let replica = hyper::upgrade::on(&mut response);
-    tokio::task::spawn_local(splice(handshake.caller, replica, hold));
-    let (mut head, _) = response.into_parts();
+    let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::strip_hop_by_hop(&mut head.headers);
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Response::from_parts(head, hold.answer(body)));
+    }
+    tokio::task::spawn_local(splice(handshake.caller, replica, hold));
     head.extensions.clear();
     head.headers
         .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

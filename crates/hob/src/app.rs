@@ -227,6 +227,7 @@ fn engine_config(config: &Config, run: &RunFolder, id: &str, listeners: &Listene
         local.network.gateway_ports = vec![FUNCTION_GATEWAY_PORT];
     }
     local.isolation = config.isolation;
+    local.log_quota = config.log_quota.unwrap_or(local.log_quota);
     local
 }
 

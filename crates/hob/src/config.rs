@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{environment::Environment, exit::Failure};
 pub(crate) use limits::KEEP_REVISIONS;
-use limits::{keep_revisions, queue};
+use limits::{keep_revisions, log_quota, queue};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
@@ -122,6 +122,14 @@ pub(crate) struct ServerArgs {
         hide_env_values = true
     )]
     keep_revisions: Option<u32>,
+    /// Bytes that the logs of one function may take, old ones included [default: 256Mi]
+    #[arg(
+        long,
+        env = "HOB_LOG_QUOTA",
+        value_name = "SIZE",
+        hide_env_values = true
+    )]
+    log_quota: Option<Memory>,
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
@@ -161,6 +169,7 @@ struct File {
     queue_calls: Option<u64>,
     queue_bytes: Option<Memory>,
     keep_revisions: Option<u32>,
+    log_quota: Option<Memory>,
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
@@ -195,6 +204,8 @@ pub(crate) struct Config {
     pub(crate) queue: QueueLimits,
     /// Revisions of each function that are kept.
     pub(crate) keep_revisions: u32,
+    /// Bytes that the logs of one function may take; `None` means the engine's own default.
+    pub(crate) log_quota: Option<u64>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
 }
@@ -279,6 +290,7 @@ impl ServerArgs {
                 self.queue_bytes.or(file.queue_bytes),
             )?,
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
+            log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
         })
     }
@@ -464,6 +476,7 @@ mod tests {
             (["--queue-calls", "0"], "queue_calls must be 1 to"),
             (["--queue-bytes", "1Ki"], "queue_bytes must not be less"),
             (["--keep-revisions", "0"], "keep_revisions must be 1 to 100"),
+            (["--log-quota", "9Ki"], "log_quota must be at least 1Mi"),
         ] {
             let message = with_file("", &args).expect_err(expected).to_string();
             assert!(message.contains(expected), "{message}");
@@ -484,7 +497,7 @@ mod tests {
             "isolation" => "\"process\"",
             "registry" => "true",
             "subnet" => "\"10.0.0.0/16\"",
-            "async_body" | "queue_bytes" => "\"64Mi\"",
+            "async_body" | "queue_bytes" | "log_quota" => "\"64Mi\"",
             "queue_calls" => "1000",
             "keep_revisions" => "3",
             _ => "\"x\"",

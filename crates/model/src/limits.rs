@@ -23,6 +23,8 @@ pub struct Limits {
     pub files: u32,
     /// Largest request body, in bytes. Default 2 GiB, since bodies stream through.
     pub body: Memory,
+    /// Largest body of an answer, in bytes. Default 2 GiB, since bodies stream through.
+    pub output: Memory,
 }
 
 impl Default for Limits {
@@ -34,6 +36,7 @@ impl Default for Limits {
             tmp: Memory(64 << 20),
             files: 1024,
             body: Memory(2 << 30),
+            output: Memory(2 << 30),
         }
     }
 }

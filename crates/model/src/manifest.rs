@@ -166,6 +166,9 @@ impl Manifest {
         if limits.tmp.0 < 64 << 10 {
             return range("limits.tmp", "must be at least 64Ki");
         }
+        if limits.output.0 == 0 {
+            return range("limits.output", "must be more than 0");
+        }
         let unfit = |(key, value): (&String, &String)| {
             key.is_empty() || key.contains(['=', '\0']) || value.contains('\0')
         };
@@ -302,6 +305,10 @@ mod tests {
             (
                 "[limits]\nmemory = \"1Ki\"",
                 "`limits.memory` must be at least 4Mi",
+            ),
+            (
+                "[limits]\noutput = 0",
+                "`limits.output` must be more than 0",
             ),
             ("[scale]\nmin = 3\nmax = 2", "`scale.min` must not be more"),
             ("secrets = [\"../x\"]", "secret name `../x`"),

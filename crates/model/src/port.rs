@@ -135,8 +135,9 @@ pub trait Wake: Send + Sync {
     /// Returns when a replica is ready. All calls that wait share one start.
     async fn wake(&self, function: &FunctionName) -> Result<(), WakeError>;
 
-    /// Reports a replica that kept a call past its deadline. Never blocks.
-    fn overdue(&self, function: &FunctionName, replica: &ReplicaId);
+    /// Reports a replica that did to a call what it may not: `why` is how the call ended,
+    /// [`EndReason::Timeout`] or [`EndReason::Output`]. Never blocks.
+    fn condemn(&self, function: &FunctionName, replica: &ReplicaId, why: EndReason);
 }
 
 /// Why a function could not be woken. Cheap to clone: every waiting call gets one.

@@ -21,6 +21,8 @@ pub struct Route {
     pub timeout: Timespan,
     /// Largest request body, in bytes.
     pub body_limit: u64,
+    /// Largest body of an answer, in bytes.
+    pub output_limit: u64,
     /// Web origins whose pages may call it.
     pub cors: Option<Cors>,
     /// Who answers.
@@ -126,6 +128,7 @@ mod tests {
             revision: "r".into(),
             timeout: Timespan::from_secs(1),
             body_limit: 1,
+            output_limit: 1,
             cors: None,
             target: Target::Replicas(Arc::default()),
             counters: Arc::default(),

@@ -17,7 +17,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CageLimits, Mechanism, SandboxError,
+    Alarm, CageLimits, Mechanism, SandboxError,
     cgroup::{self, Group, Tally},
     descendants,
     native::launch::{First, readable},
@@ -168,6 +168,18 @@ impl Cage {
     /// Processor time that all processes inside have used so far; `None` where no cgroup counts it.
     pub fn cpu_time(&self) -> Option<Duration> {
         self.group.as_ref()?.cpu_time()
+    }
+
+    /// Whether the kernel has refused it a process, or killed one of it for want of memory. The
+    /// rest of the cage may live on. Reads small files of the kernel.
+    pub fn is_over_limit(&self) -> bool {
+        let tally = self.group.as_ref().map(|group| group.tally());
+        tally.is_some_and(|tally| tally != Tally::default())
+    }
+
+    /// Tells when to ask [`Cage::is_over_limit`]; `None` where it is never true.
+    pub fn alarm(&self) -> Option<Alarm> {
+        Some(self.group.as_ref()?.alarm())
     }
 
     /// What another run of hob needs to know this cage again.

@@ -13,8 +13,11 @@ use std::{
 
 use crate::{Able, CageLimits, CgroupSupport};
 
+mod alarm;
 pub(crate) mod v1;
 pub(crate) mod v2;
+
+pub use alarm::Alarm;
 
 /// The controllers that a cage's limits need.
 pub(crate) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
@@ -60,6 +63,8 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn cpu_time(&self) -> Option<Duration>;
     /// What the limits did so far.
     fn tally(&self) -> Tally;
+    /// Tells when the tally has changed and the group may live on.
+    fn alarm(&self) -> Alarm;
 }
 
 /// `cpu.shares` for so many thousandths of a core.

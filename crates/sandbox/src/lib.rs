@@ -20,6 +20,7 @@ mod spec;
 
 pub use cage::{Cage, CageRecord};
 pub use capabilities::{Able, Capabilities, CgroupSupport, Runtime};
+pub use cgroup::Alarm;
 pub use error::SandboxError;
 pub use native::helper::run_helper_if_asked;
 pub use sandbox::{Sandbox, SandboxConfig};

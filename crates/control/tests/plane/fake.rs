@@ -108,6 +108,7 @@ impl FakeEngine {
             revision: function.revision.digest.clone(),
             timeout: function.revision.settings.timeout,
             body_limit: 1,
+            output_limit: 1,
             cors: None,
             target: Target::Replicas(Arc::new(set)),
             counters: Arc::default(),

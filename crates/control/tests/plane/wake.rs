@@ -140,12 +140,13 @@ async fn what_is_not_deployed_cannot_be_woken() {
 }
 
 #[tokio::test]
-async fn an_overdue_replica_is_condemned() {
+async fn a_reported_replica_is_condemned() {
     let plane = Plane::new();
     let name = plane.deployed("hello", "v1").await;
-    plane.control.overdue(&name, &ReplicaId("hello-0".into()));
-    eventually("condemned", || {
-        plane.engine.count("condemn hello hello-0 timeout") == 1
-    })
-    .await;
+    for why in [EndReason::Timeout, EndReason::Output] {
+        let replica = ReplicaId("hello-0".into());
+        plane.control.condemn(&name, &replica, why);
+        let line = format!("condemn hello hello-0 {why}");
+        eventually("condemned", || plane.engine.count(&line) == 1).await;
+    }
 }

@@ -17,7 +17,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     host::Host,
     inherit::Inherited,
-    logs,
     places::Owner,
     plan::{Plan, Program},
     ready::Started,
@@ -228,7 +227,8 @@ impl Fleet {
         let _no_birth = self.births.write().await;
         let folder = self.host.places.logs(&self.name);
         let living = self.living();
-        let pruned = spawn_blocking(move || logs::prune(&folder, &living)).await;
+        let keeper = Arc::clone(&self.host.logs);
+        let pruned = spawn_blocking(move || keeper.prune(&folder, &living)).await;
         if let Ok(Err(problem)) = pruned {
             tracing::warn!(function = %self.name, %problem, "old logs could not be removed");
         }

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeSet,
+    future::pending,
     io,
     net::{Ipv4Addr, TcpListener},
     os::fd::{BorrowedFd, OwnedFd},
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     LocalConfig,
     isolation::{self, CageKind},
-    logs::LogKeeper,
+    logs::{LogKeeper, Quota},
     networks::Networks,
     places::{Owner, Places},
 };
@@ -63,7 +64,7 @@ impl Host {
         Self {
             networks: Networks::new(config.network, kept, hosts, Arc::clone(&routes)),
             places,
-            logs: LogKeeper::new(),
+            logs: LogKeeper::new(Quota(config.log_quota)),
             sandbox,
             routes,
             secrets,
@@ -133,6 +134,18 @@ impl Drop for PortLease {
     fn drop(&mut self) {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.remove(&self.port);
+    }
+}
+
+/// Waits for news there, which never come where there is nobody to tell; what can be read is to
+/// be read after this.
+pub(super) async fn told(news: Option<&AsyncFd<OwnedFd>>) {
+    match news {
+        Some(news) => match news.readable().await {
+            Ok(mut ready) => ready.clear_ready(),
+            Err(_) => pending().await,
+        },
+        None => pending().await,
     }
 }
 

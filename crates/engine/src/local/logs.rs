@@ -4,31 +4,30 @@
 mod follow;
 mod keeper;
 mod place;
+mod quota;
 mod reader;
 mod seek;
 mod times;
+mod written;
 
 use std::{
-    collections::BTreeSet,
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::SystemTime,
 };
+
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::places::remove_file;
 
 pub(super) use follow::{Source, stream};
 pub(super) use keeper::{LogKeeper, OpenLog};
+pub(super) use quota::Quota;
 
 /// How many logs of replicas that are gone stay, per function.
 const ENDED_KEPT: usize = 5;
-/// A log that has grown beyond this is put aside, and begins anew; one former part is kept.
-const LOG_MAX: u64 = 16 << 20;
-/// A log that outgrew its limit by less than this between two looks is put aside whole; of a
-/// longer one, only the end.
-const LOG_SLACK: u64 = 48 << 20;
 /// How many of a program's last lines explain why it did not start.
 const REASON_LINES: usize = 20;
 /// How many bytes these lines have at most.
@@ -69,6 +68,15 @@ struct LogFile {
 enum Part {
     Former,
     Current,
+}
+
+/// What became of the bytes of a log that was put aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cut {
+    /// Those before this one were given up.
+    start: u64,
+    /// Those from this one on are the log's first now; all others are in its former part.
+    end: u64,
 }
 
 /// Makes the log file of a new replica. Fails if there is one of that name.
@@ -118,31 +126,61 @@ fn read_end(path: &Path) -> io::Result<Vec<String>> {
     Ok(lines[surplus..].iter().map(ToString::to_string).collect())
 }
 
-/// Puts the end of a log of this length aside, and empties it. Within the kernel, whatever its
-/// length; returns how many bytes at its beginning were given up.
+/// Puts a log of this length aside: all of it where that is less than two parts, else its last
+/// part. Within the kernel, whatever its length.
 ///
-/// Lines written in the instant between the end of the copy and the cut are lost; a rename
+/// Where the beginning of the log cannot be cut off, or the copy does not keep up with its writer,
+/// the log is emptied, and lines written between the end of the copy and that are lost; a rename
 /// cannot do, since the writer holds the file open.
-fn rotate(path: &Path, length: u64) -> io::Result<u64> {
-    let start = length.saturating_sub(LOG_MAX + LOG_SLACK);
+fn rotate(path: &Path, length: u64, part: u64) -> io::Result<Cut> {
+    let start = if length < 2 * part { 0 } else { length - part };
     let draft = path.with_extension("log.draft");
-    if let Err(problem) = copy_end(path, &draft, start) {
-        remove_file(&draft)?;
-        if problem.kind() != io::ErrorKind::StorageFull {
-            return Err(problem);
+    let most = 2 * part;
+    let copied = match copy_end(path, &draft, start, most) {
+        Ok(copied) => copied,
+        Err(problem) => {
+            remove_file(&draft)?;
+            if problem.kind() != io::ErrorKind::StorageFull {
+                return Err(problem);
+            }
+            // On a full disk, the room is worth more than the lines.
+            remove_file(&Part::Former.log(path))?;
+            0
         }
-        // On a full disk, the room is worth more than the lines.
-        remove_file(&Part::Former.log(path))?;
+    };
+    let log = OpenOptions::new().write(true).open(path)?;
+    // The kernel writes to the disk what is to stay, so that must be little.
+    let is_little = copied > 0 && copied < most;
+    if is_little && let Some(end) = cut_off(&log, start + copied) {
+        let former = OpenOptions::new()
+            .write(true)
+            .open(Part::Former.log(path))?;
+        former.set_len(end.saturating_sub(start))?;
+        return Ok(Cut { start, end });
     }
-    OpenOptions::new().write(true).open(path)?.set_len(0)?;
-    Ok(start)
+    log.set_len(0)?;
+    Ok(Cut {
+        start,
+        end: u64::MAX,
+    })
 }
 
-/// Bounded, so that a writer who is faster than the copy does not keep it going for ever.
-fn copy_end(path: &Path, draft: &Path, start: u64) -> io::Result<()> {
+/// Takes as much as can be taken of the first `copied` bytes out of the file, whose writer goes
+/// on behind the rest without noticing; returns how much that was. Not every filesystem can:
+/// ext4 and XFS do, by whole blocks, of which one has to stay.
+fn cut_off(log: &File, copied: u64) -> Option<u64> {
+    let block = log.metadata().ok()?.blksize().max(1);
+    let end = copied.checked_sub(1)? / block * block;
+    fallocate(log, FallocateFlags::COLLAPSE_RANGE, 0, end).ok()?;
+    Some(end)
+}
+
+/// Copies at most so many bytes, and tells how many: a writer who is faster than the copy must
+/// not keep it going.
+fn copy_end(path: &Path, draft: &Path, start: u64, most: u64) -> io::Result<u64> {
     let mut log = File::open(path)?;
     log.seek(SeekFrom::Start(start))?;
-    let mut log = log.take(2 * (LOG_MAX + LOG_SLACK));
+    let mut log = log.take(most);
     let mut options = OpenOptions::new();
     let options = options
         .write(true)
@@ -150,31 +188,10 @@ fn copy_end(path: &Path, draft: &Path, start: u64) -> io::Result<()> {
         .truncate(true)
         .mode(FILE_MODE);
     let mut former = options.open(draft)?;
-    io::copy(&mut log, &mut former)?;
+    let copied = io::copy(&mut log, &mut former)?;
     fs::rename(draft, Part::Former.log(path))?;
     // What was written while it got its name, which can take milliseconds.
-    io::copy(&mut log, &mut former).map(drop)
-}
-
-/// Removes the oldest logs of replicas that are gone, all but a few, and what belongs to no log.
-pub(super) fn prune(folder: &Path, living: &BTreeSet<String>) -> io::Result<()> {
-    let mut ended = list(folder)?;
-    ended.retain(|file| file.part == Part::Current && !living.contains(&file.replica));
-    ended.sort_by_key(|file| std::cmp::Reverse(file.written));
-    let kept: BTreeSet<_> = ended.iter().take(ENDED_KEPT).map(|f| &*f.replica).collect();
-    for entry in entries(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_str().and_then(|name| name.split_once('.'));
-        if let Some((replica, kind)) = name
-            && KINDS.contains(&kind)
-            && !living.contains(replica)
-            && !kept.contains(replica)
-        {
-            remove_file(&entry.path())?;
-        }
-    }
-    Ok(())
+    Ok(copied + io::copy(&mut log, &mut former)?)
 }
 
 /// What is in the folder; nothing if there is none.
@@ -272,24 +289,20 @@ impl Part {
 mod tests {
     use std::io::Write;
 
-    use super::*;
+    use super::{quota::PART_MAX, *};
 
-    #[test]
-    fn only_a_few_logs_of_ended_replicas_stay() {
-        let folder = tempfile::tempdir().unwrap();
-        for number in 0..9 {
-            create(folder.path(), &format!("f-{number}")).unwrap();
-            fs::write(folder.path().join(format!("f-{number}.times")), "").unwrap();
+    /// Whether the temporary folder is of a kind that can cut the beginning off a file.
+    fn can_cut(folder: &Path) -> bool {
+        let log = File::create(folder.join("can-cut")).unwrap();
+        log.set_len(1 << 20).unwrap();
+        let can = cut_off(&log, 1 << 20).is_some();
+        if !can {
+            eprintln!(
+                "NOT TESTED: the filesystem of {} cannot cut",
+                folder.display()
+            );
         }
-        fs::write(folder.path().join("f-9.times.1"), "").unwrap();
-        let living = BTreeSet::from(["f-0".to_owned()]);
-        prune(folder.path(), &living).unwrap();
-        let left = list(folder.path()).unwrap();
-        assert_eq!(left.len(), 1 + ENDED_KEPT);
-        assert!(left.iter().any(|file| file.replica == "f-0"));
-        assert!(left.iter().all(|file| file.times.exists()));
-        let all = entries(folder.path()).unwrap().count();
-        assert_eq!(all, 2 * left.len());
+        can
     }
 
     #[test]
@@ -297,17 +310,57 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = create(folder.path(), "f-1").unwrap();
         let path = path_of(folder.path(), "f-1");
-        writer.set_len(LOG_MAX).unwrap();
+        writer.set_len(PART_MAX).unwrap();
         writer.write_all(b"full\n").unwrap();
-        assert_eq!(rotate(&path, LOG_MAX + 5).unwrap(), 0);
+        let cut = rotate(&path, PART_MAX + 5, PART_MAX).unwrap();
+        assert_eq!(cut.start, 0);
         writer.write_all(b"anew\n").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"anew\n");
+        let rest = fs::read(&path).unwrap();
+        assert!(rest.ends_with(b"anew\n") && rest.len() < 70_000);
         let parts: Vec<_> = list(folder.path()).unwrap();
         assert_eq!(
             parts.iter().map(|f| f.part).collect::<Vec<_>>(),
             [Part::Former, Part::Current]
         );
-        assert_eq!(parts[0].bytes, LOG_MAX + 5);
+        assert_eq!(parts[0].bytes, cut.end.min(PART_MAX + 5));
+    }
+
+    #[test]
+    fn a_writer_that_never_rests_loses_no_line() {
+        const PART: u64 = 1 << 20;
+        let folder = tempfile::tempdir().unwrap();
+        if !can_cut(folder.path()) {
+            return;
+        }
+        let mut log = create(folder.path(), "f-1").unwrap();
+        let path = path_of(folder.path(), "f-1");
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        let writer = std::thread::spawn(move || {
+            let mut number = 0;
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                writeln!(log, "{number:09}").unwrap();
+                number += 1;
+            }
+            number
+        });
+        let mut lines = String::new();
+        for _ in 0..5 {
+            let length = loop {
+                let length = fs::metadata(&path).unwrap().len();
+                if length > PART {
+                    break length;
+                }
+            };
+            // However long it is, this is no flood.
+            let cut = rotate(&path, length, 4 * length).unwrap();
+            assert!(cut.end < u64::MAX);
+            lines += &fs::read_to_string(Part::Former.log(&path)).unwrap();
+        }
+        drop(stop);
+        let written = writer.join().unwrap();
+        lines += &fs::read_to_string(&path).unwrap();
+        let read: Vec<u32> = lines.lines().map(|line| line.parse().unwrap()).collect();
+        assert!(read.into_iter().eq(0..written));
     }
 
     #[test]
@@ -315,17 +368,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut writer = create(folder.path(), "f-1").unwrap();
         let path = path_of(folder.path(), "f-1");
-        writer.set_len(4 * (LOG_MAX + LOG_SLACK)).unwrap();
+        writer.set_len(4 * PART_MAX).unwrap();
         writer.write_all(b"the end\n").unwrap();
-        let start = rotate(&path, 4 * (LOG_MAX + LOG_SLACK) + 8).unwrap();
-        assert_eq!(start, 3 * (LOG_MAX + LOG_SLACK) + 8);
-        let former = path.with_extension("log.1");
-        assert_eq!(fs::metadata(&former).unwrap().len(), LOG_MAX + LOG_SLACK);
-        assert_eq!(
-            last_words(&former).last().unwrap().trim_matches('\0'),
-            "the end"
-        );
-        assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+        let cut = rotate(&path, 4 * PART_MAX + 8, PART_MAX).unwrap();
+        assert_eq!(cut.start, 3 * PART_MAX + 8);
+        let kept = [Part::Former, Part::Current].map(|part| fs::read(part.log(&path)).unwrap());
+        let kept = kept.concat();
+        assert_eq!(kept.len() as u64, PART_MAX);
+        assert!(kept.ends_with(b"\0the end\n"));
     }
 
     #[test]

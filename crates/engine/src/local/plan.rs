@@ -109,6 +109,7 @@ impl Plan {
             revision: self.revision.digest.clone(),
             timeout: settings.timeout,
             body_limit: settings.limits.body.0,
+            output_limit: settings.limits.output.0,
             cors: settings.cors.clone(),
             target: match &self.answer {
                 Answer::Files(root) => Target::Static(root.clone()),

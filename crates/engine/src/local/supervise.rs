@@ -1,17 +1,29 @@
 //! The watch over one replica, from its first moment until nothing is left of it.
 
-use std::{io, sync::Arc};
+use std::{
+    future::pending,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hob_model::{End, EndReason, ReplicaId};
 use hob_sandbox::Cage;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
     fleet::{Fleet, Phase},
-    host::listen_to,
+    host::{listen_to, told},
     replica::{Life, Replica},
     retire::{Farewell, see_off},
 };
+
+/// How often it is looked whether a limit was enforced, where the kernel does not tell of all.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How far the kernel's news of that may be ahead of its counts.
+const NEWS_AHEAD: Duration = Duration::from_millis(100);
+/// Pause between two looks meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Waits for the end of `replica`, tells all who should know, and cleans up after it.
 pub(super) async fn keep(fleet: Arc<Fleet>, replica: Arc<Replica>) {
@@ -36,10 +48,38 @@ async fn end_of(cage: Arc<Cage>) -> End {
     }
 }
 
-async fn wait(cage: &Cage) -> io::Result<Option<End>> {
+async fn wait(cage: &Arc<Cage>) -> io::Result<Option<End>> {
     let pidfd = listen_to(cage.pidfd())?;
-    let _ended = pidfd.readable().await?;
+    tokio::select! {
+        ended = pidfd.readable() => drop(ended?),
+        () = over_limit(cage) => {
+            let doomed = Arc::clone(cage);
+            // Half of a program is none. A panic in there is shown by the runtime.
+            let _ = spawn_blocking(move || doomed.kill()).await;
+            drop(pidfd.readable().await?);
+        }
+    }
     cage.try_wait().map_err(io::Error::other)
+}
+
+/// Waits until the kernel has enforced a limit against a part of the cage only.
+async fn over_limit(cage: &Cage) {
+    let Some(alarm) = cage.alarm() else {
+        return pending().await;
+    };
+    let news = alarm.news().and_then(|news| listen_to(news).ok());
+    let is_complete = alarm.is_complete() && news.is_some();
+    while !cage.is_over_limit() {
+        tokio::select! {
+            () = told(news.as_ref()) => {
+                let until = Instant::now() + NEWS_AHEAD;
+                while !cage.is_over_limit() && Instant::now() < until {
+                    sleep(LOOK_AGAIN).await;
+                }
+            }
+            () = sleep(LOOK_EVERY), if !is_complete => {}
+        }
+    }
 }
 
 impl Fleet {

@@ -118,7 +118,7 @@ pub(super) fn pass(
         put_field(out, b"Date", &[&context.date.now()]);
     }
     put_receipt(out, context);
-    let kept = minor == 1 && !hop.closes && !matches!(framing, Framing::UntilClose);
+    let kept = minor == 1 && !hop.closes && !matches!(framing, Framing::UntilClose(_));
     Ok(Look::Head(Head {
         code,
         length,
@@ -232,7 +232,7 @@ impl<'b> Hop<'b> {
         match self.length {
             _ if self.chunked => Framing::Chunked(Chunks::default()),
             Some(length) => Framing::Length(length),
-            None => Framing::UntilClose,
+            None => Framing::UntilClose(0),
         }
     }
 

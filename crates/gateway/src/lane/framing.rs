@@ -15,8 +15,8 @@ pub(super) enum Framing {
     Length(u64),
     /// Passed on in chunks of our own, so that nobody reads the replica's in another way.
     Chunked(Chunks),
-    /// Until the replica closes; the caller gets it in chunks.
-    UntilClose,
+    /// Until the replica closes; the caller gets it in chunks. So many bytes have passed.
+    UntilClose(u64),
 }
 
 /// The replica's framing makes no sense.
@@ -38,6 +38,16 @@ impl Framing {
         !matches!(self, Self::Length(_))
     }
 
+    /// Whether the body has had more bytes than this, or is about to.
+    pub(super) fn is_over(&self, limit: u64) -> bool {
+        let bytes = match self {
+            Self::Length(left) => *left,
+            Self::Chunked(chunks) => chunks.passed,
+            Self::UntilClose(passed) => *passed,
+        };
+        bytes > limit
+    }
+
     /// Writes what `bytes` have of the body as the caller gets it.
     pub(super) fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Passed, Malformed> {
         match self {
@@ -52,8 +62,9 @@ impl Framing {
                 })
             }
             Self::Chunked(chunks) => chunks.pass(bytes, out),
-            Self::UntilClose => {
+            Self::UntilClose(passed) => {
                 put_chunk(bytes, out);
+                *passed += bytes.len() as u64;
                 Ok(Passed::All)
             }
         }
@@ -61,7 +72,7 @@ impl Framing {
 
     /// The replica has closed: whether the body may end so.
     pub(super) fn close(&self, out: &mut Vec<u8>) -> bool {
-        let may = matches!(self, Self::UntilClose);
+        let may = matches!(self, Self::UntilClose(_));
         if may {
             out.put_slice(LAST_CHUNK);
         }
@@ -83,6 +94,8 @@ fn put_chunk(data: &[u8], out: &mut Vec<u8>) {
 pub(super) struct Chunks {
     at: At,
     ignored: usize,
+    /// Bytes of the body so far.
+    passed: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +131,7 @@ impl Chunks {
                 let now = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
                 put_chunk(&rest[..now], out);
                 used += now;
+                self.passed += now as u64;
                 self.at = match left - now as u64 {
                     0 => At::DataCr,
                     left => At::Data(left),
@@ -238,8 +252,26 @@ mod tests {
         assert_eq!(framing.pass(b"lo!", &mut out), Ok(Passed::End(2)));
         assert_eq!(out, b"hello");
         let mut out = Vec::new();
-        assert_eq!(Framing::UntilClose.pass(b"hi", &mut out), Ok(Passed::All));
-        assert!(Framing::UntilClose.close(&mut out));
+        let mut framing = Framing::UntilClose(0);
+        assert_eq!(framing.pass(b"hi", &mut out), Ok(Passed::All));
+        assert!(framing.close(&mut out));
         assert_eq!(out, b"2\r\nhi\r\n0\r\n\r\n");
+    }
+
+    #[test]
+    fn only_the_bytes_of_the_body_count() {
+        for (mut framing, bytes) in [
+            (Framing::Length(5), &b"hello"[..]),
+            (Framing::UntilClose(0), b"hello"),
+            (
+                Framing::Chunked(Chunks::default()),
+                b"1;x=y\r\nh\r\n4\r\nello\r\n",
+            ),
+        ] {
+            let declared = framing.is_over(4);
+            framing.pass(bytes, &mut Vec::new()).unwrap();
+            assert!(declared || framing.is_over(4), "{framing:?}");
+            assert!(!framing.is_over(5), "{framing:?}");
+        }
     }
 }

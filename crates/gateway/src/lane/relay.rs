@@ -71,9 +71,15 @@ impl<'a> Relay<'a> {
         if matches!(framing, Framing::Length(0)) {
             self.wire.doubt();
         }
+        let limit = self.call.route.output_limit;
+        let declared = framing.is_over(limit);
         let mut read = self.inbound.len() - length;
         let first = framing.pass(&self.inbound[length..], &mut self.outbound);
         let mut passed = first.map_err(|Malformed| forward::garbled(self.call))?;
+        // Before the caller has seen a byte of it.
+        if declared || framing.is_over(limit) {
+            return Err(forward::too_much(self.call, self.lease).into());
+        }
         loop {
             if let Passed::End(used) = passed {
                 return Ok(Relayed {
@@ -101,6 +107,9 @@ impl<'a> Relay<'a> {
                 self.call.route.cut(forward::broken_off(self.lease));
                 Failure::Cut
             })?;
+            if framing.is_over(limit) {
+                return Err(self.condemn(EndReason::Output));
+            }
         }
     }
 
@@ -146,11 +155,17 @@ impl<'a> Relay<'a> {
 
     /// What an interrupt means once the answer has begun.
     fn cut(&self, interrupt: &Interrupt) -> Failure {
-        if matches!(interrupt, Interrupt::Overdue) {
-            self.call.route.cut(EndReason::Timeout);
-            // Reported, so that its work is killed; the caller sees the cut.
-            let _ = forward::overdue(self.call, self.lease);
+        match interrupt {
+            Interrupt::Overdue => self.condemn(EndReason::Timeout),
+            Interrupt::HungUp => Failure::Cut,
         }
+    }
+
+    /// Reports the replica, so that its work is killed; the caller sees the cut.
+    fn condemn(&self, why: EndReason) -> Failure {
+        let Call { client, route, .. } = self.call;
+        route.cut(why);
+        forward::condemn(client, route, self.lease, why);
         Failure::Cut
     }
 }

@@ -26,8 +26,8 @@ fn a_late_head_is_a_504_and_the_replica_is_reported() {
     let words = "function `hello` did not answer within its timeout of 100ms";
     reply.assert_error(504, Some("timeout"), words);
     assert_eq!(
-        world.wake.overdue(),
-        [format!("hello {}", replica.backend.id)]
+        world.wake.condemned(),
+        [format!("hello {} timeout", replica.backend.id)]
     );
     assert_eq!(world.totals(), (1, 1));
     eventually!(replica.backend.in_flight() == 0);
@@ -48,8 +48,8 @@ fn a_late_body_is_cut_and_the_replica_is_reported() {
     client.send(CALL.replace('\n', "\r\n"));
     assert!(client.reply("GET").is_none(), "the answer looks complete");
     assert_eq!(
-        world.wake.overdue(),
-        [format!("hello {}", replica.backend.id)]
+        world.wake.condemned(),
+        [format!("hello {} timeout", replica.backend.id)]
     );
     assert_eq!(world.totals(), (1, 1));
     assert_eq!(replica.backend.in_flight(), 0);
@@ -71,7 +71,7 @@ fn a_caller_that_does_not_read_holds_nothing_past_the_deadline() {
     client.send(CALL.replace('\n', "\r\n"));
     eventually!(replica.backend.in_flight() == 1);
     eventually!(replica.backend.in_flight() == 0);
-    assert_eq!(world.wake.overdue().len(), 1);
+    assert_eq!(world.wake.condemned().len(), 1);
     assert!(client.reply("GET").is_none());
 }
 

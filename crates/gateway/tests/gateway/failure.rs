@@ -95,7 +95,7 @@ fn a_caller_that_hangs_up_frees_the_replica_and_its_connection() {
     drop(client);
     eventually!(replica.backend.in_flight() == 0);
     eventually!(closed.load(std::sync::atomic::Ordering::SeqCst) == 1);
-    assert!(world.wake.overdue().is_empty());
+    assert!(world.wake.condemned().is_empty());
 }
 
 #[test]

@@ -14,7 +14,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
 use hob_model::{
-    Backend, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target, Timespan,
+    Backend, EndReason, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target,
+    Timespan,
     port::{Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
@@ -91,6 +92,7 @@ impl World {
             revision: "1".into(),
             timeout: Timespan::from_secs(30),
             body_limit: 1 << 40,
+            output_limit: 1 << 40,
             cors: None,
             target: Target::Replicas(Arc::clone(&replicas)),
             counters: Arc::default(),
@@ -154,7 +156,7 @@ impl World {
 #[derive(Default)]
 pub(crate) struct FakeWake {
     pub(crate) woken: AtomicU32,
-    pub(crate) overdue: Mutex<Vec<String>>,
+    pub(crate) condemned: Mutex<Vec<String>>,
     /// Never answers.
     pub(crate) hangs: AtomicBool,
     #[allow(clippy::type_complexity)]
@@ -170,8 +172,8 @@ impl FakeWake {
         self.woken.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn overdue(&self) -> Vec<String> {
-        self.overdue.lock().unwrap().clone()
+    pub(crate) fn condemned(&self) -> Vec<String> {
+        self.condemned.lock().unwrap().clone()
     }
 }
 
@@ -186,9 +188,9 @@ impl Wake for FakeWake {
         script.as_mut().map_or(Ok(()), |script| script())
     }
 
-    fn overdue(&self, function: &FunctionName, replica: &ReplicaId) {
-        let line = format!("{function} {replica}");
-        self.overdue.lock().unwrap().push(line);
+    fn condemn(&self, function: &FunctionName, replica: &ReplicaId, why: EndReason) {
+        let line = format!("{function} {replica} {why}");
+        self.condemned.lock().unwrap().push(line);
     }
 }
 

@@ -15,6 +15,7 @@ mod files;
 mod forward;
 mod lane;
 mod lifecycle;
+mod output;
 mod protocol;
 mod smuggling;
 mod wake;

@@ -101,7 +101,7 @@ async fn http2_answers_past_their_deadline_are_reset() {
         .unwrap();
     assert_eq!(answer.status(), 200);
     assert!(answer.into_body().collect().await.is_err());
-    assert_eq!(world.wake.overdue().len(), 1);
+    assert_eq!(world.wake.condemned().len(), 1);
     assert_eq!(
         sender
             .send_request(post("/other", ""))
@@ -200,7 +200,7 @@ fn a_websocket_is_spliced_and_holds_the_replica() {
     );
     drop(client);
     eventually!(replica.backend.in_flight() == 0);
-    assert!(world.wake.overdue().is_empty());
+    assert!(world.wake.condemned().is_empty());
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_handshake_without_an_answer_is_a_504() {
     );
     let reply = world.call(HANDSHAKE);
     reply.assert_error(504, Some("timeout"), "did not answer within");
-    assert_eq!(world.wake.overdue().len(), 1);
+    assert_eq!(world.wake.condemned().len(), 1);
     eventually!(replica.backend.in_flight() == 0);
 }
 

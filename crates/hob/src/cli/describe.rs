@@ -101,8 +101,14 @@ fn settings(table: &mut Table, settings: &Settings) {
     table.pair(
         "limits",
         format!(
-            "memory {}, cpu {}, pids {}, tmp {}, files {}, body {}",
-            limits.memory, limits.cpu, limits.pids, limits.tmp, limits.files, limits.body
+            "memory {}, cpu {}, pids {}, tmp {}, files {}, body {}, output {}",
+            limits.memory,
+            limits.cpu,
+            limits.pids,
+            limits.tmp,
+            limits.files,
+            limits.body,
+            limits.output
         ),
     );
     let later = &settings.asynchronous;

@@ -72,6 +72,7 @@ impl Dev {
         let config = Config {
             queue: QueueLimits::default(),
             keep_revisions: KEEP_REVISIONS,
+            log_quota: None,
             data: data.path().to_owned(),
             listen: Some(self.listen),
             metrics: Some(MetricsAddress::Off),

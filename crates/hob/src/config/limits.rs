@@ -13,6 +13,8 @@ const QUEUE_CALLS_MAX: u64 = 10_000_000;
 pub(crate) const KEEP_REVISIONS: u32 = 5;
 /// Most that may be asked for: each keeps its bundle or layers on the disk.
 const KEEP_REVISIONS_MAX: u32 = 100;
+/// Least that the logs of a function may be kept to: a few lines of each replica have to fit.
+const LOG_QUOTA_MIN: Memory = Memory(1 << 20);
 
 pub(super) fn queue(
     body: Option<Memory>,
@@ -48,4 +50,14 @@ pub(super) fn keep_revisions(asked: Option<u32>) -> anyhow::Result<u32> {
         return Err(Failure::usage(message).into());
     }
     Ok(keep)
+}
+
+pub(super) fn log_quota(asked: Option<Memory>) -> anyhow::Result<Option<u64>> {
+    match asked {
+        Some(quota) if quota < LOG_QUOTA_MIN => {
+            let message = format!("log_quota must be at least {LOG_QUOTA_MIN}");
+            Err(Failure::usage(message).into())
+        }
+        quota => Ok(quota.map(|quota| quota.0)),
+    }
 }

@@ -19,8 +19,13 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With arguments of `hob up`.
+    pub(crate) fn with(args: &[&str]) -> Self {
         Self {
-            hob: Hob::start(HOB),
+            hob: Hob::builder(HOB).args(args.iter().copied()).start(),
             folder: tempfile::tempdir().unwrap(),
         }
     }

@@ -15,6 +15,7 @@ mod export;
 mod first_function;
 mod images;
 mod json_shapes;
+mod limits;
 mod logs;
 mod metrics;
 mod mistakes;

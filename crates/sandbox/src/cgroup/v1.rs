@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CONTROLLERS, CPU_PERIOD, Tally, kill_processes, number, processes, write};
+use super::{Alarm, CONTROLLERS, CPU_PERIOD, Tally, kill_processes, number, processes, write};
 use crate::{Able, CageLimits};
 
 /// How long the freezer may take to stop every process of a group.
@@ -221,6 +221,11 @@ impl super::Group for Group {
             oom_kills: count("memory", "memory.oom_control", "oom_kill").unwrap_or(0),
             refused_forks: count("pids", "pids.events", "max").unwrap_or(0),
         }
+    }
+
+    fn alarm(&self) -> Alarm {
+        let alarm = self.folder("memory").map(Alarm::of_memory);
+        alarm.and_then(Result::ok).unwrap_or_else(Alarm::silent)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CONTROLLERS, CPU_PERIOD, Tally, kill_processes, number, write};
+use super::{Alarm, CONTROLLERS, CPU_PERIOD, Tally, kill_processes, number, write};
 use crate::{Able, CageLimits};
 
 /// How long a kernel without `cgroup.kill` may take to freeze a group.
@@ -227,6 +227,12 @@ impl super::Group for Group {
             refused_forks: number(&self.folder.join("pids.events"), "max").unwrap_or(0),
         }
     }
+
+    fn alarm(&self) -> Alarm {
+        // Out of memory, the group ends as a whole: see `limit`.
+        let alarm = Alarm::of_events(&self.folder.join("pids.events"));
+        alarm.unwrap_or_else(|_| Alarm::silent())
+    }
 }
 
 /// A tree of plain files stands in for a cgroup v2 mount, which the kernel of many a test machine
@@ -358,6 +364,9 @@ mod tests {
                 refused_forks: 7
             }
         );
+        // No kernel tells of a plain file: it has to be looked at.
+        let alarm = group.alarm();
+        assert!(!alarm.is_complete() && alarm.news().is_none());
         assert_eq!(group.memory(), Some(5120));
         assert_eq!(group.cpu_time(), Some(Duration::from_millis(1500)));
     }

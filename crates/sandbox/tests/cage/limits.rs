@@ -1,6 +1,7 @@
 //! Limits, and the reasons that they give.
 
 use hob_model::EndReason;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
     Test,
@@ -9,6 +10,10 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = &[
     ("limits::memory_ends_the_cage_and_says_so", memory),
+    (
+        "limits::what_the_kernel_did_to_a_part_of_a_cage_is_told",
+        told,
+    ),
     ("limits::a_fork_bomb_is_bounded_and_killed", fork_bomb),
     ("limits::threads_beyond_the_limit_are_refused", pids),
     ("limits::processor_time_is_shared_out", cpu),
@@ -34,6 +39,34 @@ fn memory() {
     spec.limits.memory = 64 << 20;
     spec.limits.tmp = 512 << 20;
     assert_eq!(yard.run_spec(spec).0.reason, EndReason::Memory);
+}
+
+fn told() {
+    let yard = Yard::new("told");
+    if !limited(&yard) {
+        return;
+    }
+    // After a moment, in which the alarm is set.
+    let grow = "sleep 0.5; python3 -c 'x = bytearray(200 << 20)'; exec sleep 60";
+    let fork = "sleep 0.5; for i in 1 2 3 4 5 6 7 8; do sleep 60 & done; exec sleep 60";
+    for (script, reason) in [(grow, EndReason::Memory), (fork, EndReason::Pids)] {
+        let mut spec = yard.spec(&["bash", "-c", script]);
+        spec.limits.memory = 64 << 20;
+        spec.limits.pids = 6;
+        let cage = yard.start(spec);
+        let alarm = cage.alarm().unwrap();
+        crate::yard::eventually("over its limit", || cage.is_over_limit());
+        // Version 1 tells of memory only; of version 2, nothing is left to be told of then.
+        let is_memory = reason == EndReason::Memory;
+        if is_memory != alarm.is_complete() {
+            let news = PollFd::from_borrowed_fd(alarm.news().unwrap(), PollFlags::IN);
+            assert_eq!(poll(&mut [news], Some(&Timespec::default())), Ok(1));
+            assert!(cage.try_wait().unwrap().is_none(), "{reason}");
+        }
+        cage.kill();
+        let end = cage.wait_timeout(PATIENCE).unwrap().expect("killed");
+        assert_eq!(end.reason, reason, "{end}");
+    }
 }
 
 fn fork_bomb() {

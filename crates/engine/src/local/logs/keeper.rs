@@ -1,14 +1,11 @@
 use std::{
-    collections::BTreeMap,
-    fs, io,
+    collections::{BTreeMap, BTreeSet},
+    io,
     mem::{MaybeUninit, take},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, Once, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    time::Duration,
 };
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -20,14 +17,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{super::host::listen_to, LOG_MAX, Part, rotate, times::Times};
+use super::{
+    super::host::{listen_to, told},
+    Quota,
+    written::{Log, Look},
+};
 
 /// How soon a log that grows is looked at again: no finer are the lines of a loud function timed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often logs are looked at of which the kernel does not tell when they grow.
 const ROUND_EVERY: Duration = Duration::from_secs(2);
-/// Shortest time between two parts of one log that are put aside.
-const PUT_ASIDE_EVERY: Duration = Duration::from_secs(2);
 /// Bytes of news that are read from the kernel at once.
 const NEWS: usize = 4 << 10;
 
@@ -36,6 +35,7 @@ const NEWS: usize = 4 << 10;
 /// and the log is looked at at a fixed pace, so that a loud function keeps nobody busy.
 #[derive(Debug)]
 pub(in crate::local) struct LogKeeper {
+    quota: Quota,
     /// `None` if this user has too many of the kind.
     news: Option<OwnedFd>,
     /// Wakes it for what the kernel does not know.
@@ -54,43 +54,6 @@ struct Logs {
     loud: Vec<Arc<Log>>,
 }
 
-/// A log that is being written, or was when a reader came.
-#[derive(Debug)]
-pub(super) struct Log {
-    path: PathBuf,
-    /// Nobody writes to it any more. Set with the state locked.
-    is_closed: AtomicBool,
-    /// Also held by readers for a moment.
-    state: Mutex<State>,
-}
-
-/// What was put aside of a log.
-#[derive(Debug)]
-struct PutAside {
-    /// How often, and 1.
-    count: u64,
-    /// How many bytes went for ever the last time, those at the beginning.
-    given_up: u64,
-    last: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct State {
-    times: Times,
-    put_aside: PutAside,
-    warned: Once,
-}
-
-/// What there is to see at a log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Look {
-    /// There are new lines, or so many that it has to be put aside soon.
-    Loud,
-    Quiet,
-    /// It will never grow again.
-    Over,
-}
-
 /// A log that is being written. Dropping it takes a last look and blocks on files.
 #[derive(Debug)]
 pub(in crate::local) struct OpenLog {
@@ -98,17 +61,15 @@ pub(in crate::local) struct OpenLog {
     log: Arc<Log>,
 }
 
-/// A log that is not put aside while this lives.
-#[derive(Debug)]
-pub(super) struct Held<'a>(MutexGuard<'a, State>);
-
 // === impl LogKeeper ===
 
 impl LogKeeper {
-    pub(in crate::local) fn new() -> Arc<Self> {
+    /// `quota` is for the logs of each folder.
+    pub(in crate::local) fn new(quota: Quota) -> Arc<Self> {
         // Its absence is warned of when it is missed.
         let news = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC);
         Arc::new(Self {
+            quota,
             news: news.ok(),
             call: Notify::new(),
             warned: Once::new(),
@@ -118,21 +79,9 @@ impl LogKeeper {
 
     /// Keeps the times of the log at `path` from now on.
     pub(in crate::local) fn open(self: &Arc<Self>, path: PathBuf) -> OpenLog {
-        let log = Arc::new(Log {
-            state: Mutex::new(State {
-                times: Times::new(Part::Current.times(&path), Part::Former.times(&path)),
-                put_aside: PutAside {
-                    count: 1,
-                    given_up: 0,
-                    last: None,
-                },
-                warned: Once::new(),
-            }),
-            is_closed: AtomicBool::new(false),
-            path,
-        });
+        let log = Arc::new(Log::new(path));
         let mut logs = self.logs();
-        logs.all.insert(log.path.clone(), Arc::clone(&log));
+        logs.all.insert(log.path().to_owned(), Arc::clone(&log));
         logs.loud.push(Arc::clone(&log));
         drop(logs);
         self.call.notify_one();
@@ -140,6 +89,15 @@ impl LogKeeper {
             keeper: Arc::clone(self),
             log,
         }
+    }
+
+    /// Removes logs of a function that are not to be kept, those of the `living` replicas excepted.
+    pub(in crate::local) fn prune(
+        &self,
+        folder: &Path,
+        living: &BTreeSet<String>,
+    ) -> io::Result<()> {
+        self.quota.prune(folder, living)
     }
 
     /// The log at `path`, if it is still being written.
@@ -168,18 +126,8 @@ impl LogKeeper {
     }
 
     async fn woken(&self, news: Option<&AsyncFd<OwnedFd>>) {
-        let told = async {
-            match news {
-                // All of it is read after this, so the next news makes it ready again.
-                Some(news) => match news.readable().await {
-                    Ok(mut ready) => ready.clear_ready(),
-                    Err(_) => std::future::pending().await,
-                },
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            () = told => {}
+            () = told(news) => {}
             () = self.call.notified() => {}
         }
     }
@@ -198,13 +146,13 @@ impl LogKeeper {
         let loud = take(&mut self.logs().loud);
         let mut pause = None;
         for log in loud {
-            let soon = match log.look() {
+            let soon = match self.look(&log) {
                 Look::Over => continue,
-                Look::Loud => LOOK_EVERY,
+                Look::Loud | Look::PutAside => LOOK_EVERY,
                 Look::Quiet => match self.watch(&log) {
                     Ok(()) => {
                         // What came before the watch has made no news.
-                        log.look();
+                        self.look(&log);
                         continue;
                     }
                     Err(problem) => {
@@ -217,6 +165,28 @@ impl LogKeeper {
             pause = Some(pause.map_or(soon, |pause: Duration| pause.min(soon)));
         }
         pause
+    }
+
+    fn look(&self, log: &Log) -> Look {
+        let writers = self.writers_beside(log);
+        let look = log.look(self.quota.part(writers.len()));
+        if look == Look::PutAside
+            && let Some(folder) = log.path().parent()
+            && let Err(problem) = self.quota.trim(folder, &writers)
+        {
+            log.warn(&problem);
+        }
+        look
+    }
+
+    /// The replicas that write to logs in the same folder.
+    fn writers_beside(&self, log: &Log) -> BTreeSet<String> {
+        let folder = log.path().parent().unwrap_or(log.path());
+        let logs = self.logs();
+        let beside = logs.all.range(folder.to_owned()..);
+        let beside = beside.take_while(|(path, _)| path.starts_with(folder));
+        let names = beside.filter_map(|(path, _)| path.file_stem()?.to_str());
+        names.map(str::to_owned).collect()
     }
 
     /// Logs that the kernel has news of are loud.
@@ -247,7 +217,7 @@ impl LogKeeper {
             return Ok(());
         }
         let flags = WatchFlags::MODIFY | WatchFlags::ONESHOT;
-        let wd = match inotify::add_watch(fd, &log.path, flags) {
+        let wd = match inotify::add_watch(fd, log.path(), flags) {
             Err(rustix::io::Errno::NOENT) => return Ok(()),
             wd => wd?,
         };
@@ -264,7 +234,7 @@ impl LogKeeper {
 
     fn forget(&self, log: &Arc<Log>) {
         let mut logs = self.logs();
-        logs.all.remove(&log.path);
+        logs.all.remove(log.path());
         let other = |known: &Arc<Log>| !Arc::ptr_eq(known, log);
         logs.loud.retain(other);
         if let Some(fd) = &self.news {
@@ -290,100 +260,10 @@ impl LogKeeper {
     }
 }
 
-// === impl Log ===
-
-impl Log {
-    /// Marks how far it has grown and puts it aside if it is long. A log that cannot be marked
-    /// has coarser times, and that is all.
-    fn look(&self) -> Look {
-        let mut state = self.state();
-        if self.is_closed() {
-            return Look::Over;
-        }
-        state.look(&self.path, PUT_ASIDE_EVERY)
-    }
-
-    /// While this is held, it is not put aside.
-    pub(super) fn hold(&self) -> Held<'_> {
-        Held(self.state())
-    }
-
-    fn close(&self) {
-        let mut state = self.state();
-        state.look(&self.path, Duration::ZERO);
-        self.is_closed.store(true, Ordering::Release);
-    }
-
-    fn is_closed(&self) -> bool {
-        self.is_closed.load(Ordering::Acquire)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn look(&mut self, log: &Path, put_aside_every: Duration) -> Look {
-        match self.try_look(log, put_aside_every) {
-            Ok(look) => look,
-            Err(problem) if problem.kind() == io::ErrorKind::NotFound => Look::Over,
-            Err(problem) => {
-                self.warned.call_once(|| {
-                    let log = log.display();
-                    tracing::warn!(%log, %problem, "a log could not be timed or put aside");
-                });
-                Look::Quiet
-            }
-        }
-    }
-
-    fn try_look(&mut self, log: &Path, put_aside_every: Duration) -> io::Result<Look> {
-        let about = fs::metadata(log)?;
-        let length = about.len();
-        if length < self.times.length() {
-            // Somebody else emptied it.
-            self.times.begin_anew()?;
-        }
-        let mut look = Look::Quiet;
-        let mut marked = Ok(());
-        if length > self.times.length() {
-            look = Look::Loud;
-            marked = self.times.mark(about.modified()?, length);
-        }
-        if length > LOG_MAX {
-            look = Look::Loud;
-            let lately = |at: Instant| at.elapsed() < put_aside_every;
-            if !self.put_aside.last.is_some_and(lately) {
-                self.put_aside.last = Some(Instant::now());
-                self.put_aside.given_up = rotate(log, length)?;
-                self.put_aside.count += 1;
-                self.times.put_aside(self.put_aside.given_up)?;
-            }
-        }
-        marked.map(|()| look)
-    }
-}
-
-// === impl Held ===
-
-impl Held<'_> {
-    /// How often the log was put aside, and 1.
-    pub(super) fn generation(&self) -> u64 {
-        self.0.put_aside.count
-    }
-
-    /// How many bytes at the beginning of its former part were not kept.
-    pub(super) fn given_up(&self) -> u64 {
-        self.0.put_aside.given_up
-    }
-}
-
 impl Drop for OpenLog {
     fn drop(&mut self) {
-        self.log.close();
+        let writers = self.keeper.writers_beside(&self.log);
+        self.log.close(self.keeper.quota.part(writers.len()));
         self.keeper.forget(&self.log);
     }
 }
@@ -391,12 +271,18 @@ impl Drop for OpenLog {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::{fs::File, io::Write};
+    use std::{
+        fs::{self, File},
+        io::Write,
+    };
 
     use super::{
-        super::{create, path_of},
+        super::{Part, create, path_of, quota::PART_MAX},
         *,
     };
+
+    /// More than stays of a log that is put aside: a block of its filesystem at most.
+    const REST: u64 = 256 << 10;
 
     fn log_in(folder: &tempfile::TempDir) -> (File, PathBuf) {
         let file = create(folder.path(), "f-1").unwrap();
@@ -412,7 +298,7 @@ mod tests {
     fn only_logs_that_grow_are_looked_at() {
         let folder = tempfile::tempdir().unwrap();
         let (mut file, path) = log_in(&folder);
-        let keeper = LogKeeper::new();
+        let keeper = LogKeeper::new(Quota::default());
         let open = keeper.open(path.clone());
         assert_eq!((keeper.round(), marks(&path)), (None, 0));
         for count in 1..3 {
@@ -435,7 +321,7 @@ mod tests {
     fn a_machine_with_no_watches_left_is_looked_at_at_a_pace() {
         let folder = tempfile::tempdir().unwrap();
         let (mut file, path) = log_in(&folder);
-        let mut keeper = Arc::into_inner(LogKeeper::new()).unwrap();
+        let mut keeper = Arc::into_inner(LogKeeper::new(Quota::default())).unwrap();
         keeper.news = None;
         let keeper = Arc::new(keeper);
         let _open = keeper.open(path.clone());
@@ -449,7 +335,7 @@ mod tests {
     fn news_that_the_kernel_lost_is_made_up_for() {
         let folder = tempfile::tempdir().unwrap();
         let (mut file, path) = log_in(&folder);
-        let keeper = LogKeeper::new();
+        let keeper = LogKeeper::new(Quota::default());
         let _open = keeper.open(path.clone());
         assert_eq!(keeper.round(), None);
         let most = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
@@ -474,17 +360,18 @@ mod tests {
     fn a_flood_is_put_aside_and_nothing_long_is_left_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let (mut file, path) = log_in(&folder);
-        let keeper = LogKeeper::new();
+        let keeper = LogKeeper::new(Quota::default());
         let open = keeper.open(path.clone());
         let length = || fs::metadata(&path).unwrap().len();
-        let flood = vec![b'\n'; usize::try_from(LOG_MAX + 1).unwrap()];
+        let flood = vec![b'\n'; usize::try_from(PART_MAX + 1).unwrap()];
         file.write_all(&flood).unwrap();
-        assert_eq!((keeper.round(), length()), (Some(LOOK_EVERY), 0));
+        assert_eq!(keeper.round(), Some(LOOK_EVERY));
+        assert!(length() < REST, "{}", length());
         file.write_all(&flood).unwrap();
         // Perhaps it is too soon for that again, but not forgotten.
         assert_eq!(keeper.round(), Some(LOOK_EVERY));
         drop(open);
-        assert_eq!((length(), marks(&path)), (0, 0));
+        assert!(length() < REST && marks(&path) < 2, "{}", length());
         assert!(Part::Former.times(&path).exists());
     }
 }

@@ -8,11 +8,12 @@ use std::{
 use hob_model::{ReplicaId, port::LogQuery, wire::LogLine};
 
 use super::{
-    Part,
-    keeper::{Held, Log, LogKeeper},
+    Cut, Part,
+    keeper::LogKeeper,
     open, parts_of,
     seek::seek,
     times::{TimesReader, rounded, was_ahead},
+    written::{Held, Log},
 };
 
 /// A longer line is cut here; the rest of it is passed by. In bytes.
@@ -130,9 +131,9 @@ impl Place {
         // Not put aside meanwhile.
         let held = log.as_ref().map(|log| log.hold());
         let newest = held.as_ref().map_or(1, Held::generation);
-        let given_up = held.as_ref().map_or(0, Held::given_up);
+        let cut = held.as_ref().map(Held::cut);
         loop {
-            self.keep_up(newest, given_up);
+            self.keep_up(newest, cut);
             self.fill()?;
             if !self.block.is_empty() {
                 return Ok(true);
@@ -146,17 +147,24 @@ impl Place {
         }
     }
 
-    /// What was not read yet of a log that was put aside stands in its former part now.
-    fn keep_up(&mut self, newest: u64, given_up: u64) {
-        match newest - self.generation {
-            0 => {}
-            1 if self.part == Part::Former => {}
-            1 => {
-                let offset = self.offset.saturating_sub(given_up);
-                if let Some((_, end)) = &mut self.end {
-                    *end = end.saturating_sub(given_up);
+    /// What was not read yet of a log that was put aside stands in its former part now, but for
+    /// what stayed.
+    fn keep_up(&mut self, newest: u64, cut: Option<Cut>) {
+        match (newest - self.generation, cut) {
+            (0, _) | (_, None) => {}
+            (1, _) if self.part == Part::Former => {}
+            (1, Some(Cut { start, end: stayed })) => {
+                match &mut self.end {
+                    Some(end) if end.1 > stayed => *end = (newest, end.1 - stayed),
+                    Some((_, end)) => *end = end.saturating_sub(start),
+                    None => {}
                 }
-                self.go_to(Part::Former, self.generation, offset);
+                if self.offset < stayed {
+                    let offset = self.offset.saturating_sub(start);
+                    self.go_to(Part::Former, self.generation, offset);
+                } else {
+                    self.go_to(Part::Current, newest, self.offset - stayed);
+                }
             }
             // The part after it is gone as well.
             _ => {

@@ -122,7 +122,7 @@ impl LogReader {
 mod tests {
     use std::{fs, io::Write, path::Path, time::Duration};
 
-    use super::super::{LOG_MAX, Part, create, place::LINE_MAX, times::Times};
+    use super::super::{Part, Quota, create, place::LINE_MAX, quota::PART_MAX, times::Times};
     use super::*;
 
     fn read_all(reader: &mut LogReader) -> Vec<String> {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     fn reader(folder: &Path, query: LogQuery) -> LogReader {
-        LogReader::new(LogKeeper::new(), folder.to_owned(), &query).unwrap()
+        LogReader::new(LogKeeper::new(Quota::default()), folder.to_owned(), &query).unwrap()
     }
 
     fn tail(folder: &Path, lines: usize) -> Vec<String> {
@@ -216,7 +216,7 @@ mod tests {
     fn a_log_that_was_put_aside_loses_no_line() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        let keeper = LogKeeper::new();
+        let keeper = LogKeeper::new(Quota::default());
         let mut file = create(folder, "f-1").unwrap();
         let open = keeper.open(path_of(folder, "f-1"));
         file.write_all(b"one\n").unwrap();
@@ -226,7 +226,7 @@ mod tests {
         };
         let mut reader = LogReader::new(keeper, folder.to_owned(), &query).unwrap();
         assert_eq!(read_all(&mut reader), ["one"]);
-        file.write_all(&vec![b'x'; usize::try_from(LOG_MAX).unwrap()])
+        file.write_all(&vec![b'x'; usize::try_from(PART_MAX).unwrap()])
             .unwrap();
         file.write_all(b"\ntwo\nthr").unwrap();
         drop(open);
@@ -335,7 +335,7 @@ mod tests {
     fn reading_ends_where_the_log_did_when_it_began() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
-        let keeper = LogKeeper::new();
+        let keeper = LogKeeper::new(Quota::default());
         let mut file = create(folder, "f-1").unwrap();
         let open = keeper.open(path_of(folder, "f-1"));
         let mut write = |text: &[u8]| file.write_all(text).unwrap();
@@ -345,7 +345,7 @@ mod tests {
         let (mut soon, mut late) = (new(), new());
         write(b"\nthree\n");
         assert_eq!(read_all(&mut soon), ["one", "two"]);
-        write(&vec![b'\n'; usize::try_from(LOG_MAX).unwrap()]);
+        write(&vec![b'\n'; usize::try_from(PART_MAX).unwrap()]);
         drop(open);
         write(b"four\n");
         assert_eq!(read_all(&mut late), ["one", "two"]);

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{super::places::remove_file, FILE_MODE, open};
+use super::{super::places::remove_file, Cut, FILE_MODE, open};
 
 /// Longest file of marks, in bytes: some 38,000 marks. At this length every second mark goes, so
 /// that the oldest lines are timed the most coarsely.
@@ -118,16 +118,25 @@ impl Times {
         Ok(())
     }
 
-    /// The log was put aside, but for its first `start` bytes, and begins anew.
-    pub(super) fn put_aside(&mut self, start: u64) -> io::Result<()> {
-        let marks = self.read()?.into_iter();
-        let kept = marks.filter(|mark| mark.length > start).map(|mark| Mark {
-            length: mark.length - start,
-            ..mark
-        });
-        let kept: Vec<_> = kept.collect();
-        let moved = write_whole(&self.former, &kept);
+    /// The log was put aside, and begins anew.
+    pub(super) fn put_aside(&mut self, cut: Cut) -> io::Result<()> {
+        let marks = self.read()?;
+        // What crosses the cut belongs to both sides.
+        let crossing = marks.partition_point(|mark| mark.length < cut.end);
+        let aside = marks.iter().take(crossing + 1);
+        let aside = aside.filter(|mark| mark.length > cut.start);
+        let aside: Vec<_> = aside
+            .map(|mark| mark.at(mark.length.min(cut.end) - cut.start))
+            .collect();
+        let rest = marks.iter().filter(|mark| mark.length > cut.end);
+        let rest: Vec<_> = rest.map(|mark| mark.at(mark.length - cut.end)).collect();
+        let moved = write_whole(&self.former, &aside);
         self.begin_anew()?;
+        if let Some(last) = rest.last() {
+            write_whole(&self.path, &rest)?;
+            self.last = *last;
+            self.bytes = (rest.len() * MARK_BYTES) as u64;
+        }
         moved
     }
 
@@ -220,6 +229,11 @@ impl TimesReader {
 impl Mark {
     fn time(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_millis(self.millis)
+    }
+
+    /// The same time, at another length.
+    fn at(self, length: u64) -> Self {
+        Self { length, ..self }
     }
 
     fn to_line(self) -> String {
@@ -407,13 +421,34 @@ mod tests {
         for (millis, length) in [(1, 10), (2, 20), (3, 30)] {
             times.mark(at(millis), length).unwrap();
         }
-        times.put_aside(20).unwrap();
+        let (start, end) = (20, u64::MAX);
+        times.put_aside(Cut { start, end }).unwrap();
         let mut reader = TimesReader::new(times.former.clone());
         assert_eq!(reader.time_of(10).unwrap(), Some(at(3)));
         assert_eq!((times.length(), entries(folder.path())), (0, 1));
         times.mark(at(4), 5).unwrap();
         let mut reader = TimesReader::new(times.path.clone());
         assert_eq!(reader.time_of(5).unwrap(), Some(at(4)));
+    }
+
+    #[test]
+    fn marks_stay_with_what_stays_of_their_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut times = times(folder.path());
+        for (millis, length) in [(1, 10), (2, 20), (3, 30), (4, 40)] {
+            times.mark(at(millis), length).unwrap();
+        }
+        times.put_aside(Cut { start: 0, end: 25 }).unwrap();
+        let mut former = TimesReader::new(times.former.clone());
+        assert_eq!(former.time_of(20).unwrap(), Some(at(2)));
+        assert_eq!(former.time_of(25).unwrap(), Some(at(3)));
+        assert_eq!(former.time_of(26).unwrap(), None);
+        assert_eq!(times.length(), 15);
+        times.mark(at(5), 20).unwrap();
+        let mut reader = TimesReader::new(times.path.clone());
+        for (length, millis) in [(1, 3), (5, 3), (6, 4), (16, 5)] {
+            assert_eq!(reader.time_of(length).unwrap(), Some(at(millis)));
+        }
     }
 
     #[test]
