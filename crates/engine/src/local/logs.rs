@@ -17,6 +17,8 @@ use std::{
     time::SystemTime,
 };
 
+use hob_model::is_disk_full;
+
 use super::places::remove_file;
 
 pub(super) use follow::{Source, stream};
@@ -128,7 +130,7 @@ fn rotate(path: &Path, length: u64) -> io::Result<u64> {
     let draft = path.with_extension("log.draft");
     if let Err(problem) = copy_end(path, &draft, start) {
         remove_file(&draft)?;
-        if problem.kind() != io::ErrorKind::StorageFull {
+        if !is_disk_full(&problem) {
             return Err(problem);
         }
         // On a full disk, the room is worth more than the lines.
