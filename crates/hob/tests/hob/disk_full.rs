@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use hob_testkit::{Cli, Disk, Hob, assert_eventually, has_programs, wait_until};
+use hob_testkit::{Cli, Disk, Hob, Outcome, assert_eventually, has_programs, wait_until};
 use http::Method;
 use serde_json::Value;
 
@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Counts its calls; `slow` ones take a second.
 const COUNT: &str = "import time\nif str(req) == 'slow':\n    time.sleep(1)\nif str(req) != 'count':\n    handle.calls = getattr(handle, 'calls', 0) + 1\nreturn str(getattr(handle, 'calls', 0))";
 
+/// A page that does not fit into what is left of a block.
+const LARGE: &str = concat!("<p>2</p>", include_str!("disk_full.rs"));
+
 fn bench_on(disk: &Disk) -> Bench {
     Bench {
         hob: Hob::builder(HOB).data(disk.folder()).start(),
@@ -31,6 +34,11 @@ fn disk() -> Option<Disk> {
     has_programs(&["python3", "mount", "umount"])
         .then(|| Disk::new(SIZE))
         .flatten()
+}
+
+fn set(hob: &Hob, name: &str, value: &str) -> Outcome {
+    let command = hob.command().args(["secret", "set", name]);
+    command.stdin(value).run()
 }
 
 fn count(hob: &Hob) -> String {
@@ -73,36 +81,16 @@ fn names_the_cure(line: &str, data: &Path) {
     );
 }
 
-#[test]
-fn nothing_is_taken_that_cannot_be_kept_and_calls_are_answered() {
-    let Some(disk) = disk() else { return };
-    let bench = bench_on(&disk);
+/// Whatever would have to be kept.
+fn writes_are_refused(bench: &Bench) {
     let (hob, data) = (&bench.hob, bench.hob.data());
-    bench.deploy(&bench.python("count", "return 'old'"));
-    bench.deploy(&bench.python("count", COUNT));
-    bench.deploy(&bench.site("page", "<p>1</p>"));
-    let set = |name: &str, value: &str| {
-        let command = hob.command().args(["secret", "set", name]);
-        command.stdin(value).run()
-    };
-    set("kept", "one").ok();
-    let kept = ["secrets", "bundles", "cache/sources"].map(|name| data.join(name));
-    let before = kept.each_ref().map(|folder| files(folder));
-    hob.cli(["scale", "count", "0"]).ok();
-
-    disk.fill();
-    // Calls, also of a function that has to be woken for them.
-    assert_eq!(count(hob), "0");
-    assert_eq!(hob.get("/function/page/").expect(200).text(), "<p>1</p>");
-    assert!(hob.metrics().contains("gateway_function_invocation_total"));
-
     let refused = hob.post("/async-function/count", "x").expect(507);
     assert!(refused.text().contains("disk is full"), "{refused:?}");
     assert_eq!(refused.header("retry-after"), "60");
     for (name, value) in [("kept", "two"), ("new", "two")] {
-        names_the_cure(&set(name, value).fails(1), data);
+        names_the_cure(&set(hob, name, value).fails(1), data);
     }
-    let folder = bench.site("page", &"<p>2</p>".repeat(9999));
+    let folder = bench.site("page", LARGE);
     let deploy = hob.cli(["deploy", folder.to_str().unwrap()]);
     names_the_cure(&deploy.fails(1), data);
     for verb in [
@@ -117,6 +105,33 @@ fn nothing_is_taken_that_cannot_be_kept_and_calls_are_answered() {
     let backup = hob.cli(["backup", target.to_str().unwrap()]);
     names_the_cure(&backup.fails(1), data);
     assert!(!target.exists());
+}
+
+#[test]
+fn nothing_is_taken_that_cannot_be_kept_and_calls_are_answered() {
+    let Some(disk) = disk() else { return };
+    let bench = bench_on(&disk);
+    let (hob, data) = (&bench.hob, bench.hob.data());
+    bench.deploy(&bench.python("count", "return 'old'"));
+    bench.deploy(&bench.python("count", COUNT));
+    bench.deploy(&bench.site("page", "<p>1</p>"));
+    let print = "print('x' * 9999, flush=True)\nreturn 'said'";
+    bench.deploy(&bench.python("talker", print));
+    set(hob, "kept", "one").ok();
+    let kept = ["secrets", "bundles", "cache/sources"].map(|name| data.join(name));
+    let before = kept.each_ref().map(|folder| files(folder));
+    hob.cli(["scale", "count", "0"]).ok();
+
+    disk.fill();
+    // Calls, also of a function that has to be woken for them.
+    assert_eq!(count(hob), "0");
+    assert_eq!(hob.get("/function/page/").expect(200).text(), "<p>1</p>");
+    assert!(hob.metrics().contains("gateway_function_invocation_total"));
+
+    // What it cannot write is its own error; it may end by it.
+    let failed = hob.post("/function/talker", "");
+    assert!(failed.status.is_server_error(), "{failed:?}");
+    writes_are_refused(&bench);
 
     // All is as it was.
     assert_eq!(count(hob), "0");
@@ -136,12 +151,16 @@ fn nothing_is_taken_that_cannot_be_kept_and_calls_are_answered() {
     );
 
     disk.free();
+    assert_eventually!(
+        hob.post("/function/talker", "").text() == "said",
+        "it writes again"
+    );
     let id = later(hob, "x");
     assert_eventually!(state(hob, &id) == "done", "the queue goes on");
     assert_eq!(count(hob), "1");
-    set("kept", "two").ok();
-    set("new", "two").ok();
-    bench.deploy(&folder);
+    set(hob, "kept", "two").ok();
+    set(hob, "new", "two").ok();
+    bench.deploy(&bench.site("page", LARGE));
     assert!(
         hob.get("/function/page/")
             .expect(200)
@@ -150,6 +169,7 @@ fn nothing_is_taken_that_cannot_be_kept_and_calls_are_answered() {
     );
     hob.cli(["rollback", "count"]).ok();
     assert_eq!(hob.post("/function/count", "").expect(200).text(), "old");
+    let target = bench.folder.path().join("b.tar.gz");
     hob.cli(["backup", target.to_str().unwrap()]).ok();
     let log = hob.log();
     assert!(!log.contains("panicked"), "{log}");
