@@ -230,11 +230,8 @@ impl Shared {
     pub(super) fn workplace(&self) -> Result<Workplace, BuildError> {
         let tmp = self.config.data.join("tmp");
         Workplace::new(&tmp).map_err(|error| {
-            BuildError::Host(format!(
-                "cannot work in {}: {}",
-                tmp.display(),
-                IoWords(&error)
-            ))
+            let (tmp, words) = (tmp.display(), IoWords(&error));
+            BuildError::Host(format!("cannot work in {tmp}: {words}"))
         })
     }
 
