@@ -11,8 +11,11 @@ use std::{
 };
 
 use hob_image::{Digest, ImageError, ImageStore, Irreplaceable, Needed};
-use hob_model::backup::{
-    BUNDLES, BackupManifest, DATABASE, FORMAT, IDENTITY, IMAGES, PKI, REGISTRIES, SECRETS,
+use hob_model::{
+    IoWords,
+    backup::{
+        BUNDLES, BackupManifest, DATABASE, FORMAT, IDENTITY, IMAGES, PKI, REGISTRIES, SECRETS,
+    },
 };
 use hob_store::StoreError;
 use tempfile::TempDir;
@@ -44,8 +47,8 @@ pub(crate) enum BackupError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Image(#[from] ImageError),
-    #[error("cannot make a backup: {0}")]
-    Io(#[from] io::Error),
+    #[error("cannot make a backup in {}: {}", path.display(), IoWords(source))]
+    Io { path: PathBuf, source: io::Error },
 }
 
 /// A backup whose database is settled and whose files are still to be written.
@@ -77,8 +80,8 @@ impl Control {
         let data = self.config.data.clone();
         blocking(&self.config.runtime, move || {
             let mut needed: Needed = before()?;
-            fs::create_dir_all(&tmp)?;
-            let scratch = tempfile::Builder::new().prefix("backup-").tempdir_in(tmp)?;
+            let scratch =
+                make_scratch(&tmp).map_err(|source| BackupError::Io { path: tmp, source })?;
             let held = store.snapshot(&scratch.path().join(DATABASE))?;
             let made_at = SystemTime::now();
             needed.manifests.extend(after()?.manifests);
@@ -130,6 +133,11 @@ impl Backup {
         }
         archive.end(self.manifest.made_at)
     }
+}
+
+fn make_scratch(tmp: &Path) -> io::Result<TempDir> {
+    fs::create_dir_all(tmp)?;
+    tempfile::Builder::new().prefix("backup-").tempdir_in(tmp)
 }
 
 fn write_images(

@@ -2,6 +2,7 @@
 
 mod answer;
 mod callback;
+mod complaints;
 mod ending;
 mod fields;
 mod index;
@@ -26,8 +27,9 @@ pub(crate) use fields::fields;
 pub use limits::QueueLimits;
 pub(crate) use limits::{Caller, Full};
 
+use complaints::Complaints;
 use index::{Due, Index, Job, LaneKey, Stale};
-use limits::RESULTS_PART;
+use limits::{RESULT_AGE, RESULTS_PART};
 
 /// Most bytes of calls that are about to be written, in memory at once; four of the largest
 /// bodies always fit.
@@ -35,8 +37,6 @@ const IN_MEMORY: u64 = 64 << 20;
 /// Calls that are retried or dropped in one write, so that others get their turn.
 const MANY_AT_ONCE: u32 = 1000;
 
-/// How often the log says that the queue is full.
-const FULL_SAID: Duration = Duration::from_secs(60);
 /// Longest time until a call is tried again that anything may ask for. Whatever the disk says
 /// beyond that was written by a clock that has been set since.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -66,8 +66,7 @@ pub(crate) struct Queue {
     memory: Arc<Semaphore>,
     ids: Mutex<CallIds>,
     born: Instant,
-    /// When the log last said that the queue is full.
-    full_said: Mutex<Option<Instant>>,
+    complaints: Complaints,
 }
 
 // === impl Control ===
@@ -101,6 +100,12 @@ impl Control {
     /// Learns what an earlier server left in the queue. Comes before the first call.
     pub(crate) async fn restore_queue(&self) -> Result<(), StoreError> {
         let mut rows = self.queued(CallQueue::rows).await?;
+        let latest = self.queued(CallQueue::latest).await?;
+        // The clock was set back meanwhile: nothing waits until it says what it said then.
+        let ahead = latest.saturating_sub(unix_now()).max(0);
+        for row in &mut rows {
+            row.due_at = row.due_at.saturating_sub(ahead);
+        }
         // Results leave by their age.
         rows.sort_by_key(|row| (row.ended_at, row.seq));
         let mut index = self.queue.index();
@@ -136,7 +141,7 @@ impl Queue {
             memory: Arc::new(Semaphore::new(memory)),
             ids: Mutex::default(),
             born: Instant::now(),
-            full_said: Mutex::default(),
+            complaints: Complaints::default(),
         })
     }
 
@@ -172,7 +177,8 @@ impl Queue {
     async fn take(self: &Arc<Self>, call: NewCall, caller: Caller) -> Result<(), EnqueueError> {
         let (bytes, function) = (call.bytes(), call.function.clone());
         let reserved = self.index().reserve(&function, bytes, &self.limits, caller);
-        reserved.inspect_err(|full| self.say_full(&function, full))?;
+        reserved.inspect_err(|full| self.complaints.not_taken(&function, full))?;
+        let name = function.clone();
         let (told, taken) = oneshot::channel();
         let queue = Arc::clone(self);
         // Told by the one writer, in the order of the disk: so calls run in that order.
@@ -185,20 +191,12 @@ impl Queue {
             let _ = told.send(row);
         });
         match taken.await {
-            Ok(row) => row.map(drop).map_err(EnqueueError::from),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                self.complaints.not_taken(&name, &error);
+                Err(error.into())
+            }
             Err(_) => Err(EnqueueError::Stopping),
-        }
-    }
-
-    /// For the owner: callers are not told. Not for every caller anew.
-    fn say_full(&self, function: &FunctionName, full: &Full) {
-        let mut said = self
-            .full_said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|said| said.elapsed() >= FULL_SAID) {
-            *said = Some(Instant::now());
-            tracing::warn!("a call of `{function}` was not taken: {full}");
         }
     }
 
@@ -314,12 +312,14 @@ impl Queue {
         Some(Duration::from_millis(due.saturating_sub(self.now())))
     }
 
-    /// Ends the work on a call.
-    fn finish(&self, job: &Job, row: Option<&CallRow>) {
-        let due = row.map_or(Due::At(0), |row| match row.state {
-            CallState::Waiting => Due::At(self.at(row.due_at, LONGEST_WAIT)),
-            CallState::Callback | CallState::Done | CallState::Dead => self.due(row, LONGEST_WAIT),
-        });
+    /// Ends the work on a call. `again` is when it is tried again: known since before the disk had
+    /// that, whatever became of the machine's clock meanwhile.
+    fn finish(&self, job: &Job, row: Option<&CallRow>, again: Option<u64>) {
+        let due = match (again, row) {
+            (Some(again), _) => Due::At(again),
+            (None, Some(row)) => self.due(row, LONGEST_WAIT),
+            (None, None) => Due::At(0),
+        };
         self.index().finish(job, row, due);
         self.changed.notify_one();
     }
@@ -333,7 +333,7 @@ impl Queue {
     /// What is kept no longer.
     fn stale(&self) -> Stale {
         let most = self.limits.bytes / RESULTS_PART;
-        let stale = self.index().stale(unix_now(), most, self.limits.dead());
+        let stale = self.index().stale(self.now(), most, self.limits.dead());
         for row in stale.dead() {
             tracing::warn!(
                 "dead letter number {} of `{}` is dropped: it is the oldest, and dead letters have a quarter of the queue",
@@ -347,6 +347,11 @@ impl Queue {
     /// When a call is due that was read from the disk. What is due now keeps its order, and what
     /// was not tried yet is always due now: nothing but its order has it wait.
     fn due(&self, row: &CallRow, longest: Duration) -> Due {
+        if row.state == CallState::Done {
+            let age = unix_now().saturating_sub(row.ended_at);
+            let age = u64::try_from(age).unwrap_or(0);
+            return Due::At(self.now() + RESULT_AGE.saturating_sub(age));
+        }
         let (due, now) = (self.at(row.due_at, longest), self.now());
         let is_new = row.state == CallState::Waiting && row.attempts == 0;
         if due > now && !is_new {

@@ -14,7 +14,9 @@ mod detect;
 mod foreign;
 mod image;
 mod record;
+mod room;
 mod secret_files;
+mod sound;
 mod target;
 mod template;
 mod templates;
@@ -30,5 +32,6 @@ pub use templates::Templates;
 pub use unpack::MAX_ENTRIES;
 
 pub(crate) use detect::has_any;
+pub(crate) use sound::is_damaged;
 pub(crate) use toolchain::SYSTEM_PATH;
 pub(crate) use tree::{Sharing, copy_tree};

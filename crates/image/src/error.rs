@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use hob_model::{IoWords, is_disk_full};
 use thiserror::Error;
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum ImageError {
     /// A file or folder of the machine's own copy.
-    #[error("{what} {}: {source}", path.display())]
+    #[error("{what} {}: {}", path.display(), IoWords(source))]
     Io {
         /// "cannot write".
         what: &'static str,
@@ -89,7 +90,7 @@ pub enum ImageError {
     Archive(#[from] ArchiveError),
     /// There is not enough room on the disk.
     #[error(
-        "{what} needs {needed} bytes and {free} are free at {}: make room, for example with `hob image prune`",
+        "{what} needs {needed} bytes or more and {free} are free at {}: make room, for example with `hob image prune`",
         path.display()
     )]
     Space {
@@ -134,6 +135,23 @@ impl ImageError {
         }
     }
 
+    /// Whether it is for want of room on the disk.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Space { .. } => true,
+            Self::Io { source, .. } | Self::Archive(ArchiveError::Write(source)) => {
+                is_disk_full(source)
+            }
+            Self::Layer { problem, .. } => match &**problem {
+                UnpackError::Host { source, .. } | UnpackError::Target { source, .. } => {
+                    is_disk_full(source)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> ImageFault {
         match self {
@@ -142,10 +160,13 @@ impl ImageError {
             | Self::Damaged { .. }
             | Self::NoBlob(_)
             | Self::Manifest { .. }
-            | Self::Layer { .. }
             | Self::Content { .. }
             | Self::TooManyNames(_)
             | Self::Run { .. } => ImageFault::Caller,
+            Self::Layer { problem, .. } => match **problem {
+                UnpackError::Host { .. } | UnpackError::Target { .. } => ImageFault::Host,
+                _ => ImageFault::Caller,
+            },
             Self::Registry(error) => error.fault(),
             Self::Archive(ArchiveError::Write(_))
             | Self::Io { .. }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Digest, Image, ImageError, ImageStore, UnpackLimits, blob::sync_folder, disk::on_disk,
-    manifest::digest_of, space, unpack_layer,
+    Digest, Image, ImageError, ImageStore, Rule, UnpackError, UnpackLimits, blob::sync_folder,
+    disk::on_disk, manifest::digest_of, space, unpack_layer,
 };
 
 /// Beginning of the names of folders that are being filled or emptied.
@@ -57,8 +57,9 @@ impl ImageStore {
             .tempdir_in(&self.layers)
             .map_err(ImageError::io("cannot make a folder in", &self.layers))?;
         let limits = UnpackLimits::default();
+        let room = space::free(folder.path());
         let limits = UnpackLimits {
-            bytes: limits.bytes.min(space::free(folder.path())),
+            bytes: limits.bytes.min(room),
             ..limits
         };
         let unpacked = unpack_layer(BufReader::new(file), folder.path(), &limits);
@@ -69,6 +70,14 @@ impl ImageStore {
                 wanted: diff_id.clone(),
                 found: unpacked.diff_id,
             }),
+            Err(UnpackError::Refused {
+                rule: Rule::TooManyBytes(most),
+                ..
+            }) if most == room => Some(space::full(
+                folder.path(),
+                &format!("layer {blob}, unpacked,"),
+                room.saturating_add(1),
+            )),
             Err(problem) => Some(ImageError::Layer {
                 layer: blob.clone(),
                 problem: Box::new(problem),

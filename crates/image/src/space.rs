@@ -9,26 +9,32 @@ const RESERVE: u64 = 256 << 20;
 
 /// Bytes that images may still fill on the disk of `path`; what cannot be told is no bound.
 pub(crate) fn free(path: &Path) -> u64 {
-    let folder = path.parent().unwrap_or(path);
-    rustix::fs::statvfs(folder).map_or(u64::MAX, |disk| {
-        disk.f_bavail
-            .saturating_mul(disk.f_frsize)
-            .saturating_sub(RESERVE)
-    })
+    available(path.parent().unwrap_or(path)).saturating_sub(RESERVE)
+}
+
+/// Bytes that are free on the disk of `folder`.
+fn available(folder: &Path) -> u64 {
+    let disk = rustix::fs::statvfs(folder);
+    disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// Refuses what does not fit, before it is begun.
 pub(crate) fn check(path: &Path, what: &str, needed: u64) -> Result<(), ImageError> {
-    let free = free(path);
-    if needed <= free {
-        return Ok(());
+    match needed <= free(path) {
+        true => Ok(()),
+        false => Err(full(path, what, needed)),
     }
-    Err(ImageError::Space {
+}
+
+/// Says that `what` does not fit, of which at least `needed` bytes are known.
+pub(crate) fn full(path: &Path, what: &str, needed: u64) -> ImageError {
+    let folder = path.parent().unwrap_or(path);
+    ImageError::Space {
         what: what.to_owned(),
         needed: needed.saturating_add(RESERVE),
-        free: free.saturating_add(RESERVE),
-        path: path.parent().unwrap_or(path).to_owned(),
-    })
+        free: available(folder),
+        path: folder.to_owned(),
+    }
 }
 
 // === impl ImageStore ===

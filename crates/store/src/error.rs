@@ -3,8 +3,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hob_model::is_disk_full;
 use rusqlite::ErrorCode;
 use thiserror::Error;
+
+use crate::disk;
 
 /// Why something could not be kept or read back. Each line names the file and the cure, and is
 /// meant for the owner of the machine.
@@ -171,8 +174,15 @@ impl StoreError {
     }
 
     pub(crate) fn sql(path: &Path, source: rusqlite::Error) -> Self {
+        // SQLite has no word for a full disk where its index in shared memory does not fit.
+        let wants_room = matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+        );
+        let full = wants_room && path.parent().is_some_and(disk::is_full);
         let path = path.to_owned();
         match source.sqlite_error_code() {
+            _ if full => Self::DiskFull { path },
             Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
                 Self::NotADatabase { path }
             }
@@ -184,11 +194,11 @@ impl StoreError {
 
     /// For `map_err`: what was tried on which path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
+        move |source| match is_disk_full(&source) {
+            true => Self::DiskFull {
                 path: path.to_owned(),
             },
-            _ => Self::Io {
+            false => Self::Io {
                 action,
                 path: path.to_owned(),
                 source,

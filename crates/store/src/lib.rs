@@ -8,6 +8,7 @@
 mod authority;
 pub mod clock;
 mod commits;
+pub mod disk;
 mod durable;
 mod error;
 mod password;

@@ -2,6 +2,7 @@ mod held;
 mod running;
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     fs,
     net::{SocketAddr, TcpListener},
@@ -103,7 +104,9 @@ impl HobBuilder {
             executable: self.executable,
             args: self.args,
             env: self.env,
-            data: self.data.unwrap_or_else(data_folder),
+            data: self
+                .data
+                .unwrap_or_else(|| data_folder_in(&env::temp_dir())),
             running: None,
             password: None,
             net: self.net,
@@ -114,12 +117,12 @@ impl HobBuilder {
     }
 }
 
-fn data_folder() -> TempDir {
+pub(crate) fn data_folder_in(parent: &Path) -> TempDir {
     tempfile::Builder::new()
         .prefix("hob-test-")
         // Cages at level `process` reach their bundles through it.
         .permissions(fs::Permissions::from_mode(0o755))
-        .tempdir()
+        .tempdir_in(parent)
         .expect("a temporary folder")
 }
 

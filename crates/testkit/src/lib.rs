@@ -7,6 +7,7 @@
 
 mod answer;
 mod cli;
+mod disk;
 mod eventually;
 mod hob;
 mod leftovers;
@@ -17,6 +18,7 @@ mod registry;
 
 pub use answer::Answer;
 pub use cli::{Cli, Outcome};
+pub use disk::Disk;
 pub use eventually::{EVENTUALLY, wait_until};
 pub use hob::{Hob, HobBuilder};
 pub use needs::{has_programs, rare_program};

@@ -1,7 +1,9 @@
+use std::path::PathBuf;
+
 use axum::response::{IntoResponse, Response};
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    FunctionName, Label,
+    FunctionName, IoWords, Label, is_disk_full,
     port::{BuildError, EngineError, SecretError},
 };
 use hob_store::StoreError;
@@ -117,6 +119,9 @@ pub(super) enum ApiError {
         /// Whether that may pass by itself.
         soon: bool,
     },
+    /// There is no room for an asynchronous call; the log says where.
+    #[error("the call was not taken, the server's disk is full: try again later")]
+    CallDiskFull,
     /// Too many bodies of asynchronous calls are on their way in.
     #[error("too many calls come in at once: try again in a second")]
     ManyCalls,
@@ -155,10 +160,12 @@ pub(super) enum ApiError {
         source: EngineError,
     },
     /// A file that is about to be sent.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action} {}: {}", path.display(), IoWords(source))]
     Io {
-        /// What was tried.
+        /// What was tried: "keep the upload in".
         action: &'static str,
+        /// Where.
+        path: PathBuf,
         /// The system's own words.
         source: std::io::Error,
     },
@@ -173,6 +180,7 @@ pub(super) enum ApiError {
 impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
+            error if error.is_disk_full() => StatusCode::INSUFFICIENT_STORAGE,
             Self::Bad(_) | Self::Engine(EngineError::NoInstance { .. }) => StatusCode::BAD_REQUEST,
             Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
@@ -222,9 +230,24 @@ impl ApiError {
             | Self::Secret(_)
             | Self::Store(_)
             | Self::NotStored { soon: false }
+            | Self::CallDiskFull
             | Self::Refresh { .. }
             | Self::Io { .. }
             | Self::Panic => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::CallDiskFull
+            | Self::Store(StoreError::DiskFull { .. })
+            | Self::Backup(BackupError::Store(StoreError::DiskFull { .. }))
+            | Self::Registries(RegistriesError::Store(StoreError::DiskFull { .. })) => true,
+            Self::Image(error) | Self::Backup(BackupError::Image(error)) => error.is_disk_full(),
+            Self::Io { source, .. } | Self::Backup(BackupError::Io { source, .. }) => {
+                is_disk_full(source)
+            }
+            _ => false,
         }
     }
 
@@ -244,7 +267,7 @@ impl ApiError {
             Self::NotStored { soon: true } | Self::Store(StoreError::Busy { .. }) => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("5")))
             }
-            Self::ManyBuilds | Self::QueueFull(_) | Self::NoRoom => {
+            Self::ManyBuilds | Self::QueueFull(_) | Self::NoRoom | Self::CallDiskFull => {
                 Some((header::RETRY_AFTER, HeaderValue::from_static("60")))
             }
             _ => None,

@@ -35,7 +35,7 @@ pub(super) async fn download(
             .prefix("export-")
             .tempdir_in(scratch)
     });
-    let folder = folder.await.map_err(failed)?;
+    let folder = folder.await.map_err(failed(&control))?;
     control.builder.export(&function, folder.path()).await?;
     drop(hold);
 
@@ -46,7 +46,7 @@ pub(super) async fn download(
         folder.close()?;
         Ok((archive, length))
     });
-    let (archive, length) = packed.await.map_err(failed)?;
+    let (archive, length) = packed.await.map_err(failed(&control))?;
     let headers = [
         (header::CONTENT_TYPE, "application/gzip".to_owned()),
         (header::CONTENT_LENGTH, length.to_string()),
@@ -72,9 +72,11 @@ fn pack(folder: &Path, scratch: &Path) -> io::Result<File> {
     Ok(archive)
 }
 
-fn failed(source: io::Error) -> ApiError {
-    ApiError::Io {
-        action: "pack the export",
+fn failed(control: &Control) -> impl Fn(io::Error) -> ApiError {
+    let path = control.scratch();
+    move |source| ApiError::Io {
+        action: "pack the export in",
+        path: path.clone(),
         source,
     }
 }

@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{
     error::ApiError,
-    refusals::{Bad, Failed, Missing, Stopping, TooLarge, TooSlow},
+    refusals::{Bad, DiskFull, Failed, Missing, Stopping, TooLarge, TooSlow},
     request::NamedFunction,
 };
 use crate::{
@@ -57,7 +57,7 @@ const OVERHEAD: usize = 1 << 10;
         (status = 202, headers(
             ("X-Call-Id" = CallId, description = "The call's id"),
             ("X-Start-Time" = String, description = "Nanoseconds since 1970"))),
-        Bad, Missing, TooSlow, TooLarge, Failed, Stopping))]
+        Bad, Missing, TooSlow, TooLarge, Failed, Stopping, DiskFull))]
 pub(super) async fn take(
     State(control): State<Arc<Control>>,
     request: Request,
@@ -93,14 +93,16 @@ pub(super) fn aliases() -> Router<Arc<Control>> {
         .route("/async-function/{name}/{*rest}", post(take))
 }
 
-/// Anybody may call: what the disk said, and what is in the queue, is for the owner. The queue logs
-/// by itself that it is full.
+/// Anybody may call: what the disk said, and what is in the queue, is for the owner, to whom the
+/// queue tells it by itself.
 fn for_strangers(error: EnqueueError) -> ApiError {
     match error {
         EnqueueError::Full(_) => ApiError::NoRoom,
         EnqueueError::Stopping => ApiError::Stopping,
         EnqueueError::Store(error) => {
-            tracing::error!("an asynchronous call was not taken: {error}");
+            if matches!(error, StoreError::DiskFull { .. }) {
+                return ApiError::CallDiskFull;
+            }
             let soon = matches!(error, StoreError::Busy { .. } | StoreError::Crowded { .. });
             ApiError::NotStored { soon }
         }

@@ -44,6 +44,7 @@ refusals! {
     Crowded = "429", "Too many logins at once";
     Failed = "500", "The machine or hob could not";
     Stopping = "503", "hob is stopping, or the queue is full";
+    DiskFull = "507", "The disk is full; nothing was changed";
 }
 
 /// What every request may get that is not open to everybody.
@@ -54,6 +55,7 @@ pub(super) fn by_the_guard() -> Responses {
         Crowded::responses(),
         Failed::responses(),
         Stopping::responses(),
+        DiskFull::responses(),
     ];
     all.into_iter().flatten().collect()
 }

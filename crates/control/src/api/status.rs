@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use hob_model::wire::Status;
+use hob_store::disk;
 
 use super::error::ApiError;
 use crate::{Control, metrics::resident_memory};
@@ -25,8 +26,24 @@ pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Sta
         metrics: control.config.metrics.clone(),
         data: control.config.data.display().to_string(),
         isolation: control.config.isolation.clone(),
-        warnings: control.config.warnings.clone(),
+        warnings: warnings(&control),
         functions: control.deployed.count(),
         replicas: observed.values().map(|one| one.instances.len()).sum(),
     }))
+}
+
+/// What the machine cannot enforce, and whether its disk is nearly full now.
+fn warnings(control: &Control) -> Vec<String> {
+    let data = &control.config.data;
+    let free = disk::free(data).filter(|free| *free < disk::FREE_MIN);
+    let nearly_full = free.map(|free| {
+        format!(
+            "the disk of {} is nearly full: {} MiB are free, free {} MiB or more",
+            data.display(),
+            free >> 20,
+            (disk::FREE_MIN - free) >> 20
+        )
+    });
+    let warnings = control.config.warnings.iter().cloned();
+    warnings.chain(nearly_full).collect()
 }

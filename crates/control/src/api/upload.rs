@@ -134,12 +134,13 @@ pub(super) async fn keep(
     }
     let scratch = control.scratch();
     let file = blocking(&control.config.runtime, move || make_file(scratch, &prefix)).await;
-    let (file, path) = file.map_err(failed)?.into_parts();
-    write(File::from_std(file), body, see).await?;
+    let (file, path) = file.map_err(failed(control))?.into_parts();
+    write(control, File::from_std(file), body, see).await?;
     Ok(path)
 }
 
 async fn write(
+    control: &Control,
     mut file: File,
     body: Body,
     mut see: impl FnMut(&[u8]) -> Result<(), ApiError>,
@@ -155,9 +156,9 @@ async fn write(
             return Err(too_large());
         }
         see(&part)?;
-        file.write_all(&part).await.map_err(failed)?;
+        file.write_all(&part).await.map_err(failed(control))?;
     }
-    file.flush().await.map_err(failed)
+    file.flush().await.map_err(failed(control))
 }
 
 fn make_file(scratch: PathBuf, prefix: &str) -> io::Result<NamedTempFile> {
@@ -190,9 +191,11 @@ fn stalled() -> ApiError {
     ApiError::TooSlow(format!("the upload stood still for {} s", STALL.as_secs()))
 }
 
-fn failed(source: io::Error) -> ApiError {
-    ApiError::Io {
-        action: "keep the upload",
+fn failed(control: &Control) -> impl FnOnce(io::Error) -> ApiError {
+    let path = control.scratch();
+    move |source| ApiError::Io {
+        action: "keep the upload in",
+        path,
         source,
     }
 }

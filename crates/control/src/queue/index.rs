@@ -57,8 +57,8 @@ pub(super) struct Index {
     dead: BTreeMap<(i64, i64), CallRow>,
     dead_used: Used,
     tallies: HashMap<FunctionName, Tally>,
-    /// Ended calls whose results are kept, the oldest first: number, end, bytes.
-    results: VecDeque<(i64, i64, u64)>,
+    /// Ended calls whose results are kept, the oldest first: number, until when, bytes.
+    results: VecDeque<(i64, u64, u64)>,
     result_bytes: u64,
     used: Used,
 }
@@ -74,7 +74,7 @@ struct Tally {
     used: Used,
 }
 
-/// When a call is due.
+/// When a call is due; one that is over is due to be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Due {
     /// At once, behind those of its function that came before.
@@ -143,7 +143,10 @@ impl Index {
     /// Takes in a call, wherever it stands.
     pub(super) fn add(&mut self, row: &CallRow, due: Due) {
         let kind = match row.state {
-            CallState::Done => return self.keep(row),
+            CallState::Done => {
+                let (Due::InOrder(until) | Due::At(until)) = due;
+                return self.keep(row, until);
+            }
             CallState::Dead => {
                 self.tally(&row.function).dead += 1;
                 self.hold(&row.function, row.bytes);
@@ -485,10 +488,9 @@ mod tests {
     #[test]
     fn results_go_by_age_and_by_size() {
         let mut index = Index::default();
-        for seq in 1..=4 {
-            let mut row = row(seq, "a", CallState::Done);
-            row.ended_at = seq;
-            index.add(&row, Due::At(0));
+        for seq in 1..=4_i64 {
+            let until = RESULT_AGE + seq.unsigned_abs();
+            index.add(&row(seq, "a", CallState::Done), Due::At(until));
         }
         let mut stale = |now, most| index.stale(now, most, Used::default()).seqs();
         assert_eq!(stale(RESULT_AGE + 2, 1000), [1]);

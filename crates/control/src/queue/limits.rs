@@ -3,7 +3,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// How long the result of a call that went well is kept, in milliseconds.
-pub(super) const RESULT_AGE: i64 = 60 * 60 * 1000;
+pub(super) const RESULT_AGE: u64 = 60 * 60 * 1000;
 /// Most results of calls that went well that are kept.
 pub(super) const RESULTS_KEPT: usize = 10_000;
 /// Results take at most this part of the bytes of the queue.

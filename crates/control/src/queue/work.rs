@@ -22,7 +22,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Queue,
+    LONGEST_WAIT, Queue,
     answer::{Outcome, Verdict},
     callback::Messenger,
     ending::{conclude, has_result, not_made, shorten},
@@ -190,7 +190,7 @@ impl Worker {
         let call = match self.control.queued(move |calls| calls.to_make(seq)).await {
             Ok(Some(call)) => call,
             Ok(None) => {
-                self.queue.finish(job, None);
+                self.queue.finish(job, None, None);
                 return Ok(Worked::Through);
             }
             Err(error) if error.is_damaged_row() => return self.set_aside(job, &error).await,
@@ -240,13 +240,13 @@ impl Worker {
     async fn set_aside(&self, job: &Job, error: &StoreError) -> Result<Worked, StoreError> {
         tracing::error!("call number {} cannot be read: {error}", job.seq);
         let (told, settled) = oneshot::channel();
-        let done = self.finisher(job, told);
+        let done = self.finisher(job, None, told);
         let attempt = not_made("its row in the database is damaged".into(), false);
         self.queue
             .calls
             .settle(job.seq, Arc::new(attempt), Vec::new(), done);
         match written(settled).await {
-            Err(error) if error.is_damaged_row() => self.queue.finish(job, None),
+            Err(error) if error.is_damaged_row() => self.queue.finish(job, None, None),
             settled => settled?,
         }
         Ok(Worked::Through)
@@ -257,11 +257,15 @@ impl Worker {
     /// answer, without which the end is small.
     async fn settle(&self, job: &Job, mut attempt: Attempt) -> Result<Worked, StoreError> {
         self.fit(job, &mut attempt);
+        let again = match attempt.next {
+            Next::Again(at) => Some(self.queue.at(at, LONGEST_WAIT)),
+            Next::End(_) => None,
+        };
         let stale = self.queue.stale().seqs();
         let mut attempt = Arc::new(attempt);
         loop {
             let (told, settled) = oneshot::channel();
-            let done = self.finisher(job, told);
+            let done = self.finisher(job, again, told);
             self.queue
                 .calls
                 .settle(job.seq, Arc::clone(&attempt), stale.clone(), done);
@@ -272,7 +276,7 @@ impl Worker {
                     shorten(Arc::make_mut(&mut attempt), 0);
                     continue;
                 }
-                Err(error) => tracing::error!("the end of call number {} waits: {error}", job.seq),
+                Err(error) => self.queue.complaints.not_written(job, &error),
             }
             sleep(TROUBLE).await;
         }
@@ -303,12 +307,13 @@ impl Worker {
     fn finisher(
         &self,
         job: &Job,
+        again: Option<u64>,
         told: oneshot::Sender<Result<(), StoreError>>,
     ) -> impl FnOnce(Result<Option<CallRow>, StoreError>) + Send + use<> {
         let (queue, job) = (Arc::clone(&self.queue), job.clone());
         move |row| {
             if let Ok(row) = &row {
-                queue.finish(&job, row.as_ref());
+                queue.finish(&job, row.as_ref(), again);
             }
             let _ = told.send(row.map(drop));
         }

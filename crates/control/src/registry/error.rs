@@ -3,7 +3,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hob_image::{DigestError, ImageError, ManifestError};
-use hob_model::port::EngineError;
+use hob_model::{IoWords, is_disk_full, port::EngineError};
 use hob_store::StoreError;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -99,7 +99,7 @@ pub(crate) enum RegistryError {
     #[error(transparent)]
     Functions(#[from] StoreError),
     /// A file that is about to be sent or written.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {}", IoWords(source))]
     Io {
         /// What was tried.
         action: &'static str,
@@ -135,10 +135,18 @@ impl RegistryError {
             Self::TooLarge(_) => (S::PAYLOAD_TOO_LARGE, "MANIFEST_INVALID"),
             // The specification's own status for it is that of an unknown manifest.
             Self::NoPart(_) => (S::NOT_FOUND, "MANIFEST_BLOB_UNKNOWN"),
-            Self::Store(ImageError::Space { .. }) => (S::INSUFFICIENT_STORAGE, "DENIED"),
+            error if error.is_disk_full() => (S::INSUFFICIENT_STORAGE, "DENIED"),
             Self::Store(_) | Self::Engine(_) | Self::Functions(_) | Self::Io { .. } => {
                 (S::INTERNAL_SERVER_ERROR, "UNKNOWN")
             }
+        }
+    }
+
+    fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_disk_full(),
+            Self::Io { source, .. } => is_disk_full(source),
+            _ => false,
         }
     }
 

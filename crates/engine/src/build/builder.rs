@@ -11,7 +11,7 @@ use std::{
 
 use async_trait::async_trait;
 use hob_model::{
-    Function, FunctionName, Isolation, Manifest, Revision, Settings,
+    Function, FunctionName, IoWords, Isolation, Manifest, Revision, Settings,
     port::{BuildError, BuildLine, BuildLog, Builder, Source},
 };
 use hob_sandbox::Sandbox;
@@ -195,6 +195,17 @@ pub(super) async fn on_disk<T: Send + 'static>(
 impl Shared {
     fn build(&self, source: &Source, log: &BuildLog) -> Result<Revision, BuildError> {
         let place = self.workplace()?;
+        let built = self.build_in(&place, source, log);
+        // While the workplace is there, with all that did not fit.
+        built.map_err(|error| self.explain(error))
+    }
+
+    fn build_in(
+        &self,
+        place: &Workplace,
+        source: &Source,
+        log: &BuildLog,
+    ) -> Result<Revision, BuildError> {
         let folder = place.function();
         let opened = self.open(source, &folder, None)?;
         let record = self
@@ -204,7 +215,7 @@ impl Shared {
             log(BuildLine::Step(format!("{}: unchanged", revision.language)));
             return Ok(revision);
         }
-        let installed = self.work(&opened, &place, &source.function, log)?;
+        let installed = self.work(&opened, place, &source.function, log)?;
         let built = Built {
             folder,
             found: &opened.found,
@@ -219,7 +230,8 @@ impl Shared {
     pub(super) fn workplace(&self) -> Result<Workplace, BuildError> {
         let tmp = self.config.data.join("tmp");
         Workplace::new(&tmp).map_err(|error| {
-            BuildError::Host(format!("cannot work in `{}`: {error}", tmp.display()))
+            let (tmp, words) = (tmp.display(), IoWords(&error));
+            BuildError::Host(format!("cannot work in {tmp}: {words}"))
         })
     }
 

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::{
     dependencies::Installed,
     detect::{Found, Shape},
-    record::{beside, remember},
+    record::beside,
+    sound::{Content, is_damaged, note},
     tree::{FileTimes, NodeKind, Tree, add_field, hex, sync_folder},
     unpack::stays_inside,
 };
@@ -45,8 +46,13 @@ impl Built<'_> {
             Run::Process { .. } | Run::Image(_) => FileTimes::Fixed,
         };
         tree.normalise(times).map_err(host)?;
-        let digest = self.digest(&tree, &run).map_err(host)?;
+        let (digest, content) = self.digest(&tree, &run).map_err(host)?;
         let home = bundles.join(&digest);
+        if home.is_dir() && is_damaged(&home) {
+            // It goes with the workplace; whoever runs it keeps what it has open.
+            let aside = self.folder.with_file_name("damaged");
+            fs::rename(&home, aside).map_err(host)?;
+        }
         if !home.exists() {
             tree.sync().map_err(host)?;
             if let Some(installed) = &self.installed {
@@ -70,9 +76,8 @@ impl Built<'_> {
             built_at: SystemTime::now(),
         };
         // Also when it was there: who renamed it may not have come this far.
-        let record = beside(&home);
-        if !record.exists() {
-            remember(&record, &revision).map_err(host)?;
+        if !beside(&home).exists() {
+            note(&home, &revision, content).map_err(host)?;
         }
         sync_folder(bundles).map_err(host)?;
         Ok(revision)
@@ -141,15 +146,21 @@ impl Built<'_> {
         Ok(())
     }
 
-    fn digest(&self, tree: &Tree, run: &Run) -> io::Result<String> {
+    /// The bundle's name, and by what it is known again.
+    fn digest(&self, tree: &Tree, run: &Run) -> io::Result<(String, Content)> {
         let mut hash = Sha256::new();
         tree.digest(&mut hash)?;
+        let installed = self.installed.as_ref();
+        let content = Content {
+            without: installed.map(|installed| installed.folder.clone()),
+            sha256: hex(hash.clone()),
+        };
         if let Some(installed) = &self.installed {
             add_field(&mut hash, installed.folder.as_bytes());
             add_field(&mut hash, installed.digest.as_bytes());
         }
         add_field(&mut hash, &serde_json::to_vec(&self.settings)?);
         add_field(&mut hash, &serde_json::to_vec(run)?);
-        Ok(hex(hash))
+        Ok((hex(hash), content))
     }
 }

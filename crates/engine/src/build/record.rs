@@ -7,11 +7,13 @@ use std::{
 };
 
 use hob_model::{Revision, port::BuildError};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::{
     builder::Shared,
     detect::Found,
+    sound::is_damaged,
     toolchain::Toolchain,
     tree::{Tree, add_field, hex},
 };
@@ -55,7 +57,15 @@ impl Shared {
     pub(super) fn recall(&self, record: &Path) -> Option<Revision> {
         let revision: Revision = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
         let bundle = self.bundles().join(&revision.bundle);
-        bundle.is_dir().then_some(revision)
+        if !bundle.is_dir() {
+            return None;
+        }
+        if is_damaged(&bundle) {
+            let bundle = bundle.display();
+            tracing::warn!("{bundle} is damaged: it is built again");
+            return None;
+        }
+        Some(revision)
     }
 
     /// The build whose bundle's name begins with `start`.
@@ -90,10 +100,15 @@ pub(super) fn beside(bundle: &Path) -> PathBuf {
 
 /// Writes the outcome down. It may be lost: then the folder is built again.
 pub(super) fn remember(record: &Path, revision: &Revision) -> io::Result<()> {
-    let folder = record.parent().unwrap_or(record);
+    write_json(record, revision)
+}
+
+/// In one stroke, and not on the disk for good.
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)?;
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    io::Write::write_all(&mut file, &serde_json::to_vec(revision)?)?;
-    file.persist(record)?;
+    io::Write::write_all(&mut file, &serde_json::to_vec(value)?)?;
+    file.persist(path)?;
     Ok(())
 }

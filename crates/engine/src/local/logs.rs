@@ -18,6 +18,7 @@ use std::{
     time::SystemTime,
 };
 
+use hob_model::is_disk_full;
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::places::remove_file;
@@ -140,7 +141,7 @@ fn rotate(path: &Path, length: u64, part: u64) -> io::Result<Cut> {
         Ok(copied) => copied,
         Err(problem) => {
             remove_file(&draft)?;
-            if problem.kind() != io::ErrorKind::StorageFull {
+            if !is_disk_full(&problem) {
                 return Err(problem);
             }
             // On a full disk, the room is worth more than the lines.

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     fleet::Fleet,
     logs,
-    plan::Program,
+    plan::{Home, Program},
     probe::{self, Probe},
     record::Door,
     replica::Replica,
 };
+use crate::build::is_damaged;
 
 /// First pause between two looks whether a program listens: the timer's own grain, since every
 /// millisecond here is one that a caller waits.
@@ -58,7 +59,8 @@ pub(super) async fn start(
         Err(failure) => {
             replica.kill().await;
             replica.gone().await;
-            Err(with_last_words(failure, &replica).await)
+            let failure = with_last_words(failure, &replica).await;
+            Err(with_damage(failure, program).await)
         }
     }
 }
@@ -169,6 +171,29 @@ pub(super) fn cancelled(program: &Program) -> EngineError {
         message: format!("function `{name}` was changed or stopped while it was starting"),
         log_tail: Vec::new(),
     }
+}
+
+/// The program is not at fault where its files are not what was deployed.
+async fn with_damage(mut failure: EngineError, program: &Arc<Program>) -> EngineError {
+    if let (
+        EngineError::Start {
+            reason: EndReason::Exit | EndReason::Unready,
+            message,
+            ..
+        },
+        Home::Bundle(bundle),
+    ) = (&mut failure, &program.home)
+    {
+        let own = bundle.clone();
+        let is_damaged = spawn_blocking(move || is_damaged(&own)).await;
+        if is_damaged.unwrap_or(false) {
+            let bundle = bundle.display();
+            message.push_str(&format!(
+                "; its bundle {bundle} is damaged: deploy the folder again"
+            ));
+        }
+    }
+    failure
 }
 
 async fn with_last_words(mut failure: EngineError, replica: &Replica) -> EngineError {

@@ -10,7 +10,7 @@ use hob_model::{FunctionName, SecretName};
 use hob_sandbox::CageRecord;
 use serde::{Deserialize, Serialize};
 
-use super::places::Owner;
+use super::places::{Owner, remove_file};
 
 /// What `run/replicas/<id>.json` says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,17 +56,31 @@ impl Record {
     /// By rename: the next daemon finds all of it, or the one before.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let draft = path.with_extension("draft");
-        fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
-        fs::rename(draft, path)
+        let text = serde_json::to_vec_pretty(self)?;
+        let written = fs::write(&draft, text).and_then(|()| fs::rename(&draft, path));
+        if written.is_err() {
+            remove_file(&draft)?;
+        }
+        written
     }
 
-    /// All that are in a folder. What cannot be read, such as that of another version of hob, is
-    /// none: its replica is nobody's.
+    /// All that are in a folder. What cannot be read, such as that of another version of hob or a
+    /// damaged one, is none: its replica is nobody's.
     pub(super) fn read_all(folder: &Path) -> Vec<Self> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let paths = entries.map(|entry| entry.path());
         let records = paths.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
-        records.filter_map(|path| Self::read(&path)).collect()
+        let read = |path: PathBuf| {
+            let record = Self::read(&path);
+            if record.is_none() {
+                let path = path.display();
+                tracing::warn!(
+                    "{path} cannot be read: the replica that it is of is ended, and started anew when it is called"
+                );
+            }
+            record
+        };
+        records.filter_map(read).collect()
     }
 
     fn read(path: &Path) -> Option<Self> {

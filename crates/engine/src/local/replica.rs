@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use hob_model::{End, EndReason, Endpoint, FunctionName, ReplicaId, port::EngineError};
+use hob_model::{End, EndReason, Endpoint, FunctionName, IoWords, ReplicaId, port::EngineError};
 use hob_sandbox::{
     Cage, CageLimits, CageNetwork, CageSpec, SandboxError,
     network::{Namespace, Outbound},
@@ -93,7 +93,7 @@ impl Replica {
     ) -> Result<Self, EngineError> {
         let name = &program.function;
         let broken = |what: &str, problem: io::Error| {
-            EngineError::Host(format!("function `{name}`: {what}: {problem}"))
+            EngineError::Host(format!("function `{name}`: {what}: {}", IoWords(&problem)))
         };
         let lease = secrets.lease(&program.revision.settings.secrets, &*host.secrets)?;
         let scratch = Scratch::new(host, program)?;
@@ -133,7 +133,7 @@ impl Replica {
         };
         scratch
             .write(&record)
-            .map_err(|e| broken("cannot write the replica's record", e))?;
+            .map_err(|e| broken(&format!("cannot write {}", scratch.record.display()), e))?;
         let belongings = Belongings {
             cage: Arc::new(cage),
             scratch,
@@ -196,6 +196,7 @@ impl Replica {
             ..self.record.clone()
         };
         if let Err(problem) = belongings.scratch.write(&record) {
+            let problem = IoWords(&problem);
             tracing::warn!(replica = %self.id, %problem, "what becomes of it in a restart cannot be written down");
         }
     }

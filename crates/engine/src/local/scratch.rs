@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hob_model::port::EngineError;
+use hob_model::{IoWords, port::EngineError};
 
 use super::{
     environment::socket_in,
@@ -28,7 +28,7 @@ const SOCKET_PATH_MAX: usize = 107;
 pub(super) struct Scratch {
     pub(super) id: String,
     pub(super) folder: PathBuf,
-    record: PathBuf,
+    pub(super) record: PathBuf,
 }
 
 // === impl Scratch ===
@@ -49,7 +49,8 @@ impl Scratch {
                 Err(problem) => {
                     let folder = folder.display();
                     return Err(EngineError::Host(format!(
-                        "cannot make {folder}: {problem}"
+                        "cannot make {folder}: {}",
+                        IoWords(&problem)
                     )));
                 }
             }

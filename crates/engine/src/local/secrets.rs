@@ -8,7 +8,7 @@ use std::{
 };
 
 use hob_model::{
-    EndReason, FunctionName, SecretName,
+    EndReason, FunctionName, IoWords, SecretName,
     port::{EngineError, SecretError, Secrets},
 };
 
@@ -122,15 +122,20 @@ impl SecretFolder {
         let value = source.reveal(&self.namespace, name)?;
         let draft = self.path.join(DRAFT);
         remove_file(&draft)?;
+        let written = self
+            .write_draft(&draft, value.expose())
+            .and_then(|()| fs::rename(&draft, self.path.join(name.as_str())));
+        if written.is_err() {
+            remove_file(&draft)?;
+        }
+        Ok(written?)
+    }
+
+    fn write_draft(&self, draft: &Path, value: &[u8]) -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(FILE_MODE)
-            .open(&draft)?;
-        file.write_all(value.expose())?;
-        give(&draft, self.owner)?;
-        Ok(fs::rename(&draft, self.path.join(name.as_str()))?)
+        let options = options.write(true).create_new(true).mode(FILE_MODE);
+        options.open(draft)?.write_all(value)?;
+        give(draft, self.owner)
     }
 
     fn release(&self, names: &Arc<[SecretName]>) -> io::Result<()> {
@@ -169,6 +174,7 @@ impl SecretFolder {
 
     fn broken(&self, problem: &io::Error) -> EngineError {
         let path = self.path.display();
+        let problem = IoWords(problem);
         EngineError::Host(format!("secrets cannot be written to {path}: {problem}"))
     }
 }

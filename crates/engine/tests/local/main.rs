@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod deploy;
+mod disk_full;
 mod failure;
 #[path = "../shared/helper.rs"]
 mod helper;

@@ -5,6 +5,7 @@ use std::{
 };
 
 use clap::Args;
+use hob_model::IoWords;
 use http::Method;
 use http_body_util::BodyExt;
 use indicatif::ProgressBar;
@@ -47,7 +48,9 @@ impl Backup {
             !self.no_identity, !self.no_images
         );
         let bar = Progress::new(context.terminal).transfer("backing up", None);
-        let receive = |out: &mut dyn Write| receive(&session, &path, context, out, &bar);
+        let shown = self.file.display().to_string();
+        let cannot = |error: io::Error| Failure::failed(format!("{shown}: {}", IoWords(&error)));
+        let receive = |out: &mut dyn Write| receive(&session, &path, context, out, &bar, &cannot);
         if self.file == Path::new(STDOUT) {
             if io::stdout().is_terminal() {
                 let message =
@@ -56,12 +59,10 @@ impl Backup {
             }
             let mut out = io::stdout().lock();
             receive(&mut out)?;
-            out.flush()?;
+            out.flush().map_err(cannot)?;
             self.warn("it");
             return Ok(());
         }
-        let shown = self.file.display().to_string();
-        let cannot = |error: io::Error| Failure::failed(format!("{shown}: {error}"));
         let exists = || Failure::failed(format!("{shown} is there: --force writes over it"));
         if self.file.exists() && !self.force {
             return Err(exists().into());
@@ -113,6 +114,7 @@ fn receive(
     context: &Context,
     out: &mut dyn Write,
     bar: &ProgressBar,
+    cannot: &dyn Fn(io::Error) -> Failure,
 ) -> anyhow::Result<()> {
     context.wait(async {
         let answer = session.client.stream(Method::GET, path, empty(), None);
@@ -124,7 +126,7 @@ fn receive(
                 ))
             })?;
             if let Ok(data) = frame.into_data() {
-                out.write_all(&data)?;
+                out.write_all(&data).map_err(cannot)?;
                 bar.inc(data.len() as u64);
             }
         }

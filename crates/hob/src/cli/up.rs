@@ -106,6 +106,9 @@ pub(super) fn log(config: &Config) {
         .with_writer(io::stderr)
         .with_ansi(colour)
         .with_target(false)
+        // It would say so on standard error, which is what cannot be written, and panic then: a log
+        // on a full disk loses lines, and hob goes on.
+        .log_internal_errors(false)
         .try_init();
 }
 

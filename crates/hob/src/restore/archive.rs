@@ -8,9 +8,12 @@ use std::{
 
 use flate2::read::GzDecoder;
 use hob_image::{Allowance, Metered};
-use hob_model::backup::{
-    BUNDLES, BackupEnd, BackupManifest, DATABASE, END, FORMAT, IDENTITY, IMAGES, MANIFEST,
-    MANIFEST_MAX, PKI, SECRETS, TOP,
+use hob_model::{
+    IoWords,
+    backup::{
+        BUNDLES, BackupEnd, BackupManifest, DATABASE, END, FORMAT, IDENTITY, IMAGES, MANIFEST,
+        MANIFEST_MAX, PKI, SECRETS, TOP,
+    },
 };
 use serde::de::DeserializeOwned;
 use tar::{Entry, EntryType};
@@ -170,7 +173,7 @@ fn write_file(entry: &mut Entry<'_, impl Read>, path: &Path, rights: u32) -> any
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .map_err(|error| anyhow::anyhow!("cannot write {}: {error}", path.display()))?;
+        .map_err(|error| anyhow::anyhow!("cannot write {}: {}", path.display(), IoWords(&error)))?;
     io::copy(entry, &mut file).map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::failed(format!(
             "the disk is full: {} needs more room than there is",

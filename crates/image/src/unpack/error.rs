@@ -1,5 +1,6 @@
 use std::{io, path::PathBuf};
 
+use hob_model::IoWords;
 use rustix::io::Errno;
 use thiserror::Error;
 
@@ -85,7 +86,7 @@ pub enum UnpackError {
         rule: Rule,
     },
     /// The machine did not do what an entry needs.
-    #[error("cannot {action} for layer entry `{entry}`: {source}")]
+    #[error("cannot {action} for layer entry `{entry}`: {}", IoWords(source))]
     Host {
         /// Its path in the tar, fit for a terminal.
         entry: String,

@@ -1,6 +1,8 @@
 //! Images that hob has made, in the eyes of other programs: a registry, and a tool for images.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod disk_full;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs,

@@ -30,6 +30,21 @@ impl CallQueue {
         })
     }
 
+    /// The latest time that anything happened to a call, as far as the table tells: the machine's
+    /// clock has said so once. In milliseconds since 1970; 0 without calls.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn latest(&self) -> Result<i64, StoreError> {
+        self.read(|connection| {
+            connection.query_row(
+                "SELECT coalesce(max(max(taken_at, coalesce(ended_at, 0))), 0) FROM calls",
+                [],
+                |row| row.get(0),
+            )
+        })
+    }
+
     /// The call numbered `seq`, if it is still to be made.
     ///
     /// # Errors

@@ -106,6 +106,7 @@ impl BuildRequest {
 fn open(archive: &Path) -> Result<File, ApiError> {
     File::open(archive).map_err(|source: io::Error| ApiError::Io {
         action: "read the context",
+        path: archive.to_owned(),
         source,
     })
 }

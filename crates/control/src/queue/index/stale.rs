@@ -3,12 +3,12 @@
 use hob_store::CallRow;
 
 use super::{Due, Index};
-use crate::queue::limits::{RESULT_AGE, RESULTS_KEPT, Used};
+use crate::queue::limits::{RESULTS_KEPT, Used};
 
 /// What is kept no longer, and is to go from the disk.
 #[derive(Debug, Default)]
 pub(in crate::queue) struct Stale {
-    results: Vec<(i64, i64, u64)>,
+    results: Vec<(i64, u64, u64)>,
     dead: Vec<CallRow>,
 }
 
@@ -16,19 +16,19 @@ pub(in crate::queue) struct Stale {
 
 impl Index {
     /// What is kept no longer: results by their age, number and size, and the oldest dead letters
-    /// beyond their part. They are forgotten here. `now` is in milliseconds since 1970.
-    pub(in crate::queue) fn stale(&mut self, now: i64, most_bytes: u64, most_dead: Used) -> Stale {
+    /// beyond their part. They are forgotten here.
+    pub(in crate::queue) fn stale(&mut self, now: u64, most_bytes: u64, most_dead: Used) -> Stale {
         let mut stale = Stale::default();
-        while let Some((seq, ended_at, bytes)) = self.results.front().copied() {
+        while let Some((seq, until, bytes)) = self.results.front().copied() {
             let kept = self.results.len() <= RESULTS_KEPT
                 && self.result_bytes <= most_bytes
-                && now.saturating_sub(ended_at) <= RESULT_AGE;
+                && now <= until;
             if kept {
                 break;
             }
             self.results.pop_front();
             self.result_bytes = self.result_bytes.saturating_sub(bytes);
-            stale.results.push((seq, ended_at, bytes));
+            stale.results.push((seq, until, bytes));
         }
         let is_over = |dead: &Used| {
             dead.calls > 1 && (dead.calls > most_dead.calls || dead.bytes > most_dead.bytes)
@@ -52,8 +52,8 @@ impl Index {
         }
     }
 
-    pub(super) fn keep(&mut self, row: &CallRow) {
-        self.results.push_back((row.seq, row.ended_at, row.bytes));
+    pub(super) fn keep(&mut self, row: &CallRow, until: u64) {
+        self.results.push_back((row.seq, until, row.bytes));
         self.result_bytes += row.bytes;
     }
 

@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::sleep};
 
 use super::{MARGIN, TROUBLE, Worked, Worker};
 use crate::queue::{
-    after,
+    LONGEST_WAIT, after,
     callback::{CALLBACK_LIMIT, Refused, function_called_back},
     index::Job,
     written,
@@ -29,7 +29,7 @@ impl Worker {
         let call = match self.control.queued(move |calls| calls.to_tell(seq)).await {
             Ok(Some(call)) => call,
             Ok(None) => {
-                self.queue.finish(job, None);
+                self.queue.finish(job, None, None);
                 return Ok(Worked::Through);
             }
             Err(error) if error.is_damaged_row() => {
@@ -65,14 +65,15 @@ impl Worker {
         problem: Option<String>,
         again: Option<i64>,
     ) -> Result<Worked, StoreError> {
+        let due = again.map(|at| self.queue.at(at, LONGEST_WAIT));
         loop {
             let (sender, settled) = oneshot::channel();
-            let done = self.finisher(job, sender);
+            let done = self.finisher(job, due, sender);
             self.queue.calls.told(job.seq, problem.clone(), again, done);
             match written(settled).await {
                 Ok(()) => return Ok(Worked::Through),
                 Err(error) if self.stop.is_cancelled() => return Err(error),
-                Err(error) => tracing::error!("the callback of number {} waits: {error}", job.seq),
+                Err(error) => self.queue.complaints.not_written(job, &error),
             }
             sleep(TROUBLE).await;
         }

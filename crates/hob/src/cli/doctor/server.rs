@@ -1,21 +1,18 @@
 use std::path::Path;
 
 use hob_model::wire::Status;
-use hob_store::{StoreError, check_database};
-use rustix::fs::{Access, access, statvfs};
+use hob_store::{StoreError, check_database, disk};
+use rustix::fs::{Access, access};
 
 use super::{Context, Finding, State};
 use crate::{client::Client, config::ClientConfig, output};
-
-/// Below this many bytes a build of some size may fail.
-const DISK_FREE_MIN: u64 = 1 << 30;
 
 /// The data directory and the server that uses it.
 pub(super) fn examine(config: &ClientConfig, context: &Context) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.server.is_none() {
         findings.push(data(&config.data));
-        findings.extend(disk(&config.data));
+        findings.extend(room(&config.data));
         findings.extend(database(&config.data));
     }
     findings.push(server(config, context));
@@ -46,13 +43,13 @@ fn data(data: &Path) -> Finding {
     }
 }
 
-fn disk(data: &Path) -> Option<Finding> {
+fn room(data: &Path) -> Option<Finding> {
     let check = "disk";
-    let stat = statvfs(nearest_existing(data)).ok()?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let free = disk::free(nearest_existing(data))?;
     let detail = format!("{} free for {}", output::bytes(free), data.display());
-    Some(if free < DISK_FREE_MIN {
-        let cure = format!("free at least {}", output::bytes(DISK_FREE_MIN));
+    Some(if free < disk::FREE_MIN {
+        let missing = output::bytes(disk::FREE_MIN - free);
+        let cure = format!("nearly full: free {missing} or more");
         Finding::not(State::Limited, check, detail, cure)
     } else {
         Finding::ok(check, detail)

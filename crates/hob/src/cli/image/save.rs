@@ -1,6 +1,7 @@
 use std::{io::Write, path::PathBuf};
 
 use clap::Args;
+use hob_model::IoWords;
 use http::Method;
 use http_body_util::BodyExt;
 
@@ -32,7 +33,8 @@ impl Save {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
         let path = self.file.display();
-        let cannot = |error: std::io::Error| Failure::failed(format!("{path}: {error}"));
+        let cannot =
+            |error: std::io::Error| Failure::failed(format!("{path}: {}", IoWords(&error)));
         let folder = match self.file.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => std::path::Path::new("."),
