@@ -6,7 +6,6 @@ use std::{
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
     DEFAULT_NAMESPACE, Function, FunctionName, Revision, SecretName,
-    openfaas::ScaleLabels,
     port::{BuildError, EngineError},
     wire::{DeployEvent, Fault},
 };
@@ -184,6 +183,21 @@ impl Control {
         result
     }
 
+    /// The function with the number of replicas that it is to run with: at least one, even where
+    /// the wish is to sleep until the next call, and as many as its calls need now.
+    fn awake(&self, function: &Function) -> Function {
+        let range = function
+            .revision
+            .settings
+            .scaling()
+            .range(function.replicas);
+        let now = self.scalers.wanted(&function.name).unwrap_or(1);
+        Function {
+            replicas: now.clamp(*range.start(), *range.end()),
+            ..function.clone()
+        }
+    }
+
     async fn has_namespace(&self, name: &FunctionName) -> Result<bool, StoreError> {
         let namespace = name.namespace();
         Ok(namespace == DEFAULT_NAMESPACE || self.namespace(namespace).await?.is_some())
@@ -210,7 +224,7 @@ impl Control {
         let next = candidate.successor(&former.name, Some(&former));
         // Somebody may want none of it to run: then its next call wakes it, as before.
         if next.replicas > 0 || self.loss(&next.name).is_some() {
-            self.engine.apply(&awake(&next)).await?;
+            self.engine.apply(&self.awake(&next)).await?;
             self.found(&next.name);
         }
         self.wakes.forgive(&next.name);
@@ -237,13 +251,13 @@ impl Control {
             self.images.remember(&former.revision);
             self.bundles.let_go(&former.revision);
         }
-        self.engine.apply(&awake(&next)).await?;
+        self.engine.apply(&self.awake(&next)).await?;
         let name = next.name.clone();
         let next = match self.keep(next, number).await {
             Ok(next) => next,
             Err(error) => {
                 let undone = match &former {
-                    Some(former) => self.engine.apply(&awake(former)).await,
+                    Some(former) => self.engine.apply(&self.awake(former)).await,
                     None => self.engine.remove(&name).await,
                 };
                 if let Err(undo) = undone {
@@ -318,13 +332,11 @@ impl Candidate {
     /// The function as it stands after the rollout. A new revision has number 0 until it is kept.
     fn successor(&self, name: &FunctionName, former: Option<&Function>) -> Function {
         let now = SystemTime::now();
-        // They were read when they came.
-        let labels = ScaleLabels::read(&self.revision.settings.labels).unwrap_or_default();
         Function {
             name: name.clone(),
             revision: self.revision.clone(),
             number: self.number.unwrap_or_default(),
-            replicas: labels.fit(former.map_or(1, |former| former.replicas)),
+            replicas: former.map_or(1, |former| former.replicas),
             created_at: former.map_or(now, |former| former.created_at),
             updated_at: now,
         }
@@ -376,13 +388,5 @@ impl DeployError {
             Self::Schedule(error) => error.fault(),
             Self::Store(_) => Fault::Host,
         }
-    }
-}
-
-/// The function, but running, even where the wish is to sleep until the next call.
-fn awake(function: &Function) -> Function {
-    Function {
-        replicas: function.replicas.max(1),
-        ..function.clone()
     }
 }

@@ -18,6 +18,7 @@ mod replica;
 mod rfc3339;
 mod route;
 mod scale;
+mod scaling;
 mod schedule;
 mod schema;
 
@@ -39,4 +40,5 @@ pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};
 pub use route::{Route, Routes, Target};
 pub use scale::Scale;
+pub use scaling::Scaling;
 pub use schedule::{Missed, Schedule};

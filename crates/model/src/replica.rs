@@ -172,6 +172,11 @@ impl ReplicaSet {
         self.ready.load_full()
     }
 
+    /// Whether any replica is ready.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.load().is_empty()
+    }
+
     /// Puts `backends` in place of all that were ready. Those left out are not drained.
     pub fn replace(&self, backends: Vec<Arc<Backend>>) {
         self.ready.store(Arc::new(backends));
