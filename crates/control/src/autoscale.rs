@@ -219,6 +219,16 @@ impl Scalers {
     }
 }
 
+// === impl Awake ===
+
+impl Awake {
+    /// The number nearest to `replicas` that it may have.
+    fn fit(&self, replicas: u32) -> u32 {
+        let range = self.scaling.range(self.function.replicas);
+        replicas.clamp(*range.start(), *range.end())
+    }
+}
+
 // === impl Scaler ===
 
 impl Scaler {
@@ -231,7 +241,7 @@ impl Scaler {
                 started: one.started,
                 per_second: 0.0,
             },
-            wanted: one.replicas,
+            wanted: one.fit(one.replicas),
         }
     }
 
@@ -245,11 +255,9 @@ impl Scaler {
             Load::Queue => measured.queued.get(name).map_or(0.0, |calls| *calls as f64),
             Load::Custom => 0.0,
         };
-        let range = one.scaling.range(one.function.replicas);
-        let fit = |replicas: u32| replicas.clamp(*range.start(), *range.end());
-        let needed = fit(one.scaling.needed(load));
+        let needed = one.fit(one.scaling.needed(load));
         let window = one.scaling.window.0;
-        self.wanted = fit(self.course.follow(needed, window, now));
+        self.wanted = one.fit(self.course.follow(needed, window, now));
     }
 }
 

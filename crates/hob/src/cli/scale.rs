@@ -94,11 +94,12 @@ pub(super) fn in_short(settings: &Settings) -> String {
 
 fn target(scaling: &Scaling) -> String {
     let target = scaling.target;
+    let s = if target == 1.0 { "" } else { "s" };
     match scaling.load {
-        Load::Calls => format!("{target} calls in flight"),
-        Load::Rate => format!("{target} calls a second"),
-        Load::Cpu => format!("{target} thousandths of a core"),
-        Load::Queue => format!("{target} asynchronous calls"),
+        Load::Calls => format!("{target} call{s} in flight"),
+        Load::Rate => format!("{target} call{s} a second"),
+        Load::Cpu => format!("{target} thousandth{s} of a core"),
+        Load::Queue => format!("{target} asynchronous call{s}"),
         Load::Custom => "nothing that hob measures".into(),
     }
 }
