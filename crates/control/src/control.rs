@@ -12,6 +12,7 @@ use tokio::{runtime::Handle, sync::Mutex};
 use crate::{
     Registry,
     api::{self, Access},
+    autoscale::Scalers,
     bundles::Bundles,
     coming::Comings,
     deployed::Deployed,
@@ -93,6 +94,8 @@ pub struct Control {
     /// Functions that cannot run, since something that they need is gone, and what it is.
     pub(crate) lost: std::sync::Mutex<BTreeMap<FunctionName, String>>,
     pub(crate) wakes: Arc<Wakes>,
+    /// How many replicas load asks for, of functions that are awake.
+    pub(crate) scalers: Scalers,
     /// What will be deployed as soon as it can run.
     pub(crate) coming: Comings,
     pub(crate) usage: Usage,
@@ -137,6 +140,7 @@ impl Control {
             deployed: Deployed::default(),
             lost: std::sync::Mutex::default(),
             wakes: Arc::default(),
+            scalers: Scalers::default(),
             coming: Comings::default(),
             usage: Usage::default(),
             timetable: Timetable::default(),

@@ -6,7 +6,6 @@ use std::{
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
     DEFAULT_NAMESPACE, Function, FunctionName, Revision, SecretName,
-    openfaas::ScaleLabels,
     port::{BuildError, EngineError},
     wire::{DeployEvent, Fault},
 };
@@ -184,6 +183,21 @@ impl Control {
         result
     }
 
+    /// The function with the number of replicas that it is to run with: at least one, even where
+    /// the wish is to sleep until the next call, and as many as its calls need now.
+    fn awake(&self, function: &Function) -> Function {
+        let range = function
+            .revision
+            .settings
+            .scaling()
+            .range(function.replicas);
+        let now = self.scalers.wanted(&function.name).unwrap_or(1);
+        Function {
+            replicas: now.clamp(*range.start(), *range.end()),
+            ..function.clone()
+        }
+    }
+
     async fn has_namespace(&self, name: &FunctionName) -> Result<bool, StoreError> {
         let namespace = name.namespace();
         Ok(namespace == DEFAULT_NAMESPACE || self.namespace(namespace).await?.is_some())
@@ -211,7 +225,7 @@ impl Control {
         // Somebody may want none of it to run: then its next call wakes it, as before. What the
         // gateway keeps of it, such as its limits, is new either way.
         if next.replicas > 0 || self.loss(&next.name).is_some() {
-            self.engine.apply(&awake(&next)).await?;
+            self.engine.apply(&self.awake(&next)).await?;
             self.found(&next.name);
         } else {
             self.engine.apply(&next).await?;
@@ -240,9 +254,9 @@ impl Control {
             self.images.remember(&former.revision);
             self.bundles.let_go(&former.revision);
         }
-        self.engine.apply(&awake(&next)).await?;
+        self.engine.apply(&self.awake(&next)).await?;
         let name = next.name.clone();
-        let former = former.as_deref().map(awake);
+        let former = former.as_deref().map(|former| self.awake(former));
         let next = self.keep(next, number, former.as_ref()).await?;
         self.found(&name);
         self.wakes.forgive(&name);
@@ -321,13 +335,11 @@ impl Candidate {
     /// The function as it stands after the rollout. A new revision has number 0 until it is kept.
     fn successor(&self, name: &FunctionName, former: Option<&Function>) -> Function {
         let now = SystemTime::now();
-        // They were read when they came.
-        let labels = ScaleLabels::read(&self.revision.settings.labels).unwrap_or_default();
         Function {
             name: name.clone(),
             revision: self.revision.clone(),
             number: self.number.unwrap_or_default(),
-            replicas: labels.fit(former.map_or(1, |former| former.replicas)),
+            replicas: former.map_or(1, |former| former.replicas),
             created_at: former.map_or(now, |former| former.created_at),
             updated_at: now,
         }
@@ -379,13 +391,5 @@ impl DeployError {
             Self::Schedule(error) => error.fault(),
             Self::Store(_) => Fault::Host,
         }
-    }
-}
-
-/// The function, but running, even where the wish is to sleep until the next call.
-fn awake(function: &Function) -> Function {
-    Function {
-        replicas: function.replicas.max(1),
-        ..function.clone()
     }
 }

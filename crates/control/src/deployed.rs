@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -7,31 +7,51 @@ use hob_model::{Function, FunctionName};
 
 /// The functions of the store, kept in memory. Written only after the store was.
 #[derive(Default)]
-pub(crate) struct Deployed(RwLock<BTreeMap<FunctionName, Arc<Function>>>);
+pub(crate) struct Deployed {
+    all: RwLock<BTreeMap<FunctionName, Arc<Function>>>,
+    /// Those that always run, apart since somebody looks for them all the time.
+    always: RwLock<BTreeSet<FunctionName>>,
+}
 
 impl Deployed {
     pub(crate) fn get(&self, name: &FunctionName) -> Option<Arc<Function>> {
-        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.all.read().unwrap_or_else(PoisonError::into_inner);
         map.get(name).cloned()
     }
 
     /// Every function, sorted by namespace and name.
     pub(crate) fn all(&self) -> Vec<Arc<Function>> {
-        let map = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let map = self.all.read().unwrap_or_else(PoisonError::into_inner);
         map.values().cloned().collect()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.all
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     pub(crate) fn put(&self, function: Arc<Function>) {
-        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut always = self.always.write().unwrap_or_else(PoisonError::into_inner);
+        match function.always() {
+            0 => always.remove(&function.name),
+            _ => always.insert(function.name.clone()),
+        };
         map.insert(function.name.clone(), function);
     }
 
     pub(crate) fn remove(&self, name: &FunctionName) {
-        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let mut always = self.always.write().unwrap_or_else(PoisonError::into_inner);
+        always.remove(name);
         map.remove(name);
+    }
+
+    /// Functions of which some replicas always run.
+    pub(crate) fn always(&self) -> Vec<FunctionName> {
+        let always = self.always.read().unwrap_or_else(PoisonError::into_inner);
+        always.iter().cloned().collect()
     }
 }

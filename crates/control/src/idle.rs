@@ -16,8 +16,8 @@ const TIDY: Duration = Duration::from_secs(3600);
 
 impl Control {
     /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, stops
-    /// functions that nobody calls, calls those whose time has come, and tidies up images and
-    /// bundles.
+    /// functions that nobody calls, has replicas follow the load, calls those whose time has come,
+    /// and tidies up images and bundles.
     pub async fn run(
         self: Arc<Self>,
         dial: Arc<dyn Dial>,
@@ -26,11 +26,15 @@ impl Control {
         let stop = CancellationToken::new();
         let calls = tokio::spawn(Arc::clone(&self).make_calls(dial, stop.clone()));
         let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
+        let scale = tokio::spawn(Arc::clone(&self).keep_scale(stop.clone()));
         let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
         if let Err(error) = clock.await {
             tracing::error!("the clock of schedules ended early: {error}");
+        }
+        if let Err(error) = scale.await {
+            tracing::error!("the autoscaler ended early: {error}");
         }
         if let Err(error) = bundles.await {
             tracing::error!("the collection of bundles ended early: {error}");

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod autoscale;
 mod backup;
 mod build;
 mod bundles;

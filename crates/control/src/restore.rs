@@ -16,7 +16,7 @@ pub struct Restored {
 
 impl Control {
     /// Gives every stored function its route, and learns what is in the queue. None is started: each
-    /// wakes by its first call.
+    /// wakes by its first call, or by [`Control::run`] where some of it always runs.
     ///
     /// # Errors
     /// When the store cannot be read. A function that fails alone is logged and counted; it

@@ -29,6 +29,7 @@ impl Control {
         let ready = instances
             .iter()
             .filter(|instance| instance.state == InstanceState::Ready);
+        let ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
         FunctionSummary {
             name: function.name.clone(),
             language: function.revision.language.clone(),
@@ -36,15 +37,23 @@ impl Control {
             revision_number: function.number,
             state: observed.map_or(FunctionState::Failing, |observed| observed.state),
             replicas: match function.revision.run {
-                Run::Process { .. } | Run::Image(_) => function.replicas,
+                Run::Process { .. } | Run::Image(_) => self.replicas(function, ready),
                 // The gateway serves the files; no replica will ever be ready.
                 Run::Static { .. } => 0,
             },
-            ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
+            ready,
             calls,
             failed,
             path: format!("/function/{}", function.name),
             updated_at: function.updated_at,
         }
+    }
+
+    /// How many replicas it is to have: what load asks for while it is awake, else what it begins
+    /// with when it is called.
+    fn replicas(&self, function: &Function, ready: u32) -> u32 {
+        // One that was stopped a moment ago follows nothing any more.
+        let now = self.scalers.wanted(&function.name).filter(|_| ready > 0);
+        now.unwrap_or_else(|| function.revision.settings.scaling().fit(function.replicas))
     }
 }

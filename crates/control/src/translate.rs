@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use hob_model::{
-    Limits, Manifest, ManifestError, Memory, NameError, Network, QuantityError, SecretName,
-    Settings, Timespan, openfaas::FunctionDeployment,
+    Limits, Manifest, ManifestError, Memory, NameError, Network, QuantityError, Scale, SecretName,
+    Settings, Timespan,
+    openfaas::{FunctionDeployment, ScaleLabels},
 };
 use thiserror::Error;
 
@@ -33,20 +34,24 @@ pub(crate) enum AskedError {
 /// What becomes of the settings `former`, which a function has or its folder brings along.
 ///
 /// What a client can say counts as it says it. What it cannot say stays: an idle time, origins, a
-/// cage. What it says by way of something else, such as a timeout by a variable of the watchdog,
-/// counts where that is not what it was; so that settings which come back as they were shown
+/// cage. What it says by way of something else, such as a timeout by a variable of the watchdog or
+/// an idle time by a label, counts where that is not what it was; so that settings which come back as they were shown
 /// change nothing.
 pub(crate) fn translate(
     asked: FunctionDeployment,
     former: &Settings,
 ) -> Result<Settings, AskedError> {
     let texts = |map: &Option<BTreeMap<_, _>>| map.clone().unwrap_or_default();
+    // Mistakes are told below, when the manifest is completed.
+    let read = |labels: &BTreeMap<_, _>| ScaleLabels::read(labels).unwrap_or_default();
+    let (said, said_before) = (read(&texts(&asked.labels)), read(&former.labels));
     let manifest = Manifest {
         env: texts(&asked.env_vars),
         secrets: secrets(&asked)?,
         timeout: Some(timeout(&texts(&asked.env_vars), former)),
-        idle: Some(former.idle),
+        idle: Some(idle(&said, &said_before, former)),
         limits: limits(&asked, former)?,
+        scale: scale(&said, &said_before, former),
         cors: former.cors.clone(),
         isolation: former.isolation,
         runtime: former.runtime.clone(),
@@ -127,6 +132,32 @@ fn timeout(env: &BTreeMap<String, String>, former: &Settings) -> Timespan {
         true => former.timeout,
         false => asked.unwrap_or(Settings::TIMEOUT),
     }
+}
+
+fn idle(said: &ScaleLabels, before: &ScaleLabels, former: &Settings) -> Timespan {
+    match said.idle() == before.idle() {
+        true => former.idle,
+        false => said.idle().unwrap_or(Settings::IDLE),
+    }
+}
+
+/// What the folder said goes where a label says something new, which would not count else.
+fn scale(said: &ScaleLabels, before: &ScaleLabels, former: &Settings) -> Scale {
+    let (mut scale, default) = (former.scale.clone(), Scale::default());
+    if (said.min, said.zero) != (before.min, before.zero) {
+        scale.min = default.min;
+    }
+    if said.max != before.max {
+        scale.max = default.max;
+    }
+    if (said.load, said.target, said.proportion) != (before.load, before.target, before.proportion)
+    {
+        scale.target = default.target;
+    }
+    if said.window != before.window {
+        scale.window = default.window;
+    }
+    scale
 }
 
 fn limits(asked: &FunctionDeployment, former: &Settings) -> Result<Limits, QuantityError> {
@@ -233,6 +264,31 @@ mod tests {
         };
         let open = translate(open, &then).expect("valid");
         assert_eq!(open.network, Network::Outbound);
+    }
+
+    #[test]
+    fn labels_of_scale_count_over_the_folder_where_they_are_new() {
+        let text = "idle = \"9s\"\n[scale]\nmin = 1\nmax = 3\ntarget = 7\nconcurrency = 2\n";
+        let former = Settings::from(&Manifest::parse(text).expect("valid"));
+        let labels = |pairs| FunctionDeployment {
+            labels: map(pairs),
+            ..FunctionDeployment::default()
+        };
+        let team = translate(labels(&[("team", "a")]), &former).expect("valid");
+        assert_eq!((&team.scale, team.idle), (&former.scale, former.idle));
+        let new = [
+            ("com.openfaas.scale.max", "5"),
+            ("com.openfaas.scale.zero", "true"),
+            ("com.openfaas.scale.zero-duration", "2m"),
+        ];
+        let now = translate(labels(&new), &team).expect("valid");
+        let scaling = now.scaling();
+        assert_eq!((scaling.min, scaling.most(), scaling.target), (0, 5, 2.0));
+        assert_eq!((now.idle, now.scale.target), (Timespan::from_secs(120), 7));
+        assert_eq!(
+            translate(labels(&new), &now).expect("valid").scale,
+            now.scale
+        );
     }
 
     #[test]

@@ -65,7 +65,12 @@ impl Wake for Control {
                 metrics: Arc::clone(&self.metrics),
                 engine: Arc::clone(&self.engine),
                 name: function.clone(),
-                replicas: deployed.replicas.max(1),
+                replicas: *deployed
+                    .revision
+                    .settings
+                    .scaling()
+                    .range(deployed.replicas)
+                    .start(),
             };
             start.begin(&self.config.runtime, report);
         })?;

@@ -155,6 +155,10 @@ impl Engine for LocalEngine {
         self.fleets.get(name)?.scale(replicas).await
     }
 
+    async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
+        self.fleets.get(name)?.adjust(replicas)
+    }
+
     async fn remove(&self, name: &FunctionName) -> Result<(), EngineError> {
         let (fleets, name) = (Arc::clone(&self.fleets), name.clone());
         Self::finish(async move { fleets.remove(&name).await }).await

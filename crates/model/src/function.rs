@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Scale, Schedule, SecretName,
-    Timespan, openfaas::FunctionDeployment,
+    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Scale, Scaling, Schedule,
+    SecretName, Timespan,
+    openfaas::{FunctionDeployment, ScaleLabels},
 };
 
 /// A function as it should be: what the store keeps and an engine makes true.
@@ -17,7 +18,8 @@ pub struct Function {
     pub revision: Revision,
     /// Which of its revisions that is: 1 is the first deploy of the name, and it only grows.
     pub number: u32,
-    /// How many replicas it has while it is awake; 0 means asleep until the next call wakes one.
+    /// How many replicas somebody asked for, by hand or by an alert, else 1; they hold within what
+    /// its settings say ([`Scaling::range`]). 0 means asleep until the next call wakes it.
     pub replicas: u32,
     /// When the first deploy of this name was acknowledged.
     #[serde(with = "crate::rfc3339")]
@@ -25,6 +27,16 @@ pub struct Function {
     /// When the last deploy of this name was acknowledged.
     #[serde(with = "crate::rfc3339")]
     pub updated_at: SystemTime,
+}
+
+impl Function {
+    /// Replicas that are there whether somebody calls or not; 0 where it may sleep, or was told to.
+    pub fn always(&self) -> u32 {
+        match (self.replicas, &self.revision.run) {
+            (0, _) | (_, Run::Static { .. }) => 0,
+            _ => self.revision.settings.scaling().min,
+        }
+    }
 }
 
 /// One immutable build of a function.
@@ -183,6 +195,13 @@ impl Settings {
         self.openfaas.as_ref()?.env_process.as_deref()
     }
 
+    /// How many replicas it has, by `scale` and by its labels.
+    pub fn scaling(&self) -> Scaling {
+        // They were read when they came.
+        let labels = ScaleLabels::read(&self.labels).unwrap_or_default();
+        Scaling::new(&self.scale, &labels)
+    }
+
     /// The same without what no replica ever sees.
     fn seen_by_replicas(&self) -> Self {
         let process = self.process().map(|process| FunctionDeployment {
@@ -194,6 +213,7 @@ impl Settings {
         Self {
             labels: BTreeMap::new(),
             annotations,
+            idle: Self::IDLE,
             scale: Scale::default(),
             schedule: Vec::new(),
             asynchronous: AsyncPolicy::default(),

@@ -22,6 +22,7 @@ mod retry_budget;
 mod rfc3339;
 mod route;
 mod scale;
+mod scaling;
 mod schedule;
 mod schema;
 
@@ -44,4 +45,5 @@ pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, NoLease, ReplicaId, ReplicaSet, Waiting};
 pub use route::{Route, Routes, Target};
 pub use scale::Scale;
+pub use scaling::Scaling;
 pub use schedule::{Missed, Schedule};

@@ -130,14 +130,15 @@ impl Manifest {
         manifest.completed()
     }
 
-    /// Takes over what the annotations of OpenFaaS say, where the manifest's own keys say nothing,
-    /// and checks every range and its labels. [`Manifest::parse`] has done so.
+    /// Takes over what the annotations of OpenFaaS say, and its labels of sleep, where the manifest's
+    /// own keys say nothing, and checks every range. [`Manifest::parse`] has done so.
     ///
     /// # Errors
     /// [`ManifestError`] names the key and the cure.
     pub fn completed(mut self) -> Result<Self, ManifestError> {
         self.heed_annotations()?;
-        ScaleLabels::read(&self.labels)?;
+        let labels = ScaleLabels::read(&self.labels)?;
+        self.idle = self.idle.or(labels.idle());
         self.check()?;
         Ok(self)
     }

@@ -15,7 +15,7 @@ use crate::{Label, ReplicaId, SecretName};
 pub use crate::schema::MaybeNamespace;
 pub use alert::{Alert, AlertLabels, Alerts};
 pub use annotations::CRON_TOPIC;
-pub use scale::{ScaleLabelError, ScaleLabels};
+pub use scale::{Load, ScaleLabelError, ScaleLabels};
 pub use server::{ProviderInfo, ServerInfo, Telemetry, VersionInfo};
 
 /// The header of `PUT /hob/v1/functions/NAME` with the length in bytes of a [`FunctionDeployment`]

@@ -34,6 +34,11 @@ pub trait Engine: Send + Sync {
     /// the route. Concurrent callers that ask for the same share one start.
     async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError>;
 
+    /// Asks a function that is awake for so many replicas, at least one, and returns without waiting
+    /// for them. Whoever asks for another number afterwards has it; one that sleeps, sleeps on.
+    /// After a start that failed, the next one waits longer and longer.
+    async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError>;
+
     /// Stops every replica and takes the route out. The name is free on return.
     async fn remove(&self, name: &FunctionName) -> Result<(), EngineError>;
 

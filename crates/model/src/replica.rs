@@ -255,6 +255,11 @@ impl ReplicaSet {
         self.ready.load_full()
     }
 
+    /// Whether any replica is ready.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.load().is_empty()
+    }
+
     /// Puts `backends` in place of all that were ready. Those left out are not drained. A backend
     /// is in one set at a time.
     pub fn replace(&self, backends: Vec<Arc<Backend>>) {

@@ -82,7 +82,7 @@ pub struct FunctionSummary {
     pub revision_number: u32,
     /// Where it stands.
     pub state: FunctionState,
-    /// Replicas wanted while awake.
+    /// Replicas wanted now; while it sleeps, those that it wakes with.
     pub replicas: u32,
     /// Replicas that take calls now.
     pub ready: u32,
@@ -247,7 +247,7 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScaleRequest {
-    /// Replicas wanted while awake; 0 stops it until the next call.
+    /// Replicas wanted at least while awake; 0 stops it until the next call.
     #[schema(maximum = 100)]
     pub replicas: u32,
 }

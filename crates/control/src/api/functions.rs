@@ -106,7 +106,7 @@ impl Control {
     }
 }
 
-/// Changes how many replicas a function has while it is awake.
+/// Changes how many replicas a function has at least while it is awake.
 #[utoipa::path(post, path = "/hob/v1/functions/{name}/scale", tag = "functions",
     params(NamedFunction), request_body = ScaleRequest,
     responses((status = 200, body = FunctionSummary), Bad, Missing, Conflict, TooLarge))]
@@ -124,7 +124,8 @@ pub(super) async fn scale(
 }
 
 impl Control {
-    /// Gives a function so many replicas, here and on the disk.
+    /// Gives a function so many replicas, within its settings, here and on the disk. Load may make
+    /// them more.
     pub(super) async fn scale_to(
         &self,
         name: &FunctionName,
@@ -153,11 +154,13 @@ impl Control {
             return Err(ApiError::Bad(text));
         }
         self.wakes.forgive(name);
-        self.engine.scale(name, replicas).await?;
+        let scaling = function.revision.settings.scaling();
+        self.engine.scale(name, scaling.fit(replicas)).await?;
         let row = name.clone();
         let stored = self.stored(move |store| store.set_replicas(&row, replicas));
         if let Err(error) = stored.await {
-            if let Err(undo) = self.engine.scale(name, function.replicas).await {
+            let before = scaling.fit(function.replicas);
+            if let Err(undo) = self.engine.scale(name, before).await {
                 tracing::error!("function `{name}` could not be scaled back: {undo}");
             }
             return Err(error.into());
@@ -167,6 +170,8 @@ impl Control {
             ..Function::clone(&function)
         });
         self.deployed.put(Arc::clone(&function));
+        // Last, so that it outlives what load asked for meanwhile.
+        self.scalers.begin_anew(name, scaling.fit(replicas));
         Ok(function)
     }
 

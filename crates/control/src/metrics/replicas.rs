@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use hob_model::{
     Function, FunctionName, Run,
-    openfaas::ScaleLabels,
+    openfaas::Load,
     port::Observed,
     wire::{InstanceState, InstanceState::*},
 };
@@ -35,7 +35,11 @@ pub(super) fn write(
     );
     let mut least = Family::gauges(
         "gateway_service_min",
-        "Fewest replicas that it has while it is awake, by its label.",
+        "Fewest replicas that it has while it is awake, by its settings.",
+    );
+    let mut target = Family::gauges(
+        "gateway_service_target_load",
+        "Load of each replica, beyond which there are more.",
     );
     for function in functions {
         if matches!(function.revision.run, Run::Static { .. }) {
@@ -47,13 +51,17 @@ pub(super) fn write(
         let count = |states: &[InstanceState]| here.map_or(0.0, |here| in_states(here, states));
         running.gauge(&labels, count(&[Starting, Ready]));
         ready.gauge(&labels, count(&[Ready]));
-        let words = &function.revision.settings.labels;
-        let scale = ScaleLabels::read(words).unwrap_or_default();
-        least.gauge(&labels, f64::from(scale.min));
+        let scaling = function.revision.settings.scaling();
+        least.gauge(&labels, f64::from(scaling.least));
+        if scaling.load != Load::Custom {
+            let labels = [labels[0], ("scaling_type", scaling.load.as_str())];
+            target.gauge(&labels, scaling.target);
+        }
     }
     text.add(running)?;
     text.add(ready)?;
     text.add(least)?;
+    text.add(target)?;
     let mut states = Family::gauges("hob_replicas", "Replicas of all functions, by state.");
     for (state, label) in STATES {
         let counts = observed.values().map(|here| in_states(here, &[state]));

@@ -134,6 +134,13 @@ impl Engine for FakeEngine {
         self.start(&function, replicas).await
     }
 
+    async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
+        self.note(format!("adjust {name} {replicas}"));
+        let known = self.live.lock().expect("lock").get(name).cloned();
+        let (function, _) = known.ok_or_else(|| EngineError::NotFound(name.clone()))?;
+        self.start(&function, replicas).await
+    }
+
     async fn remove(&self, name: &FunctionName) -> Result<(), EngineError> {
         self.note(format!("remove {name}"));
         self.routes.remove(name);

@@ -66,7 +66,8 @@ impl Fleet {
         check_replicas(&self.name, replicas)?;
         self.check_patience(replicas)?;
         loop {
-            match self.step_to(replicas)? {
+            let step = self.step_to(&mut self.state(), replicas)?;
+            match step {
                 Step::Done => return Ok(()),
                 Step::Settle(outcome) => {
                     let _ = wait_for(outcome).await;
@@ -79,11 +80,25 @@ impl Fleet {
                     Err(failure) if failure.reason() != EndReason::Cancelled => {
                         return Err(failure);
                     }
+                    // Whoever has asked for more meanwhile keeps it.
+                    Ok(()) if self.state().ready_count() >= replicas => return Ok(()),
                     // Called off, for another revision or number: see what is to do now.
                     Ok(()) | Err(_) => {}
                 },
             }
         }
+    }
+
+    /// Asks for so many replicas where there are some, or some are on their way; waits for nothing.
+    pub(super) fn adjust(self: &Arc<Self>, replicas: u32) -> Result<(), EngineError> {
+        let replicas = replicas.max(1);
+        check_replicas(&self.name, replicas)?;
+        let mut state = self.state();
+        // Under one lock with the rest: somebody may just have put it to sleep.
+        if state.wanted > 0 {
+            self.step_to(&mut state, replicas)?;
+        }
+        Ok(())
     }
 
     /// Nobody is to wait long, and in the end for nothing, for a program that keeps ending.
@@ -111,8 +126,7 @@ impl Fleet {
         })
     }
 
-    fn step_to(self: &Arc<Self>, replicas: u32) -> Result<Step, EngineError> {
-        let mut state = self.state();
+    fn step_to(self: &Arc<Self>, state: &mut State, replicas: u32) -> Result<Step, EngineError> {
         if self.host.closing.is_cancelled() {
             return Err(stopping());
         }
@@ -122,7 +136,7 @@ impl Fleet {
             return Ok(Step::Done);
         }
         let before = std::mem::replace(&mut state.wanted, replicas);
-        self.trim(&mut state);
+        self.trim(state);
         Ok(match &state.attempt {
             Some(attempt) if replicas < before => {
                 attempt.cancel.cancel();
@@ -130,7 +144,7 @@ impl Fleet {
             }
             _ if state.ready_count() >= replicas => Step::Done,
             Some(attempt) => Step::More(attempt.outcome.clone()),
-            None => Step::More(self.begin(&mut state, before)),
+            None => Step::More(self.begin(state, before)),
         })
     }
 

@@ -7,6 +7,7 @@ use hob_model::{
 use super::{
     Context,
     list::{is_files, revision, state},
+    scale,
     schedule::next_run,
     session::{Session, function_path},
 };
@@ -56,12 +57,10 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
     if let Some(problem) = &detail.problem {
         table.pair("problem", Cell::tinted(problem.as_str(), Tint::Bad));
     }
-    let replicas = if is_files(summary) {
-        "none, hob serves the files itself".into()
-    } else {
-        format!("{} ready of {} wanted", summary.ready, summary.replicas)
-    };
-    table.pair("replicas", replicas);
+    table.pair("replicas", scale::present(summary));
+    if !is_files(summary) {
+        table.pair("scale", scale::in_short(&detail.settings));
+    }
     let calls = format!("{}, of which {} failed", summary.calls, summary.failed);
     table.pair("calls", calls);
     table.pair("language", summary.language.as_str());

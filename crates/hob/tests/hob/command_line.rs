@@ -57,7 +57,7 @@ fn a_wrong_command_line_ends_with_64_and_says_what_was_meant() {
         (&["rollback"], "<NAME>"),
         (&["logs", "hello", "--tail", "all"], "invalid value 'all'"),
         (&["logs", "hello", "--since", "soon"], "`soon` is no time"),
-        (&["scale", "hello"], "<REPLICAS>"),
+        (&["scale"], "<NAME>"),
         (&["remove"], "<NAMES>"),
         (&["secret", "set"], "<NAME>"),
         (&["secret", "remove"], "<NAMES>"),
@@ -101,6 +101,7 @@ fn with_no_server_every_verb_says_how_to_start_one() {
         &["invoke", "hello"],
         &["logs", "hello"],
         &["scale", "hello", "1"],
+        &["scale", "hello"],
         &["remove", "hello"],
         &["secret", "list"],
     ] {

@@ -27,6 +27,7 @@ gateway_functions_seconds histogram code,function_name
 gateway_service_count gauge function_name
 gateway_service_min gauge function_name
 gateway_service_ready_count gauge function_name
+gateway_service_target_load gauge function_name,scaling_type
 hob_build_info gauge version
 hob_calls_ended_total counter function_name,reason
 hob_queue_callbacks gauge function_name,queue_name

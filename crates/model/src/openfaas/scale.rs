@@ -8,14 +8,18 @@ use crate::Timespan;
 
 const MIN: &str = "com.openfaas.scale.min";
 const MAX: &str = "com.openfaas.scale.max";
-/// Replicas that alerts make at most where no label says so.
-const MOST_BY_ALERTS: u32 = 20;
 const FACTOR: &str = "com.openfaas.scale.factor";
-/// The labels of OpenFaaS's own autoscaler with what they hold; kept for it and given back.
+const TYPE: &str = "com.openfaas.scale.type";
 const TARGET: &str = "com.openfaas.scale.target";
 const TARGET_PROPORTION: &str = "com.openfaas.scale.target-proportion";
 const ZERO: &str = "com.openfaas.scale.zero";
 const ZERO_DURATION: &str = "com.openfaas.scale.zero-duration";
+const WINDOW: &str = "com.openfaas.scale.down.window";
+
+/// When a function whose label allows sleep falls asleep, where no label says so.
+const DEFAULT_ZERO_DURATION: Timespan = Timespan::from_secs(15 * 60);
+/// What hob's own `idle` is at least.
+const SHORTEST_IDLE: Timespan = Timespan::from_secs(1);
 
 /// A label that means a number and is none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -26,25 +30,42 @@ pub struct ScaleLabelError {
     text: String,
 }
 
-/// How many replicas a function has, by its labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What the labels say; `None` where they say nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ScaleLabels {
-    /// Fewest while it is awake; at least 1. Default 1.
-    pub min: u32,
-    /// Most, never fewer than `min`, where a label says so.
+    /// Fewest replicas.
+    pub min: Option<u32>,
+    /// Most replicas.
     pub max: Option<u32>,
-    /// Percent of `max`, else of 20, that an alert adds, 0 to 100. Default 20.
-    pub factor: u32,
+    /// Percent of the most that an alert adds.
+    pub factor: Option<u32>,
+    /// What the load is.
+    pub load: Option<Load>,
+    /// Load of each replica, more than 0.
+    pub target: Option<f64>,
+    /// Part of the target that counts, more than 0.
+    pub proportion: Option<f64>,
+    /// Whether it may sleep.
+    pub zero: Option<bool>,
+    /// How long it waits for a call before it sleeps.
+    pub zero_duration: Option<Timespan>,
+    /// How long fewer replicas must have been enough.
+    pub window: Option<Timespan>,
 }
 
-impl Default for ScaleLabels {
-    fn default() -> Self {
-        Self {
-            min: 1,
-            max: None,
-            factor: 20,
-        }
-    }
+/// What a function's number of replicas follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Calls in flight.
+    Calls,
+    /// Calls that begin each second.
+    Rate,
+    /// Thousandths of a core that its replicas use.
+    Cpu,
+    /// Asynchronous calls that wait or are being made.
+    Queue,
+    /// Something that hob does not measure: the number stays.
+    Custom,
 }
 
 impl ScaleLabels {
@@ -53,52 +74,52 @@ impl ScaleLabels {
     /// # Errors
     /// Names the label that is no number.
     pub fn read(labels: &BTreeMap<String, String>) -> Result<Self, ScaleLabelError> {
-        let default = Self::default();
         let count = "a number of replicas";
-        let min = of(labels, MIN, count)?.unwrap_or(default.min).max(1);
-        let max = of(labels, MAX, count)?.map(|max: u32| max.max(min));
-        let factor: Option<u32> = of(labels, FACTOR, "a percentage, 0 to 100")?;
-        let factor = factor.unwrap_or(default.factor).min(100);
-        of::<f64>(labels, TARGET, "a number")?;
-        of::<f64>(labels, TARGET_PROPORTION, "a number such as 0.9")?;
-        of::<bool>(labels, ZERO, "`true` or `false`")?;
-        of::<Timespan>(labels, ZERO_DURATION, "a duration such as 15m")?;
-        Ok(Self { min, max, factor })
+        Ok(Self {
+            min: of(labels, MIN, count)?,
+            max: of(labels, MAX, count)?,
+            factor: of(labels, FACTOR, "a percentage, 0 to 100")?,
+            load: labels.get(TYPE).map(|text| Load::of_label(text.trim())),
+            target: positive(labels, TARGET, "a number above 0")?,
+            proportion: positive(labels, TARGET_PROPORTION, "a number such as 0.9")?,
+            zero: of(labels, ZERO, "`true` or `false`")?,
+            zero_duration: of(labels, ZERO_DURATION, "a duration such as 15m")?,
+            window: of(labels, WINDOW, "a duration such as 2m")?,
+        })
     }
 
-    /// The number nearest to `replicas` that the labels allow; zero is always allowed.
-    pub fn fit(&self, replicas: u32) -> u32 {
-        match replicas {
-            0 => 0,
-            some => some.clamp(self.min, self.max.unwrap_or(u32::MAX)),
+    /// How long a function waits for a call before it sleeps, at least 1 s.
+    pub fn idle(&self) -> Option<Timespan> {
+        let said = self.zero_duration.map(|idle| idle.max(SHORTEST_IDLE));
+        match self.zero {
+            Some(true) => Some(said.unwrap_or(DEFAULT_ZERO_DURATION)),
+            Some(false) => None,
+            None => said,
+        }
+    }
+}
+
+impl Load {
+    /// Whatever OpenFaaS does not know itself is the name of a rule that somebody made.
+    fn of_label(text: &str) -> Self {
+        match text {
+            "capacity" => Self::Calls,
+            "rps" => Self::Rate,
+            "cpu" => Self::Cpu,
+            "queue" => Self::Queue,
+            _ => Self::Custom,
         }
     }
 
-    /// How many an alert of too many calls makes of `replicas`.
-    pub fn raised(&self, replicas: u32) -> u32 {
-        let max = self.most();
-        let step = (u64::from(max) * u64::from(self.factor)).div_ceil(100);
-        let step = u32::try_from(step).unwrap_or(u32::MAX);
-        match self.heeds_alerts() {
-            true => replicas.saturating_add(step).clamp(self.min, max),
-            false => replicas,
+    /// OpenFaaS's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Calls => "capacity",
+            Self::Rate => "rps",
+            Self::Cpu => "cpu",
+            Self::Queue => "queue",
+            Self::Custom => "custom",
         }
-    }
-
-    /// How many the end of such an alert makes of `replicas`. None stay none: somebody wants that.
-    pub fn lowered(&self, replicas: u32) -> u32 {
-        match self.heeds_alerts() && replicas > 0 {
-            true => self.min,
-            false => replicas,
-        }
-    }
-
-    fn heeds_alerts(&self) -> bool {
-        self.factor > 0 && self.min != self.most()
-    }
-
-    fn most(&self) -> u32 {
-        self.max.unwrap_or(MOST_BY_ALERTS.max(self.min))
     }
 }
 
@@ -109,13 +130,32 @@ fn of<T: FromStr>(
 ) -> Result<Option<T>, ScaleLabelError> {
     let text = labels.get(key);
     text.map(|text| {
-        text.trim().parse().map_err(|_| ScaleLabelError {
-            key,
-            wanted,
-            text: text.clone(),
-        })
+        let value = text.trim().parse();
+        value.map_err(|_| error(key, wanted, text))
     })
     .transpose()
+}
+
+fn positive(
+    labels: &BTreeMap<String, String>,
+    key: &'static str,
+    wanted: &'static str,
+) -> Result<Option<f64>, ScaleLabelError> {
+    let number: Option<f64> = of(labels, key, wanted)?;
+    match (number, labels.get(key)) {
+        (Some(number), Some(text)) if !(number.is_finite() && number > 0.0) => {
+            Err(error(key, wanted, text))
+        }
+        _ => Ok(number),
+    }
+}
+
+fn error(key: &'static str, wanted: &'static str, text: &str) -> ScaleLabelError {
+    ScaleLabelError {
+        key,
+        wanted,
+        text: text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -128,18 +168,29 @@ mod tests {
     }
 
     #[test]
-    fn an_alert_raises_by_a_part_of_the_most() {
-        let labels = read(&[(MIN, "2"), (MAX, "10"), (FACTOR, "25")]).expect("valid");
-        assert_eq!([0, 2, 9].map(|now| labels.raised(now)), [3, 5, 10]);
-        assert_eq!([0, 1, 4, 11].map(|now| labels.fit(now)), [0, 2, 4, 10]);
-        let none = ScaleLabels::default();
-        assert_eq!((none.fit(50), none.raised(1), none.raised(19)), (50, 5, 20));
-        let fixed = read(&[(MIN, "3"), (MAX, "3")]).expect("valid");
-        assert_eq!(fixed.raised(3), 3);
-        let off = read(&[(FACTOR, "0")]).expect("valid");
-        assert_eq!(off.raised(1), 1);
-        // More at least than at most: the least counts.
-        assert_eq!(read(&[(MIN, "9"), (MAX, "3")]).expect("valid").max, Some(9));
+    fn labels_say_when_a_function_sleeps() {
+        let idle = |pairs: &[(&str, &str)]| read(pairs).expect("valid").idle();
+        let minutes = |minutes: u64| Some(Timespan::from_secs(60 * minutes));
+        assert_eq!(idle(&[]), None);
+        assert_eq!(idle(&[(ZERO, "true")]), minutes(15));
+        assert_eq!(idle(&[(ZERO, "true"), (ZERO_DURATION, "3m")]), minutes(3));
+        assert_eq!(idle(&[(ZERO_DURATION, "3m")]), minutes(3));
+        assert_eq!(idle(&[(ZERO, "false"), (ZERO_DURATION, "3m")]), None);
+        assert_eq!(idle(&[(ZERO_DURATION, "0s")]), Some(SHORTEST_IDLE));
+    }
+
+    #[test]
+    fn every_type_is_taken() {
+        for (text, load) in [
+            ("capacity", Load::Calls),
+            ("rps", Load::Rate),
+            (" cpu ", Load::Cpu),
+            ("queue", Load::Queue),
+            ("custom", Load::Custom),
+            ("ram", Load::Custom),
+        ] {
+            assert_eq!(read(&[(TYPE, text)]).expect("valid").load, Some(load));
+        }
     }
 
     #[test]
@@ -149,13 +200,14 @@ mod tests {
             (MAX, "-1"),
             (FACTOR, "20%"),
             (TARGET, "x"),
+            (TARGET, "0"),
+            (TARGET_PROPORTION, "NaN"),
             (ZERO, "maybe"),
             (ZERO_DURATION, "soon"),
+            (WINDOW, "long"),
         ] {
             let error = read(&[(key, text)]).expect_err(key).to_string();
             assert!(error.contains(key) && error.contains(text), "{error}");
         }
-        let paid = [(TARGET, "50"), (ZERO, "true"), (ZERO_DURATION, "15m")];
-        assert_eq!(read(&paid), Ok(ScaleLabels::default()));
     }
 }

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State};
-use hob_model::{
-    Function, FunctionName,
-    openfaas::{Alerts, ScaleLabels},
-};
+use hob_model::{Function, FunctionName, openfaas::Alerts};
 use http::StatusCode;
 
 use super::{
@@ -55,11 +52,14 @@ impl Control {
             return Err(ApiError::Bad(text));
         }
         let wanted = |function: &Function| {
-            let labels = &function.revision.settings.labels;
-            let labels = ScaleLabels::read(labels).unwrap_or_default();
+            let scaling = function.revision.settings.scaling();
+            let by_hand = function.replicas;
             let replicas = match status {
-                FIRING => labels.raised(function.replicas),
-                _ => labels.lowered(function.replicas),
+                FIRING => {
+                    let now = self.scalers.wanted(&function.name);
+                    scaling.raised(by_hand, now.unwrap_or(0).max(scaling.fit(by_hand)))
+                }
+                _ => scaling.lowered(by_hand),
             };
             replicas.into()
         };

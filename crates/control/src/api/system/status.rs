@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use hob_model::{
-    Function, FunctionName, Run,
-    openfaas::{FunctionDeployment, FunctionStatus, ScaleLabels},
+    Function, FunctionName, Run, Settings,
+    openfaas::{FunctionDeployment, FunctionStatus},
     port::Observed,
 };
 
@@ -47,12 +47,15 @@ pub(super) fn decorate(status: &mut FunctionStatus, decoration: Decoration) {
 /// A function whose first deploy is under way.
 pub(super) fn coming(name: &FunctionName, coming: &Coming) -> FunctionStatus {
     let labels = coming.asked.labels.clone().unwrap_or_default();
-    let scale = ScaleLabels::read(&labels).unwrap_or_default();
+    let settings = Settings {
+        labels: labels.clone(),
+        ..Settings::default()
+    };
     FunctionStatus {
         image: coming.asked.image.clone(),
         labels,
         annotations: coming.asked.annotations.clone().unwrap_or_default(),
-        replicas: scale.fit(1),
+        replicas: settings.scaling().fit(1),
         created_at: coming.since,
         ..echo(name, coming.asked.clone())
     }

@@ -165,7 +165,7 @@ fn replicas_follow_labels_and_orders() {
         (json!({"serviceName": "hello", "replicas": 3}), 3),
         (
             json!({"service": "hello", "replicas": 1, "namespace": "openfaas-fn"}),
-            1,
+            2,
         ),
         (json!({"replicas": 0}), 0),
     ] {
@@ -173,7 +173,7 @@ fn replicas_follow_labels_and_orders() {
         assert_eq!(counts(), (expected, expected), "{body}");
     }
     hob.get("/function/hello").expect(200);
-    assert_eq!(counts(), (1, 1));
+    assert_eq!(counts(), (2, 2));
 
     let alert = |status: &str| {
         let labels = json!({"alertname": "x", "function_name": "hello.openfaas-fn"});
