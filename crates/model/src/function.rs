@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Scale, Schedule, SecretName,
-    Timespan, openfaas::FunctionDeployment,
+    AsyncPolicy, Cors, Freeze, FunctionName, Isolation, Limits, Manifest, Scale, Schedule,
+    SecretName, Timespan, openfaas::FunctionDeployment,
 };
 
 /// A function as it should be: what the store keeps and an engine makes true.
@@ -124,6 +124,12 @@ pub struct Settings {
     pub timeout: Timespan,
     /// How long a replica waits for the next call before it is stopped.
     pub idle: Timespan,
+    /// How long before it is frozen.
+    #[serde(default, skip_serializing_if = "Freeze::is_default")]
+    pub freeze: Freeze,
+    /// So long before each run of a schedule it is woken, and stays awake until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prewake: Option<Timespan>,
     /// What one replica may use.
     pub limits: Limits,
     /// How many replicas it has, and how many calls each takes.
@@ -194,6 +200,8 @@ impl Settings {
         Self {
             labels: BTreeMap::new(),
             annotations,
+            freeze: Freeze::default(),
+            prewake: None,
             scale: Scale::default(),
             schedule: Vec::new(),
             asynchronous: AsyncPolicy::default(),
@@ -208,6 +216,8 @@ impl Settings {
     pub const LONGEST_TIMEOUT: Timespan = Timespan::from_secs(86_400);
     /// Default for [`Settings::idle`].
     pub const IDLE: Timespan = Timespan::from_secs(300);
+    /// Most that [`Settings::prewake`] can be.
+    pub const LONGEST_PREWAKE: Timespan = Timespan::from_secs(3600);
 }
 
 impl Default for Settings {
@@ -217,6 +227,8 @@ impl Default for Settings {
             secrets: Vec::new(),
             timeout: Self::TIMEOUT,
             idle: Self::IDLE,
+            freeze: Freeze::default(),
+            prewake: None,
             limits: Limits::default(),
             scale: Scale::default(),
             cors: None,
@@ -240,6 +252,8 @@ impl From<&Manifest> for Settings {
             secrets: manifest.secrets.clone(),
             timeout: manifest.timeout.unwrap_or(Self::TIMEOUT),
             idle: manifest.idle.unwrap_or(Self::IDLE),
+            freeze: manifest.freeze.unwrap_or_default(),
+            prewake: manifest.prewake,
             limits: manifest.limits.clone(),
             scale: manifest.scale.clone(),
             cors: manifest.cors.clone(),

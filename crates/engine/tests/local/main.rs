@@ -3,6 +3,7 @@
 
 mod deploy;
 mod failure;
+mod freeze;
 #[path = "../shared/helper.rs"]
 mod helper;
 mod isolation;

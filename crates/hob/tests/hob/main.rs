@@ -9,6 +9,7 @@ mod builder;
 mod command_line;
 mod conformance;
 mod develop;
+mod dormancy;
 mod examples;
 mod export;
 mod first_function;
