@@ -1,18 +1,45 @@
-"""The first call of a stopped Python function, beside the same program started by hand."""
+"""The first call of a stopped Python function, beside the same program started by hand; and of a
+frozen one, beside a warm call."""
 
 import os
 import shutil
 
 from .hob import Hob
-from .programs import Failed, json_output
+from .programs import Failed, json_output, wait_for
 from .table import Row, median, number
 
 ROUNDS = 5
 STARTS = 4  # of each, in each round
 NAME = "hello"
+FREEZES = 10  # each takes one to two seconds of silence
 
 
 def measure(bench):
+    return from_stopped(bench) + from_frozen(bench)
+
+
+def from_frozen(bench):
+    with Hob(bench, "wake-frozen") as hob:
+        folder = os.path.join(bench.scratch, "frozen")
+        hob.new("python", folder)
+        with open(os.path.join(folder, "hob.toml"), "a") as manifest:
+            manifest.write('\nfreeze = "1s"\n')
+        hob.deploy(folder, NAME)
+        hob.call(NAME, b"Hello")
+        pid = hob.describe(NAME)["instances"][0]["pid"]
+        wakes, warm = [], []
+        for _ in range(FREEZES):
+            wait_for("the freeze of a quiet function", lambda: hob.describe(NAME)["state"] == "frozen")
+            wakes.append(hob.call(NAME, b"Hello") * 1000)
+            warm.append(hob.call(NAME, b"Hello") * 1000)
+        if hob.describe(NAME)["instances"][0]["pid"] != pid:
+            raise Failed("the function was not frozen but stopped")
+    each = [wake - median(warm) for wake in wakes]
+    note = f"wake {number(median(wakes))} ms, warm call {number(median(warm))} ms"
+    return [Row("wake from frozen, over a warm call", "ms", median(wakes) - median(warm), each, ("<=", 2), note)]
+
+
+def from_stopped(bench):
     with Hob(bench, "wake") as hob:
         folder = os.path.join(bench.scratch, NAME)
         hob.new("python", folder)

@@ -1,23 +1,39 @@
 use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use hob_model::{FunctionName, Route, Target, port::Dial};
+use hob_model::{
+    FunctionName, Route, Target,
+    port::{Dial, Wake},
+};
+use hob_store::clock::unix_now;
 use tokio::{
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::Control;
 
-/// How often the replicas are looked at; a function is stopped at most this much late.
+/// How often the replicas are looked at; a function is frozen, stopped or woken ahead of its
+/// schedule at most this much late.
 const CHECK: Duration = Duration::from_secs(1);
+/// A function that could not be frozen is left alone for so long.
+const FREEZE_AGAIN: Duration = Duration::from_secs(30);
 /// How often the disk of images that nobody needs is given back; the first time at the start.
 const TIDY: Duration = Duration::from_secs(3600);
 
+/// What becomes of a function that nobody calls.
+#[derive(Debug)]
+enum Step {
+    /// A run of its schedule is near.
+    Wake,
+    Freeze,
+    Stop,
+}
+
 impl Control {
-    /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, stops
-    /// functions that nobody calls, has replicas follow the load, calls those whose time has come,
-    /// and tidies up images and bundles.
+    /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, freezes
+    /// and stops functions that nobody calls, has replicas follow the load, calls those whose time
+    /// has come, and tidies up images and bundles.
     pub async fn run(
         self: Arc<Self>,
         dial: Arc<dyn Dial>,
@@ -48,8 +64,8 @@ impl Control {
         let mut shutdown = pin!(shutdown);
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // A stop may take longer than a check: each function has at most one under way.
-        let mut stopping: HashMap<FunctionName, JoinHandle<()>> = HashMap::new();
+        // A step may take longer than a check: each function has at most one under way.
+        let mut under_way: HashMap<FunctionName, JoinHandle<()>> = HashMap::new();
         let mut tidy = interval(TIDY);
         loop {
             tokio::select! {
@@ -60,34 +76,70 @@ impl Control {
                     continue;
                 }
             }
-            stopping.retain(|_, stop| !stop.is_finished());
+            under_way.retain(|_, step| !step.is_finished());
             for route in self.routes.all() {
-                if !stopping.contains_key(&route.function) && self.is_idle(&route) {
+                if under_way.contains_key(&route.function) {
+                    continue;
+                }
+                if let Some(step) = self.next_step(&route) {
                     let name = route.function.clone();
-                    let stop = tokio::spawn(Arc::clone(&self).put_to_sleep(name.clone()));
-                    stopping.insert(name, stop);
+                    let step = Arc::clone(&self).take(step, name.clone());
+                    under_way.insert(name, tokio::spawn(step));
                 }
             }
         }
     }
 
-    fn is_idle(&self, route: &Route) -> bool {
+    /// What is to be done with a function now, if anything.
+    fn next_step(&self, route: &Route) -> Option<Step> {
         let Target::Replicas(replicas) = &route.target else {
-            return false;
+            return None;
         };
-        let ready = replicas.ready();
-        let Some(function) = self.deployed.get(&route.function) else {
-            return false;
-        };
-        let patience = function.revision.settings.idle.0;
-        !ready.is_empty() && ready.iter().all(|backend| backend.idle_for() >= patience)
+        let name = &route.function;
+        let function = self.deployed.get(name)?;
+        let settings = &function.revision.settings;
+        let (ready, frozen) = (replicas.ready(), replicas.frozen());
+        let near = |ahead| self.timetable.is_near(name, unix_now(), ahead);
+        if settings.prewake.is_some_and(|ahead| near(ahead.0)) {
+            return ready.is_empty().then_some(Step::Wake);
+        }
+        if function.always() > 0 {
+            return None;
+        }
+        let all = ready.iter().chain(frozen.iter());
+        let quiet = all.map(|backend| backend.idle_for()).min()?;
+        let freeze = settings.freeze.after().filter(|_| !ready.is_empty());
+        if quiet >= settings.idle.0 {
+            Some(Step::Stop)
+        } else if freeze.is_some_and(|after| quiet >= after.0) {
+            Some(Step::Freeze)
+        } else {
+            None
+        }
     }
 
     /// A call that comes meanwhile is safe: the engine lets it end, or it wakes the function.
-    async fn put_to_sleep(self: Arc<Self>, name: FunctionName) {
-        match self.engine.scale(&name, 0).await {
-            Ok(()) => tracing::info!("function `{name}` is idle and was stopped"),
-            Err(error) => tracing::warn!("idle function `{name}` could not be stopped: {error}"),
+    async fn take(self: Arc<Self>, step: Step, name: FunctionName) {
+        match step {
+            Step::Wake => match self.wake(&name).await {
+                Ok(()) => tracing::info!("function `{name}` is awake for its schedule"),
+                // The log tells why, once for each start.
+                Err(error) => tracing::debug!("`{name}`: {error}"),
+            },
+            Step::Freeze => match self.engine.freeze(&name).await {
+                Ok(true) => tracing::info!("function `{name}` is quiet and was frozen"),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!("quiet function `{name}` could not be frozen: {error}");
+                    sleep(FREEZE_AGAIN).await;
+                }
+            },
+            Step::Stop => match self.engine.scale(&name, 0).await {
+                Ok(_) => tracing::info!("function `{name}` is idle and was stopped"),
+                Err(error) => {
+                    tracing::warn!("idle function `{name}` could not be stopped: {error}");
+                }
+            },
         }
     }
 }

@@ -26,10 +26,12 @@ impl Control {
         let route = self.routes.get(&function.name);
         let (calls, failed) = route.map_or((0, 0), |route| route.counters.totals());
         let instances = observed.map_or(&[][..], |observed| &observed.instances);
-        let ready = instances
-            .iter()
-            .filter(|instance| instance.state == InstanceState::Ready);
-        let ready = u32::try_from(ready.count()).unwrap_or(u32::MAX);
+        let count = |state| {
+            let those = instances.iter().filter(|instance| instance.state == state);
+            u32::try_from(those.count()).unwrap_or(u32::MAX)
+        };
+        let ready = count(InstanceState::Ready);
+        let memory = instances.iter().filter_map(|instance| instance.memory);
         FunctionSummary {
             name: function.name.clone(),
             language: function.revision.language.clone(),
@@ -42,6 +44,9 @@ impl Control {
                 Run::Static { .. } => 0,
             },
             ready,
+            frozen: count(InstanceState::Frozen),
+            memory: memory.reduce(u64::saturating_add),
+            wakes: self.metrics.wakings.of(&function.name),
             calls,
             failed,
             path: format!("/function/{}", function.name),

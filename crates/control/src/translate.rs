@@ -50,6 +50,8 @@ pub(crate) fn translate(
         secrets: secrets(&asked)?,
         timeout: Some(timeout(&texts(&asked.env_vars), former)),
         idle: Some(idle(&said, &said_before, former)),
+        freeze: Some(former.freeze),
+        prewake: former.prewake,
         limits: limits(&asked, former)?,
         scale: scale(&said, &said_before, former),
         cors: former.cors.clone(),
@@ -206,7 +208,7 @@ mod tests {
     /// As a folder brings them along.
     fn of_folder() -> Settings {
         let text = "timeout = \"7s\"\nidle = \"9s\"\ncors = \"*\"\nsecrets = [\"a\"]\n\
-            schedule = \"0 9 * * *\"\n[env]\nA = \"1\"\n[limits]\nmemory = \"64Mi\"\npids = 9\n";
+            schedule = \"0 9 * * *\"\nfreeze = \"never\"\nprewake = \"1m\"\n[env]\nA = \"1\"\n[limits]\nmemory = \"64Mi\"\npids = 9\n";
         Settings::from(&Manifest::parse(text).expect("valid"))
     }
 

@@ -169,10 +169,13 @@ impl Start {
                 Ok(scaled) => scaled.map_err(|failure| error(&failure, &name)),
                 Err(panic) => Err(error(&EngineError::Host(panic.to_string()), &name)),
             };
+            let result = result.map(|effort| {
+                // With none missing, somebody else has woken it.
+                if let Some(tier) = Tier::of(effort) {
+                    metrics.wakings.woke(&name, tier, begun.elapsed());
+                }
+            });
             wakes.settle(&name, &result);
-            if result.is_ok() {
-                metrics.wakings.woke(Tier::Stopped, begun.elapsed());
-            }
             // Fails only when every caller has left.
             let _ = report.send(Some(result));
         });

@@ -4,11 +4,13 @@
 mod environment;
 mod fleet;
 mod fleets;
+mod freeze;
 mod host;
 mod inherit;
 mod isolation;
 mod logs;
 mod networks;
+mod phase;
 mod places;
 mod plan;
 mod probe;
@@ -27,7 +29,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use hob_model::{
     EndReason, Function, FunctionName, Isolation, ReplicaId, Routes, SecretName,
-    port::{Engine, EngineError, LogQuery, LogStream, Observed, Secrets},
+    port::{Effort, Engine, EngineError, LogQuery, LogStream, Observed, Secrets},
 };
 use hob_sandbox::{Sandbox, network::NetworkConfig};
 use tokio::task::spawn_blocking;
@@ -151,12 +153,17 @@ impl Engine for LocalEngine {
         Self::finish(async move { fleets.apply(&function).await }).await
     }
 
-    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
+    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<Effort, EngineError> {
         self.fleets.get(name)?.scale(replicas).await
     }
 
     async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
         self.fleets.get(name)?.adjust(replicas)
+    }
+
+    async fn freeze(&self, name: &FunctionName) -> Result<bool, EngineError> {
+        let fleet = self.fleets.get(name)?;
+        Self::finish(async move { fleet.freeze().await }).await
     }
 
     async fn remove(&self, name: &FunctionName) -> Result<(), EngineError> {

@@ -25,6 +25,8 @@ pub(crate) struct Pool<C> {
 
 struct Shelf<C> {
     backend: Weak<Backend>,
+    /// Pauses of the backend up to which these connections are good.
+    pauses: u32,
     /// Oldest first; the youngest is taken, so the surplus of a busy minute grows old.
     idle: Vec<Idle<C>>,
 }
@@ -47,6 +49,7 @@ impl<C: Reusable> Pool<C> {
     pub(crate) fn take(&self, backend: &Arc<Backend>, now: Instant) -> Option<C> {
         let mut shelves = self.shelves.borrow_mut();
         let shelf = shelves.get_mut(&Arc::as_ptr(backend))?;
+        shelf.renew(backend);
         while let Some(mut idle) = shelf.idle.pop() {
             if idle.until > now && idle.connection.is_reusable() {
                 return Some(idle.connection);
@@ -72,8 +75,10 @@ impl<C: Reusable> Pool<C> {
             .entry(Arc::as_ptr(backend))
             .or_insert_with(|| Shelf {
                 backend: Arc::downgrade(backend),
+                pauses: backend.pauses(),
                 idle: Vec::new(),
             });
+        shelf.renew(backend);
         if shelf.idle.len() < self.bound {
             let until = now + age;
             shelf.idle.push(Idle { connection, until });
@@ -87,5 +92,17 @@ impl<C: Reusable> Pool<C> {
             shelf.idle.retain(|idle| alive && idle.until > now);
             alive && !shelf.idle.is_empty()
         });
+    }
+}
+
+impl<C> Shelf<C> {
+    /// Closes connections from before a pause: the program may be about to close them, since its
+    /// timeouts went on while it stood still.
+    fn renew(&mut self, backend: &Backend) {
+        let pauses = backend.pauses();
+        if self.pauses != pauses {
+            self.pauses = pauses;
+            self.idle.clear();
+        }
     }
 }

@@ -183,6 +183,15 @@ pub(crate) fn short_duration(span: Duration) -> String {
     }
 }
 
+/// Milliseconds as people read them: `0.6 ms`, `21 ms`, `3.2 s`.
+pub(crate) fn millis(millis: f64) -> String {
+    match millis {
+        short if short < 9.95 => format!("{short:.1} ms"),
+        long if long < 999.5 => format!("{long:.0} ms"),
+        long => format!("{:.1} s", long / 1000.0),
+    }
+}
+
 /// Bytes with one decimal and a binary unit: `12.3 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -230,6 +239,8 @@ mod tests {
     fn quantities_read_well() {
         assert_eq!(bytes(512), "512 B");
         assert_eq!(bytes(1536), "1.5 KiB");
+        let times = [0.64, 9.96, 21.2, 999.9].map(millis);
+        assert_eq!(times, ["0.6 ms", "10 ms", "21 ms", "1.0 s"]);
         assert_eq!(short_duration(Duration::from_secs(7_300)), "2h");
         assert_eq!(short_digest("abc"), "abc");
         assert_eq!(

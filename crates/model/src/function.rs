@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Scale, Scaling, Schedule,
+    AsyncPolicy, Cors, Freeze, FunctionName, Isolation, Limits, Manifest, Scale, Scaling, Schedule,
     SecretName, Timespan,
     openfaas::{FunctionDeployment, ScaleLabels},
 };
@@ -136,6 +136,12 @@ pub struct Settings {
     pub timeout: Timespan,
     /// How long a replica waits for the next call before it is stopped.
     pub idle: Timespan,
+    /// How long before it is frozen.
+    #[serde(default, skip_serializing_if = "Freeze::is_default")]
+    pub freeze: Freeze,
+    /// So long before each run of a schedule it is woken, and stays awake until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prewake: Option<Timespan>,
     /// What one replica may use.
     pub limits: Limits,
     /// How many replicas it has, and how many calls each takes.
@@ -214,6 +220,8 @@ impl Settings {
             labels: BTreeMap::new(),
             annotations,
             idle: Self::IDLE,
+            freeze: Freeze::default(),
+            prewake: None,
             scale: Scale::default(),
             schedule: Vec::new(),
             asynchronous: AsyncPolicy::default(),
@@ -228,6 +236,8 @@ impl Settings {
     pub const LONGEST_TIMEOUT: Timespan = Timespan::from_secs(86_400);
     /// Default for [`Settings::idle`].
     pub const IDLE: Timespan = Timespan::from_secs(300);
+    /// Most that [`Settings::prewake`] can be.
+    pub const LONGEST_PREWAKE: Timespan = Timespan::from_secs(3600);
 }
 
 impl Default for Settings {
@@ -237,6 +247,8 @@ impl Default for Settings {
             secrets: Vec::new(),
             timeout: Self::TIMEOUT,
             idle: Self::IDLE,
+            freeze: Freeze::default(),
+            prewake: None,
             limits: Limits::default(),
             scale: Scale::default(),
             cors: None,
@@ -260,6 +272,8 @@ impl From<&Manifest> for Settings {
             secrets: manifest.secrets.clone(),
             timeout: manifest.timeout.unwrap_or(Self::TIMEOUT),
             idle: manifest.idle.unwrap_or(Self::IDLE),
+            freeze: manifest.freeze.unwrap_or_default(),
+            prewake: manifest.prewake,
             limits: manifest.limits.clone(),
             scale: manifest.scale.clone(),
             cors: manifest.cors.clone(),

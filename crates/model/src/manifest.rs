@@ -5,7 +5,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Isolation, Label, Limits, Network, Scale, Schedule, SecretName, Settings,
+    AsyncPolicy, Freeze, Isolation, Label, Limits, Network, Scale, Schedule, SecretName, Settings,
     Timespan,
     openfaas::{ScaleLabelError, ScaleLabels},
     schedule::{OneOrMany, one_or_many},
@@ -39,6 +39,14 @@ pub struct Manifest {
     /// How long a replica waits for the next call before it is stopped. Default 5 min.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<Timespan>,
+    /// How long before it is frozen; has no effect where it is not shorter than `idle`. Default
+    /// 10 s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+    /// So long before each run of a schedule the function is woken, and stays awake until then.
+    /// Default: not at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prewake: Option<Timespan>,
     /// What one replica may use.
     pub limits: Limits,
     /// How many replicas it has, and how many calls each takes.
@@ -154,6 +162,13 @@ impl Manifest {
         }
         if self.idle.is_some_and(|t| t.0.as_secs() < 1) {
             return range("idle", "must be at least 1s");
+        }
+        if self.freeze.is_some_and(|freeze| !freeze.is_fit()) {
+            return range("freeze", "must be at least 1s, or \"never\"");
+        }
+        let prewakes = Timespan::from_secs(1)..=Settings::LONGEST_PREWAKE;
+        if self.prewake.is_some_and(|time| !prewakes.contains(&time)) {
+            return range("prewake", "must be 1s to 1h");
         }
         if limits.memory.0 < 4 << 20 {
             return range("limits.memory", "must be at least 4Mi");
@@ -281,6 +296,8 @@ mod tests {
             run = "gunicorn -b unix:$HOB_SOCKET app:app"
             timeout = "90s"
             idle = 30
+            freeze = "never"
+            prewake = "1m"
             secrets = ["api-key"]
             cors = ["https://app.example.net", "http://localhost:3000"]
             isolation = "process"
@@ -294,6 +311,8 @@ mod tests {
         .expect("valid");
         assert_eq!(manifest.limits.pids, Limits::default().pids);
         assert_eq!(manifest.idle, Some(Timespan::from_secs(30)));
+        assert_eq!(manifest.freeze, Some(Freeze::Never));
+        assert_eq!(manifest.prewake, Some(Timespan::from_secs(60)));
     }
 
     #[test]
@@ -302,6 +321,9 @@ mod tests {
             ("tiemout = 3", "tiemout"),
             ("timeout = 0", "`timeout` must be more than 0"),
             ("timeout = \"soon\"", "duration `soon`"),
+            ("freeze = \"500ms\"", "`freeze` must be at least 1s"),
+            ("freeze = \"soon\"", "duration `soon`"),
+            ("prewake = \"2h\"", "`prewake` must be 1s to 1h"),
             ("cors = \"example.net\"", "no web origin"),
             (
                 "[limits]\nmemory = \"1Ki\"",

@@ -30,9 +30,14 @@ pub trait Engine: Send + Sync {
     /// `replicas` 0 it starts nothing: the function has its route and wakes by its first call.
     async fn apply(&self, function: &Function) -> Result<(), EngineError>;
 
-    /// Runs so many replicas and returns when they are ready or gone. Zero is legal and keeps
-    /// the route. Concurrent callers that ask for the same share one start.
-    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError>;
+    /// Runs so many replicas and returns when they are ready or gone, and what that took. Frozen
+    /// ones go on before others are started. Zero is legal and keeps the route. Concurrent callers
+    /// that ask for the same share one start.
+    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<Effort, EngineError>;
+
+    /// Has all replicas of a function stand still until [`Engine::scale`] asks for some. False,
+    /// and all is as before, when one of them has a call, or none can be frozen here.
+    async fn freeze(&self, name: &FunctionName) -> Result<bool, EngineError>;
 
     /// Asks a function that is awake for so many replicas, at least one, and returns without waiting
     /// for them. Whoever asks for another number afterwards has it; one that sleeps, sleeps on.
@@ -56,6 +61,17 @@ pub trait Engine: Send + Sync {
     /// A secret has a new value: replicas that may read it see it within 5 s.
     async fn refresh_secret(&self, namespace: &str, secret: &SecretName)
     -> Result<(), EngineError>;
+}
+
+/// What it took to get to a number of replicas, the least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// None was missing.
+    None,
+    /// Frozen ones went on.
+    Thawed,
+    /// At least one was started.
+    Started,
 }
 
 /// One function as an engine sees it.

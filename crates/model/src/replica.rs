@@ -52,7 +52,8 @@ pub enum Endpoint {
 ///
 /// A call holds a [`BackendLease`] for its whole life. Whoever wants to stop the replica first
 /// calls [`Backend::drain`] and then waits until [`Backend::in_flight`] is 0: a lease taken
-/// before the drain is counted, and none can be taken after it.
+/// before the drain is counted, and none can be taken after it. The same holds for
+/// [`Backend::pause`], which can be undone.
 #[derive(Debug)]
 pub struct Backend {
     /// Who it is; no two backends ever share an id.
@@ -60,7 +61,9 @@ pub struct Backend {
     /// Where it listens.
     pub endpoint: Endpoint,
     in_flight: AtomicU32,
-    draining: AtomicBool,
+    /// Whether calls are let in. Even while they are: each pause adds one, and so does its end.
+    /// [`DRAINING`] for good.
+    gate: AtomicU32,
     ended: OnceLock<End>,
     born: Instant,
     /// Milliseconds after `born` when a lease was last taken or given back.
@@ -71,6 +74,9 @@ pub struct Backend {
     line: ArcSwapOption<Line>,
 }
 
+/// The gate of a replica on its way out; odd, as of all that let no call in.
+const DRAINING: u32 = u32::MAX;
+
 impl Backend {
     /// A ready replica with no calls yet.
     pub fn new(id: ReplicaId, endpoint: Endpoint) -> Self {
@@ -78,7 +84,7 @@ impl Backend {
             id,
             endpoint,
             in_flight: AtomicU32::new(0),
-            draining: AtomicBool::new(false),
+            gate: AtomicU32::new(0),
             ended: OnceLock::new(),
             born: Instant::now(),
             used: AtomicU64::new(0),
@@ -88,11 +94,11 @@ impl Backend {
         }
     }
 
-    /// Takes part in a call, unless the replica is on its way out or has `most` calls; `u32::MAX`
-    /// is no limit.
+    /// Takes part in a call, unless the replica is on its way out, pauses or has `most` calls;
+    /// `u32::MAX` is no limit.
     pub fn lease(self: &Arc<Self>, most: u32) -> Option<BackendLease> {
-        // Sequentially consistent with `drain`: either this sees the drain, or the one who
-        // drains sees this lease in `in_flight`.
+        // Sequentially consistent with `drain` and `pause`: either this sees them, or the one who
+        // drains or pauses sees this lease in `in_flight`.
         if most == UNLIMITED {
             self.in_flight.fetch_add(1, Ordering::SeqCst);
         } else {
@@ -107,7 +113,7 @@ impl Backend {
 
     /// Whether it takes calls, as far as it has room for them.
     fn is_open(&self) -> bool {
-        !self.is_draining()
+        self.gate.load(Ordering::SeqCst).is_multiple_of(2)
     }
 
     /// Leaves it out for a while: it refused a connection, or closed one without an answer. The
@@ -128,12 +134,52 @@ impl Backend {
 
     /// Lets no new call in. Final.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::SeqCst);
+        self.gate.store(DRAINING, Ordering::SeqCst);
     }
 
     /// Whether [`Backend::drain`] was called.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.gate.load(Ordering::SeqCst) == DRAINING
+    }
+
+    /// Lets no new call in until [`Backend::resume`]. False, and calls are let in as before, when
+    /// one is here already.
+    pub fn pause(&self) -> bool {
+        if !self.step(|gate| gate.is_multiple_of(2)) {
+            return false;
+        }
+        let idle = self.in_flight() == 0;
+        if !idle {
+            self.step(|gate| !gate.is_multiple_of(2));
+        }
+        idle
+    }
+
+    /// Lets calls in again after a pause. Its idle time begins anew.
+    pub fn resume(&self) {
+        let now = self.age_millis();
+        self.used.store(now, Ordering::Relaxed);
+        self.step(|gate| !gate.is_multiple_of(2));
+    }
+
+    /// Grows with every pause. What was open before one is not to be trusted after it: to the
+    /// program, which stood still, all its timeouts are over at once.
+    pub fn pauses(&self) -> u32 {
+        self.gate.load(Ordering::Relaxed)
+    }
+
+    /// Moves the gate on by one, if `fits`. A drained one stays as it is.
+    fn step(&self, fits: impl Fn(u32) -> bool) -> bool {
+        let next = |gate: u32| (gate != DRAINING && fits(gate)).then(|| gate + 1);
+        let moved = self
+            .gate
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        moved.is_ok()
+    }
+
+    /// Milliseconds since `born`.
+    fn age_millis(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Calls that hold a lease now.
@@ -176,8 +222,7 @@ impl std::ops::Deref for BackendLease {
 
 impl Drop for BackendLease {
     fn drop(&mut self) {
-        let used = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.used.store(used, Ordering::Relaxed);
+        self.0.used.store(self.0.age_millis(), Ordering::Relaxed);
         self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
         // After it, so that whoever came too late for the place is seen to wait.
         if self.0.limited.load(Ordering::SeqCst)
@@ -192,6 +237,8 @@ impl Drop for BackendLease {
 #[derive(Debug)]
 pub struct ReplicaSet {
     ready: ArcSwap<Vec<Arc<Backend>>>,
+    /// Those that stand still and take calls again when the function is woken.
+    frozen: ArcSwap<Vec<Arc<Backend>>>,
     /// Calls in flight for each replica.
     most: AtomicU32,
     /// Calls in `line`.
@@ -212,6 +259,7 @@ impl Default for ReplicaSet {
     fn default() -> Self {
         Self {
             ready: ArcSwap::default(),
+            frozen: ArcSwap::default(),
             most: AtomicU32::new(UNLIMITED),
             queue: AtomicU32::new(UNLIMITED),
             line: Arc::default(),
@@ -265,6 +313,16 @@ impl ReplicaSet {
     pub fn replace(&self, backends: Vec<Arc<Backend>>) {
         self.ready.store(Arc::new(backends));
         self.changed();
+    }
+
+    /// The frozen replicas at this moment, which take no calls.
+    pub fn frozen(&self) -> Arc<Vec<Arc<Backend>>> {
+        self.frozen.load_full()
+    }
+
+    /// Puts `backends` in place of all that were frozen. Those left out are not thawed.
+    pub fn replace_frozen(&self, backends: Vec<Arc<Backend>>) {
+        self.frozen.store(Arc::new(backends));
     }
 
     /// Takes over `concurrency` and `queue`; calls that wait or are in flight stay.
@@ -461,6 +519,49 @@ mod tests {
         assert_eq!(backend.in_flight(), 1);
         drop(held);
         assert_eq!(backend.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_pause_gives_way_to_a_call_and_a_drain_ends_it() {
+        let backend = backend("a");
+        let held = backend.lease(UNLIMITED).expect("open");
+        assert!(!backend.pause(), "a call is here");
+        let other = backend.lease(UNLIMITED).expect("still open");
+        drop((held, other));
+        let before = backend.pauses();
+        assert!(backend.pause() && backend.lease(UNLIMITED).is_none());
+        assert!(!backend.is_draining() && backend.in_flight() == 0);
+        backend.resume();
+        assert!(backend.lease(UNLIMITED).is_some() && backend.pauses() > before);
+        assert!(backend.pause());
+        backend.drain();
+        backend.resume();
+        assert!(backend.lease(UNLIMITED).is_none() && backend.is_draining());
+    }
+
+    /// Whatever happens at the same time: no call is inside while the replica stands still.
+    #[test]
+    fn no_call_is_inside_of_a_pause() {
+        let (backend, inside) = (backend("a"), AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            let calls = || {
+                for _ in 0..20_000 {
+                    if let Some(lease) = backend.lease(UNLIMITED) {
+                        inside.fetch_add(1, Ordering::SeqCst);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lease);
+                    }
+                }
+            };
+            let callers = [scope.spawn(calls), scope.spawn(calls)];
+            while !callers.iter().all(|caller| caller.is_finished()) {
+                if backend.pause() {
+                    assert_eq!(inside.load(Ordering::SeqCst), 0);
+                    backend.resume();
+                }
+            }
+        });
+        assert!(backend.lease(UNLIMITED).is_some() && backend.in_flight() == 0);
     }
 
     #[test]

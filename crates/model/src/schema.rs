@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use crate::{
-    CallIds, Cors, Cpu, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName, Timespan,
-    schedule::Written,
+    CallIds, Cors, Cpu, Freeze, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName,
+    Timespan, schedule::Written,
 };
 
 /// The id of a call in a request; in JSON it is a text.
@@ -61,7 +61,11 @@ schemas! {
     Timespan => OneOfBuilder::new()
         .description(Some("Seconds, or a text with units"))
         .item(whole())
-        .item(text("1h30m", &format!("[0-9]{{1,9}}|([0-9]{{1,6}}({TIMES}))+")));
+        .item(text("1h30m", &time()));
+    Freeze => OneOfBuilder::new()
+        .description(Some("Seconds, a text with units, or `never`"))
+        .item(whole())
+        .item(text("30s", &format!("{}|never", time())));
     Cors => OneOfBuilder::new()
         .description(Some("`*`, a web origin, or several"))
         .item(text("*", &format!("\\*|{ORIGIN}")))
@@ -75,6 +79,11 @@ fn text(example: &str, grammar: &str) -> ObjectBuilder {
         .schema_type(Type::String)
         .pattern(Some(format!("^({grammar})$")))
         .examples([example])
+}
+
+/// What a [`Timespan`] is written with.
+fn time() -> String {
+    format!("[0-9]{{1,9}}|([0-9]{{1,6}}({TIMES}))+")
 }
 
 fn whole() -> ObjectBuilder {

@@ -51,6 +51,8 @@ pub enum InstanceState {
     Starting,
     /// Takes calls.
     Ready,
+    /// Stands still; takes calls again when the function is woken.
+    Frozen,
     /// Takes no new calls and is about to stop.
     Draining,
 }
@@ -63,6 +65,8 @@ pub enum FunctionState {
     Hot,
     /// A first replica is on its way.
     Starting,
+    /// Its replicas stand still; the next call has them go on.
+    Frozen,
     /// No replica; the next call starts one.
     Stopped,
     /// Its replicas keep ending; the next start waits for its back-off.
@@ -86,6 +90,15 @@ pub struct FunctionSummary {
     pub replicas: u32,
     /// Replicas that take calls now.
     pub ready: u32,
+    /// Replicas that are frozen, and take calls within milliseconds.
+    #[serde(default)]
+    pub frozen: u32,
+    /// Resident memory of all its replicas in bytes, where the machine can tell.
+    #[serde(default)]
+    pub memory: Option<u64>,
+    /// What it cost to wake it since hob started.
+    #[serde(default)]
+    pub wakes: Wakes,
     /// Calls since hob started.
     pub calls: u64,
     /// Of these, calls that hob had to answer with an error.
@@ -96,6 +109,26 @@ pub struct FunctionSummary {
     #[serde(with = "crate::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: SystemTime,
+}
+
+/// What it cost to wake a function since hob started, by where it woke from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Wakes {
+    /// `None` when it did not wake from there yet.
+    pub frozen: Option<WakePrice>,
+    /// `None` when it did not wake from there yet.
+    pub stopped: Option<WakePrice>,
+}
+
+/// How long a function took to wake: from its first call until its replicas were ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct WakePrice {
+    /// How often.
+    pub count: u64,
+    /// The last time, in milliseconds.
+    pub last_millis: f64,
+    /// The middle one of the last few times, in milliseconds.
+    pub typical_millis: f64,
 }
 
 /// A function, as `hob describe` shows it.

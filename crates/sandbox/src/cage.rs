@@ -24,6 +24,9 @@ use crate::{
     oci::Container,
 };
 
+/// How long everything in a cage may take to stand still, on a machine that is busy with other
+/// things.
+const FREEZE_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long the last process of a killed cage may take to go.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -108,16 +111,78 @@ impl Cage {
         self.pidfd.as_fd()
     }
 
-    /// Sends the spec's stop signal to the program, normally SIGTERM.
+    /// Sends the spec's stop signal to the program, normally SIGTERM. A frozen cage goes on to
+    /// take it.
     pub fn terminate(&self) {
         // The first process passes it on. It may just have ended, which is what is wanted.
         let _ = pidfd_send_signal(&self.pidfd, Signal::TERM);
+        self.go_on();
     }
 
     /// Sends SIGKILL to every process inside, descendants included; they are gone a few
-    /// milliseconds later.
+    /// milliseconds later. A frozen cage is no exception.
     pub fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
+        self.send_kill();
+        // Of cgroup v1's freezer, not even this signal frees a process.
+        self.go_on();
+    }
+
+    /// Whether [`Cage::freeze`] can stop anything: not without a cgroup, a freezer in the kernel,
+    /// and the program in that cgroup.
+    pub fn can_freeze(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.can_freeze())
+    }
+
+    /// Has everything inside stand still until [`Cage::thaw`], and uses no processor from then on.
+    /// Sockets stay as they are, and the kernel still accepts connections. Blocks for some
+    /// milliseconds, at most 200.
+    ///
+    /// The cage keeps its memory. Without swap, which no cage has, the kernel could only be made to
+    /// drop clean pages of files (`memory.reclaim`, `memory.force_empty`). Those are free for
+    /// anybody who needs them anyway, and a wake reads them from the disk again: of a Python program
+    /// with 28 MB it gave back 0.3 MB, took 9 ms, and the wake 2.4 ms in place of 0.2 ms.
+    ///
+    /// # Errors
+    /// When the machine cannot, or a process does not stand still in time, as one that waits for a
+    /// disk. Then all of it goes on.
+    pub fn freeze(&self) -> Result<(), SandboxError> {
+        let wrong = "cannot freeze the cage";
+        let group = self.group.as_ref();
+        let frozen = match group.filter(|group| group.can_freeze()) {
+            Some(group) => group.freeze(FREEZE_TIMEOUT),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        };
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "a process does not stand still");
+        let frozen = frozen.and_then(|stands| stands.then_some(()).ok_or_else(late));
+        frozen
+            .map_err(SandboxError::system(wrong))
+            .inspect_err(|_| self.go_on())
+    }
+
+    /// Lets everything inside go on. Takes no time worth naming.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn thaw(&self) -> Result<(), SandboxError> {
+        let thawed = self.group.as_ref().map_or(Ok(()), |group| group.thaw());
+        thawed.map_err(SandboxError::system("cannot thaw the cage"))
+    }
+
+    /// Whether it is frozen, by whichever daemon.
+    pub fn is_frozen(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| group.is_frozen())
+    }
+
+    fn go_on(&self) {
+        if self.is_frozen()
+            && let Err(error) = self.thaw()
+        {
+            tracing::warn!(cage = %self.id, %error, "it stays frozen");
+        }
+    }
+
+    fn send_kill(&self) {
         if self.container.as_ref().is_some_and(Container::kill) {
             return;
         }

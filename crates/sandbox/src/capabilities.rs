@@ -54,6 +54,8 @@ pub struct CgroupSupport {
     pub folders: Vec<PathBuf>,
     /// Whether all three controllers are there.
     pub able: Able,
+    /// Whether cages can be frozen.
+    pub freezer: bool,
 }
 
 /// An OCI runtime program.

@@ -35,6 +35,10 @@ const WEIGHT: RangeInclusive<u64> = 1..=10_000;
 
 /// How long processes that were sent SIGKILL may take to leave a group.
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long processes may take to stand still before they are killed all the same.
+const STAND_STILL: Duration = Duration::from_millis(20);
+/// Pause between two looks at a group that is about to stand still.
+const FREEZE_POLL: Duration = Duration::from_micros(200);
 /// Pause between two looks at a group that is about to be empty.
 const EMPTY_POLL: Duration = Duration::from_micros(500);
 
@@ -57,6 +61,15 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn limit(&self, limits: &CageLimits) -> io::Result<()>;
     /// Sends SIGKILL to every process inside, without letting one slip away by forking.
     fn kill(&self) -> io::Result<()>;
+    /// Whether it can be frozen: there is a freezer, and something for it to stop.
+    fn can_freeze(&self) -> bool;
+    /// Has every process inside stand still until [`Group::thaw`]. False when some did not within
+    /// `limit`; they may still.
+    fn freeze(&self, limit: Duration) -> io::Result<bool>;
+    /// Lets its processes go on, signals that came meanwhile first.
+    fn thaw(&self) -> io::Result<()>;
+    /// Whether its processes stand still, or are about to.
+    fn is_frozen(&self) -> bool;
     /// Resident bytes.
     fn memory(&self) -> Option<u64>;
     /// Processor time used so far.
@@ -180,6 +193,11 @@ impl Tree {
             controllers,
             folders: self.folders(),
             able,
+            freezer: match self {
+                Self::V1(tree) => tree.has_freezer(),
+                Self::V2(tree) => tree.has_freezer(),
+                Self::None(_) => false,
+            },
         }
     }
 }
@@ -245,6 +263,20 @@ pub(crate) fn number(file: &Path, key: &str) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
     line.trim().parse().ok()
+}
+
+/// Asks `stands` until it is so, or `limit` is over.
+fn stand_still(limit: Duration, mut stands: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if stands()? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        thread::sleep(FREEZE_POLL);
+    }
 }
 
 /// The processes of a folder.

@@ -99,6 +99,7 @@ impl Control {
             return Err(error.into());
         }
         self.deployed.remove(&name);
+        self.metrics.wakings.forget(&name);
         self.bundles.look();
         self.reschedule(&name, &[]).await;
         self.wakes.forgive(&name);

@@ -13,9 +13,10 @@ use prometheus::Error;
 use super::family::{Family, Text, float};
 
 /// Every state of a replica, with its label.
-const STATES: [(InstanceState, &str); 3] = [
+const STATES: [(InstanceState, &str); 4] = [
     (Starting, "starting"),
     (Ready, "ready"),
+    (Frozen, "frozen"),
     (Draining, "draining"),
 ];
 
@@ -27,11 +28,11 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     let mut running = Family::gauges(
         "gateway_service_count",
-        "Replicas that take calls or are about to; 0 while asleep.",
+        "Replicas that take calls or are about to, frozen ones included; 0 while stopped.",
     );
     let mut ready = Family::gauges(
         "gateway_service_ready_count",
-        "Replicas that take calls; 0 while asleep.",
+        "Replicas that take calls, frozen ones included; 0 while stopped.",
     );
     let mut least = Family::gauges(
         "gateway_service_min",
@@ -49,8 +50,8 @@ pub(super) fn write(
         let labels = [("function_name", &*name)];
         let here = observed.get(&function.name);
         let count = |states: &[InstanceState]| here.map_or(0.0, |here| in_states(here, states));
-        running.gauge(&labels, count(&[Starting, Ready]));
-        ready.gauge(&labels, count(&[Ready]));
+        running.gauge(&labels, count(&[Starting, Ready, Frozen]));
+        ready.gauge(&labels, count(&[Ready, Frozen]));
         let scaling = function.revision.settings.scaling();
         least.gauge(&labels, f64::from(scaling.least));
         if scaling.load != Load::Custom {

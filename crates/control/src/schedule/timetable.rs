@@ -77,6 +77,16 @@ impl Timetable {
         }
     }
 
+    /// Whether the next run of a schedule of `function` is at most `ahead` away.
+    pub(crate) fn is_near(&self, function: &FunctionName, now: i64, ahead: Duration) -> bool {
+        let until = now.saturating_add(i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX));
+        let state = self.state();
+        let mut runs = state
+            .of(function)
+            .filter(|(_, entry)| entry.problem.is_none());
+        runs.any(|(_, entry)| entry.next.is_some_and(|next| next <= until))
+    }
+
     /// At most `most` schedules that are due, the most overdue first.
     pub(super) fn due(&self, now: i64, most: usize) -> Vec<(Key, Entry)> {
         let state = self.state();
@@ -235,6 +245,19 @@ mod tests {
         let early = &table.list(Some(&name("early")))[0].1;
         assert_eq!(early.next, Some(3 * HOUR));
         assert_eq!(early.last, Some((2 * HOUR, "call".into())));
+    }
+
+    #[test]
+    fn a_run_is_near_from_so_long_ahead_until_it_is_settled() {
+        let table = Timetable::default();
+        let hello = name("hello");
+        table.set(&hello, vec![hourly(0)]);
+        let near = |now| table.is_near(&hello, now, Duration::from_secs(60));
+        assert!(!near(HOUR - 60_001) && near(HOUR - 60_000) && near(HOUR + 5));
+        let (key, _) = table.list(None).remove(0);
+        table.settle(&key, HOUR, None);
+        assert!(!near(HOUR + 5) && near(2 * HOUR));
+        assert!(!table.is_near(&name("other"), HOUR, Duration::MAX));
     }
 
     #[test]

@@ -15,10 +15,10 @@ use async_trait::async_trait;
 use futures_util::stream;
 use hob_image::{Digest, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 use hob_model::{
-    Backend, EndReason, Endpoint, Function, FunctionName, ReplicaId, Revision, Route, Routes, Run,
-    SecretName, Settings, Target, Timespan,
+    Backend, EndReason, Endpoint, Freeze, Function, FunctionName, ReplicaId, Revision, Route,
+    Routes, Run, SecretName, Settings, Target, Timespan,
     port::{
-        BuildError, BuildLine, BuildLog, Builder, Engine, EngineError, LogQuery, LogStream,
+        BuildError, BuildLine, BuildLog, Builder, Effort, Engine, EngineError, LogQuery, LogStream,
         Observed, Packing, Source,
     },
     wire::{FunctionState, Instance, InstanceState, LogLine},
@@ -77,6 +77,12 @@ impl FakeEngine {
         self.routes.get(name).expect("has a route")
     }
 
+    /// Whether a function has frozen replicas.
+    pub(crate) fn is_frozen(&self, name: &FunctionName) -> bool {
+        let target = self.routes.get(name).map(|route| route.target.clone());
+        matches!(target, Some(Target::Replicas(replicas)) if !replicas.frozen().is_empty())
+    }
+
     fn note(&self, call: String) {
         self.calls.lock().expect("lock").push(call);
     }
@@ -127,11 +133,27 @@ impl Engine for FakeEngine {
         self.start(function, function.replicas).await
     }
 
-    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
+    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<Effort, EngineError> {
         self.note(format!("scale {name} {replicas}"));
         let known = self.live.lock().expect("lock").get(name).cloned();
-        let (function, _) = known.ok_or_else(|| EngineError::NotFound(name.clone()))?;
-        self.start(&function, replicas).await
+        let (function, before) = known.ok_or_else(|| EngineError::NotFound(name.clone()))?;
+        let effort = match self.is_frozen(name) {
+            true => Effort::Thawed,
+            false if replicas > before => Effort::Started,
+            false => Effort::None,
+        };
+        self.start(&function, replicas).await?;
+        Ok(effort)
+    }
+
+    async fn freeze(&self, name: &FunctionName) -> Result<bool, EngineError> {
+        self.note(format!("freeze {name}"));
+        let Target::Replicas(replicas) = self.route(name).target.clone() else {
+            return Ok(false);
+        };
+        replicas.replace_frozen(replicas.ready().to_vec());
+        replicas.replace(Vec::new());
+        Ok(true)
     }
 
     async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
@@ -153,16 +175,25 @@ impl Engine for FakeEngine {
     async fn observe(&self) -> Result<Vec<Observed>, EngineError> {
         assert!(!self.cursed.load(Ordering::SeqCst), "cursed on purpose");
         let live = self.live.lock().expect("lock");
-        let observed = live.values().map(|(function, replicas)| Observed {
-            function: function.name.clone(),
-            state: match replicas {
-                0 => FunctionState::Stopped,
-                _ => FunctionState::Hot,
-            },
-            instances: (0..*replicas)
-                .map(|number| instance(function, number))
-                .collect(),
-            last_end: None,
+        let observed = live.values().map(|(function, replicas)| {
+            let frozen = self.is_frozen(&function.name);
+            let instances = (0..*replicas).map(|number| Instance {
+                state: match frozen {
+                    true => InstanceState::Frozen,
+                    false => InstanceState::Ready,
+                },
+                ..instance(function, number)
+            });
+            Observed {
+                function: function.name.clone(),
+                state: match replicas {
+                    0 => FunctionState::Stopped,
+                    _ if frozen => FunctionState::Frozen,
+                    _ => FunctionState::Hot,
+                },
+                instances: instances.collect(),
+                last_end: None,
+            }
         });
         Ok(observed.collect())
     }
@@ -292,6 +323,15 @@ fn revision(script: &str) -> Revision {
     let mut settings = Settings::default();
     if script.contains("impatient") {
         settings.idle = Timespan(Duration::from_millis(50));
+    }
+    if script.contains("brisk") {
+        settings.freeze = Freeze::After(Timespan(Duration::from_millis(50)));
+    }
+    if script.contains("steady") {
+        settings.scale.min = 1;
+    }
+    if script.contains("early") {
+        settings.prewake = Some(Timespan::from_secs(3600));
     }
     if script.contains("needs-key") {
         settings.secrets = vec!["key".parse().expect("valid")];

@@ -1,5 +1,5 @@
 //! The replicas of one function: what is wanted, what is there, and each step from one to the
-//! other. The steps themselves are in `rollout`, `scale` and `supervise`.
+//! other. The steps themselves are in `rollout`, `scale`, `freeze` and `supervise`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,7 @@ use std::{
 use hob_model::{
     Backend, Counters, End, FunctionName, ReplicaSet, SecretName,
     port::{EngineError, Observed},
-    wire::{FunctionState, Instance, InstanceState},
+    wire::FunctionState,
 };
 use tokio::task::spawn_blocking;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     host::Host,
     inherit::Inherited,
+    phase::{Entry, Leaving, Phase},
     places::Owner,
     plan::{Plan, Program},
     ready::Started,
@@ -35,6 +36,9 @@ pub(super) struct Fleet {
     pub(super) counters: Arc<Counters>,
     /// By the user of the cages that see them.
     secrets: Mutex<BTreeMap<Owner, Arc<SecretFolder>>>,
+    /// Held by whoever freezes or thaws replicas: one after the other, or the kernel could hear of
+    /// it in another order.
+    pub(super) freezer: tokio::sync::Mutex<()>,
     /// Held by whoever changes the revision or removes the function: one at a time.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
     /// Cancelled once, when the function is removed or hob stops.
@@ -54,7 +58,7 @@ pub(super) struct Fleet {
 pub(super) struct State {
     /// What answers calls; `None` until the first revision does.
     pub(super) plan: Option<Arc<Plan>>,
-    /// Replicas that should take calls now; 0 while asleep.
+    /// Replicas that should take calls now; 0 while stopped or frozen.
     pub(super) wanted: u32,
     /// Every replica that is not gone.
     pub(super) entries: Vec<Entry>,
@@ -67,30 +71,6 @@ pub(super) struct State {
     pub(super) inherited: Vec<Inherited>,
 }
 
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) replica: Arc<Replica>,
-    pub(super) phase: Phase,
-}
-
-/// Where a replica stands. The only ways are starting, ready, draining; it may end in each.
-#[derive(Debug)]
-pub(super) enum Phase {
-    /// Whoever started it waits for it and answers for its end.
-    Starting,
-    /// Takes calls; if it ends now, that is a crash.
-    Ready(Arc<Backend>),
-    /// Takes no new calls; its end is expected.
-    Draining(Arc<Backend>),
-}
-
-/// A replica on its way out.
-#[derive(Debug)]
-pub(super) struct Leaving {
-    pub(super) replica: Arc<Replica>,
-    pub(super) backend: Arc<Backend>,
-}
-
 // === impl Fleet ===
 
 impl Fleet {
@@ -101,6 +81,7 @@ impl Fleet {
             set: Arc::default(),
             counters: Arc::default(),
             secrets: Mutex::default(),
+            freezer: tokio::sync::Mutex::default(),
             turn: Arc::default(),
             closed: host.closing.child_token(),
             births: tokio::sync::RwLock::default(),
@@ -156,6 +137,9 @@ impl Fleet {
     /// locked, so that the last change is the one that stays.
     pub(super) fn publish(&self, state: &State) {
         self.set.replace(state.ready().cloned().collect());
+        let frozen = state.entries.iter().filter(|entry| entry.is_frozen());
+        let frozen = frozen.filter_map(Entry::backend).cloned();
+        self.set.replace_frozen(frozen.collect());
     }
 
     /// Has calls answered as `plan` says. Call it with the state still locked, as above.
@@ -272,14 +256,23 @@ impl Fleet {
 impl State {
     /// The replicas that take calls.
     pub(super) fn ready(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.entries.iter().filter_map(|entry| match &entry.phase {
-            Phase::Ready(backend) => Some(backend),
-            Phase::Starting | Phase::Draining(_) => None,
-        })
+        let awake = self.entries.iter().filter_map(Entry::awake);
+        awake.map(|(_, backend)| backend)
     }
 
     pub(super) fn ready_count(&self) -> u32 {
         u32::try_from(self.ready().count()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn frozen_count(&self) -> u32 {
+        let frozen = self.entries.iter().filter(|entry| entry.is_frozen());
+        u32::try_from(frozen.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it stands still.
+    pub(super) fn is_frozen(&self, replica: &Arc<Replica>) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| Arc::ptr_eq(&entry.replica, replica) && entry.is_frozen())
     }
 
     /// Whether it was started, takes no calls yet and has not ended.
@@ -300,6 +293,18 @@ impl State {
             }
             _ => false,
         }
+    }
+
+    /// Takes frozen replicas out of service, and then the least busy of the others, until there
+    /// are only `kept`.
+    pub(super) fn drain_all_but(&mut self, kept: u32) -> Vec<Leaving> {
+        let spare = kept.saturating_sub(self.ready_count());
+        let surplus = self.frozen_count().saturating_sub(spare);
+        let frozen = self.entries.iter_mut().filter(|entry| entry.is_frozen());
+        let frozen = frozen.take(surplus as usize);
+        let mut leaving: Vec<_> = frozen.filter_map(Entry::drain).collect();
+        leaving.extend(self.drain_down_to(kept));
+        leaving
     }
 
     /// Takes the least busy replicas out of service until only `kept` take calls.
@@ -325,55 +330,14 @@ impl State {
     fn summary(&self, plan: &Plan) -> FunctionState {
         if plan.program().is_none() || self.ready_count() > 0 {
             FunctionState::Hot
+        } else if self.frozen_count() > 0 {
+            FunctionState::Frozen
         } else if self.backoff.is_pending() {
             FunctionState::Failing
         } else if self.attempt.is_some() {
             FunctionState::Starting
         } else {
             FunctionState::Stopped
-        }
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// No new calls from here on, if it took any.
-    pub(super) fn drain(&mut self) -> Option<Leaving> {
-        let backend = match &self.phase {
-            Phase::Starting => return None,
-            Phase::Ready(backend) | Phase::Draining(backend) => Arc::clone(backend),
-        };
-        backend.drain();
-        self.phase = Phase::Draining(Arc::clone(&backend));
-        let replica = Arc::clone(&self.replica);
-        Some(Leaving { replica, backend })
-    }
-
-    fn calls(&self) -> u32 {
-        match &self.phase {
-            Phase::Starting => 0,
-            Phase::Ready(backend) | Phase::Draining(backend) => backend.in_flight(),
-        }
-    }
-
-    fn instance(&self) -> Instance {
-        let program = &self.replica.program;
-        let (memory, cpu_time) = self.replica.usage();
-        Instance {
-            id: self.replica.id.clone(),
-            function: program.function.clone(),
-            revision: program.revision.digest.clone(),
-            state: match &self.phase {
-                Phase::Starting => InstanceState::Starting,
-                Phase::Ready(_) => InstanceState::Ready,
-                Phase::Draining(_) => InstanceState::Draining,
-            },
-            pid: self.replica.pid,
-            memory,
-            cpu_seconds: cpu_time.map(|time| time.as_secs_f64()),
-            in_flight: self.calls(),
-            started_at: self.replica.started_at,
         }
     }
 }

@@ -9,9 +9,10 @@ use hob_sandbox::{Cage, Sandbox, network::Subnet};
 use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
-    fleet::{Entry, Fleet, Phase},
+    fleet::Fleet,
     fleets::Fleets,
     host::{Host, listen_to},
+    phase::{Entry, Phase},
     places::Places,
     plan::{Plan, Program},
     ready::accepts,
@@ -108,7 +109,7 @@ impl Fleets {
                 let mut state = fleet.state();
                 let outbound = |entry: &Entry| entry.replica.looks_up_names();
                 looks_up_names |= state.entries.iter().any(outbound);
-                adopted += state.ready_count();
+                adopted += state.ready_count() + state.frozen_count();
                 take(&mut state.inherited)
             };
             ended += left.iter().filter(|one| one.belongings.is_some()).count();
@@ -183,7 +184,8 @@ impl Fleet {
     }
 
     /// Lets the replicas of an earlier daemon that are of this very revision go on, and has those
-    /// replaced that ended meanwhile. Nothing if there is none. The caller holds `turn`.
+    /// replaced that ended meanwhile. One that was frozen stays so. Nothing if there is none. The
+    /// caller holds `turn`.
     pub(super) async fn take_over(self: &Arc<Self>, plan: &Arc<Plan>) {
         let Some(program) = plan.program() else {
             return;
@@ -198,7 +200,7 @@ impl Fleet {
         if fit.is_empty() {
             return;
         }
-        let wanted = u32::try_from(fit.len()).unwrap_or(u32::MAX);
+        let all = u32::try_from(fit.len()).unwrap_or(u32::MAX);
         let looks = fit.into_iter().map(|one| self.look_at(one, program));
         let entries: Vec<Entry> = join_all(looks).await.into_iter().flatten().collect();
         self.renew_secrets(program).await;
@@ -210,7 +212,11 @@ impl Fleet {
             ));
             state.entries.push(entry);
         }
-        state.wanted = wanted;
+        // One of several that were frozen is missed by nobody, should it have ended.
+        state.wanted = match state.frozen_count() {
+            0 => all,
+            _ => state.ready_count(),
+        };
         self.publish(&state);
         self.open(plan);
         state.plan = Some(Arc::clone(plan));
@@ -224,9 +230,15 @@ impl Fleet {
             Some(belongings) => Replica::adopt(&self.host, program, one.record, belongings),
             None => return None,
         };
-        let endpoint = replica.endpoint(door);
-        let heard = timeout(ACCEPT_TIMEOUT, accepts(&endpoint)).await;
-        let replica = Arc::new(replica);
+        let backend = Backend::new(replica.id.clone(), replica.endpoint(door));
+        let (replica, backend) = (Arc::new(replica), Arc::new(backend));
+        // The kernel knows best, however far the daemon before had come with it.
+        if replica.is_frozen() {
+            backend.pause();
+            let phase = Phase::Frozen(backend);
+            return Some(Entry { replica, phase });
+        }
+        let heard = timeout(ACCEPT_TIMEOUT, accepts(&backend.endpoint)).await;
         if !heard.unwrap_or(false) {
             tracing::warn!(replica = %replica.id, "a replica of an earlier run does not listen any more");
             let clear = move || replica.clear();
@@ -234,7 +246,6 @@ impl Fleet {
             let _ = spawn_blocking(clear).await;
             return None;
         }
-        let backend = Arc::new(Backend::new(replica.id.clone(), endpoint));
         let phase = Phase::Ready(backend);
         Some(Entry { replica, phase })
     }

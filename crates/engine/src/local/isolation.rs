@@ -172,6 +172,7 @@ mod tests {
                 controllers: Vec::new(),
                 folders: Vec::new(),
                 able: no(),
+                freezer: false,
             },
             landlock_abi: 0,
             seccomp: Able::Yes,

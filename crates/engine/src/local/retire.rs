@@ -8,7 +8,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::fleet::{Fleet, Leaving};
+use super::{fleet::Fleet, phase::Leaving};
 
 /// How soon it is seen that the last call of a draining replica is done.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

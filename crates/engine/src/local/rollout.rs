@@ -26,7 +26,7 @@ impl Fleet {
         if self.refresh(&plan) {
             return match replicas {
                 0 => Ok(()),
-                more => self.scale(more).await,
+                more => self.scale(more).await.map(drop),
             };
         }
         let (started, replicas) = match plan.program() {
@@ -84,7 +84,7 @@ impl Fleet {
             let ended = started.iter().find(|one| !state.is_starting(&one.replica));
             if ended.is_none() && !self.closed.is_cancelled() {
                 state.call_off();
-                let leaving = state.drain_down_to(0);
+                let leaving = state.drain_all_but(0);
                 for one in started {
                     state.admit(one);
                 }

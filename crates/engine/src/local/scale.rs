@@ -6,12 +6,16 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use hob_model::{End, EndReason, port::EngineError};
+use hob_model::{
+    End, EndReason,
+    port::{Effort, EngineError},
+};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     fleet::{Fleet, State},
+    phase::Leaving,
     plan::{Program, check_replicas},
     ready::{Started, cancelled, start},
     retire::{Farewell, see_off},
@@ -36,7 +40,7 @@ pub(super) struct Attempt {
 }
 
 /// `None` until the attempt has ended.
-type Outcome = watch::Receiver<Option<Result<(), EngineError>>>;
+type Outcome = watch::Receiver<Option<Result<Effort, EngineError>>>;
 
 /// How patient to be with a function whose replicas keep ending.
 #[derive(Debug, Default)]
@@ -62,28 +66,34 @@ enum Step {
 
 impl Fleet {
     /// Runs so many replicas; returns when they take calls, or take none any more.
-    pub(super) async fn scale(self: &Arc<Self>, replicas: u32) -> Result<(), EngineError> {
+    pub(super) async fn scale(self: &Arc<Self>, replicas: u32) -> Result<Effort, EngineError> {
         check_replicas(&self.name, replicas)?;
         self.check_patience(replicas)?;
+        let mut effort = Effort::None;
         loop {
             let step = self.step_to(&mut self.state(), replicas)?;
             match step {
-                Step::Done => return Ok(()),
+                Step::Done => return Ok(effort),
                 Step::Settle(outcome) => {
                     let _ = wait_for(outcome).await;
                     // Callers may have woken it again; that is theirs to decide.
                     if replicas == 0 {
-                        return Ok(());
+                        return Ok(effort);
                     }
                 }
                 Step::More(outcome) => match wait_for(outcome).await {
                     Err(failure) if failure.reason() != EndReason::Cancelled => {
                         return Err(failure);
                     }
-                    // Whoever has asked for more meanwhile keeps it.
-                    Ok(()) if self.state().ready_count() >= replicas => return Ok(()),
+                    Ok(made) => {
+                        effort = effort.max(made);
+                        // Whoever has asked for more meanwhile keeps it.
+                        if self.state().ready_count() >= replicas {
+                            return Ok(effort);
+                        }
+                    }
                     // Called off, for another revision or number: see what is to do now.
-                    Ok(()) | Err(_) => {}
+                    Err(_) => {}
                 },
             }
         }
@@ -106,7 +116,7 @@ impl Fleet {
         let state = self.state();
         let pause = state.backoff.pause();
         let fewer = replicas == 0 || replicas < state.wanted;
-        if fewer || pause < PATIENCE || state.ready_count() > 0 {
+        if fewer || pause < PATIENCE || state.ready_count() + state.frozen_count() > 0 {
             return Ok(());
         }
         let (reason, how) = match &state.last_end {
@@ -136,7 +146,8 @@ impl Fleet {
             return Ok(Step::Done);
         }
         let before = std::mem::replace(&mut state.wanted, replicas);
-        self.trim(state);
+        let leaving = state.drain_all_but(replicas);
+        self.see_all_off(state, leaving);
         Ok(match &state.attempt {
             Some(attempt) if replicas < before => {
                 attempt.cancel.cancel();
@@ -151,6 +162,10 @@ impl Fleet {
     /// Takes out of service what is more than wanted.
     fn trim(self: &Arc<Self>, state: &mut State) {
         let leaving = state.drain_down_to(state.wanted);
+        self.see_all_off(state, leaving);
+    }
+
+    fn see_all_off(self: &Arc<Self>, state: &State, leaving: Vec<Leaving>) {
         if leaving.is_empty() {
             return;
         }
@@ -162,7 +177,7 @@ impl Fleet {
 
     /// Starts what is missing, if nobody is at it already, whoever asked for it.
     pub(super) fn heal(self: &Arc<Self>, state: &mut State) {
-        let missing = state.wanted > state.ready_count();
+        let missing = state.missing() > 0;
         let runs = state
             .plan
             .as_ref()
@@ -197,25 +212,37 @@ impl Fleet {
         outcome
     }
 
+    /// First those that are here and frozen, at once.
     async fn start_missing(
         self: &Arc<Self>,
         cancel: &CancellationToken,
-    ) -> Result<(), EngineError> {
-        let pause = self.state().backoff.pause();
+    ) -> Result<Effort, EngineError> {
+        let effort = match self.thaw_missing().await {
+            0 => Effort::None,
+            _ => Effort::Thawed,
+        };
+        let (pause, missing) = {
+            let state = self.state();
+            (state.backoff.pause(), state.missing())
+        };
+        if missing == 0 {
+            return Ok(effort);
+        }
         let called_off = cancel.run_until_cancelled(sleep(pause)).await.is_none();
         let (program, missing) = {
             let state = self.state();
             let program = state.plan.as_ref().and_then(|plan| plan.program());
             let Some(program) = program.map(Arc::clone) else {
-                return Ok(());
+                return Ok(effort);
             };
-            (program, state.wanted.saturating_sub(state.ready_count()))
+            (program, state.missing())
         };
         if called_off {
             return Err(cancelled(&program));
         }
         let starts = (0..missing).map(|_| self.start_and_admit(&program, cancel));
-        join_all(starts).await.into_iter().collect()
+        let started: Result<(), _> = join_all(starts).await.into_iter().collect();
+        started.map(|()| Effort::Started)
     }
 
     async fn start_and_admit(
@@ -244,7 +271,7 @@ impl Fleet {
         })
     }
 
-    fn conclude(self: &Arc<Self>, result: &Result<(), EngineError>) {
+    fn conclude(self: &Arc<Self>, result: &Result<Effort, EngineError>) {
         let mut state = self.state();
         let Some(attempt) = state.attempt.take() else {
             return;
@@ -279,7 +306,7 @@ pub(super) async fn ended_at_once(started: &Started) -> EngineError {
     }
 }
 
-async fn wait_for(mut outcome: Outcome) -> Result<(), EngineError> {
+async fn wait_for(mut outcome: Outcome) -> Result<Effort, EngineError> {
     match outcome.wait_for(Option::is_some).await.as_deref() {
         Ok(Some(result)) => result.clone(),
         // Only at the end of the runtime are tasks dropped half-way.
@@ -294,6 +321,11 @@ pub(super) fn stopping() -> EngineError {
 // === impl State ===
 
 impl State {
+    /// Replicas that should take calls and do not.
+    pub(super) fn missing(&self) -> u32 {
+        self.wanted.saturating_sub(self.ready_count())
+    }
+
     /// Calls off a start under way, whose revision is not wanted any more.
     pub(super) fn call_off(&self) {
         if let Some(attempt) = &self.attempt {

@@ -12,8 +12,9 @@ use hob_sandbox::Cage;
 use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{
-    fleet::{Fleet, Phase},
+    fleet::Fleet,
     host::{listen_to, told},
+    phase::Phase,
     replica::{Life, Replica},
     retire::{Farewell, see_off},
 };
@@ -89,6 +90,17 @@ impl Fleet {
         match state.forget(replica) {
             None | Some(Phase::Starting) => {}
             Some(Phase::Draining(backend)) => backend.set_ended(end.clone()),
+            // Somebody else's doing: it could do nothing itself. Nobody misses it before a call.
+            Some(Phase::Frozen(backend)) => {
+                let end = as_crash(end);
+                backend.set_ended(end.clone());
+                self.publish(&state);
+                tracing::warn!(
+                    function = %self.name, replica = %replica.id, %end,
+                    "a frozen replica was ended"
+                );
+                state.last_end = Some(end);
+            }
             Some(Phase::Ready(backend)) => {
                 let end = as_crash(end);
                 backend.set_ended(end.clone());

@@ -4,6 +4,7 @@
 mod deploy;
 mod disk_full;
 mod failure;
+mod freeze;
 #[path = "../shared/helper.rs"]
 mod helper;
 mod isolation;

@@ -18,7 +18,7 @@ use hob_engine::{LocalConfig, LocalEngine};
 use hob_model::{
     Backend, BackendLease, Endpoint, Function, FunctionName, Revision, Routes, Run, SecretName,
     Settings, Target,
-    port::{Engine, EngineError, Observed, SecretBytes, SecretError, Secrets},
+    port::{Effort, Engine, EngineError, Observed, SecretBytes, SecretError, Secrets},
 };
 use hob_sandbox::{Sandbox, SandboxConfig};
 
@@ -164,7 +164,7 @@ impl World {
         self.engine.apply(function).await.unwrap();
     }
 
-    pub(crate) async fn scale(&self, function: &str, replicas: u32) -> Result<(), EngineError> {
+    pub(crate) async fn scale(&self, function: &str, replicas: u32) -> Result<Effort, EngineError> {
         self.engine.scale(&name(function), replicas).await
     }
 

@@ -312,7 +312,7 @@ fn a_call_does_not_wait_in_line_beyond_its_deadline() {
         let text = reply.field("server-timing").unwrap();
         assert!(timing(text, "queue") >= 200.0, "{text}");
         // The replica is not at fault.
-        assert!(world.wake.overdue().is_empty());
+        assert!(world.wake.condemned().is_empty());
         assert_eq!(replicas.waiting(), 0);
         drop(held);
         assert_eq!(way.send(&world, "").reply("POST").unwrap().status, 200);

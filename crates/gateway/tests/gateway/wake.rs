@@ -32,6 +32,23 @@ fn a_sleeping_function_is_woken_by_its_call() {
     assert_eq!(world.wake.woken(), 1);
 }
 
+/// The program may be about to close them: for its clock they were idle all the time.
+#[test]
+fn connections_from_before_a_freeze_are_not_used_after_it() {
+    let world = World::start();
+    let replica = world.hello(echo);
+    let mut client = world.connect();
+    let call = "GET /function/hello HTTP/1.1\nHost: h\n\n";
+    client.call(call);
+    client.call(call);
+    assert_eq!(replica.accepted(), 1);
+    assert!(replica.backend.pause());
+    replica.backend.resume();
+    client.call(call);
+    client.call(call);
+    assert_eq!(replica.accepted(), 2);
+}
+
 #[test]
 fn a_failed_start_is_a_502_with_the_reason() {
     for reason in [

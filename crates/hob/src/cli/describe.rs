@@ -1,12 +1,12 @@
 use clap::Args;
 use hob_model::{
     AsyncPolicy, Cors, Network, Settings,
-    wire::{FunctionDetail, Instance, InstanceState},
+    wire::{FunctionDetail, Instance, InstanceState, WakePrice},
 };
 
 use super::{
     Context,
-    list::{is_files, revision, state},
+    list::{is_files, memory, revision, state},
     scale,
     schedule::next_run,
     session::{Session, function_path},
@@ -60,6 +60,9 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
     table.pair("replicas", scale::present(summary));
     if !is_files(summary) {
         table.pair("scale", scale::in_short(&detail.settings));
+        table.pair("memory", memory(summary.memory));
+        table.pair("from frozen", price(summary.wakes.frozen.as_ref()));
+        table.pair("from stopped", price(summary.wakes.stopped.as_ref()));
     }
     let calls = format!("{}, of which {} failed", summary.calls, summary.failed);
     table.pair("calls", calls);
@@ -93,9 +96,29 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
     Ok(())
 }
 
+/// What it cost to wake it: "woke in 0.6 ms (12 times, the last in 0.7 ms)".
+fn price(price: Option<&WakePrice>) -> String {
+    let Some(price) = price else {
+        return "not measured yet".into();
+    };
+    let typical = output::millis(price.typical_millis);
+    let times = match price.count {
+        1 => "once".to_owned(),
+        count => format!(
+            "{count} times, the last in {}",
+            output::millis(price.last_millis)
+        ),
+    };
+    format!("woke in {typical} ({times})")
+}
+
 fn settings(table: &mut Table, settings: &Settings) {
     table.pair("timeout", settings.timeout.to_string());
+    table.pair("freeze", settings.freeze.to_string());
     table.pair("idle", settings.idle.to_string());
+    if let Some(prewake) = settings.prewake {
+        table.pair("prewake", prewake.to_string());
+    }
     let limits = &settings.limits;
     table.pair(
         "limits",
@@ -152,13 +175,14 @@ fn instances(instances: &[Instance]) -> Table {
         let state = match instance.state {
             InstanceState::Starting => Cell::tinted("starting", Tint::Odd),
             InstanceState::Ready => Cell::tinted("ready", Tint::Good),
+            InstanceState::Frozen => Cell::tinted("frozen", Tint::Dim),
             InstanceState::Draining => Cell::tinted("draining", Tint::Dim),
         };
         table.row([
             instance.id.to_string().into(),
             state,
             instance.pid.to_string().into(),
-            instance.memory.map_or("-".into(), output::bytes).into(),
+            memory(instance.memory).into(),
             instance.in_flight.to_string().into(),
             output::short_digest(&instance.revision).into(),
             output::age(instance.started_at).into(),

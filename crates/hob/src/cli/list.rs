@@ -1,5 +1,5 @@
 use clap::Args;
-use hob_model::wire::{FunctionState, FunctionSummary};
+use hob_model::wire::{FunctionState, FunctionSummary, WakePrice};
 
 use super::{Context, session::Session};
 use crate::{
@@ -70,11 +70,22 @@ pub(super) fn revision(function: &FunctionSummary) -> String {
     format!("{} ({digest})", function.revision_number)
 }
 
+/// How long it typically took to wake; `-` when nobody has seen it.
+pub(super) fn wake_time(price: Option<&WakePrice>) -> String {
+    price.map_or("-".into(), |price| output::millis(price.typical_millis))
+}
+
+/// Resident memory; `-` where there is none, or the machine cannot tell.
+pub(super) fn memory(bytes: Option<u64>) -> String {
+    bytes.map_or("-".into(), output::bytes)
+}
+
 /// A state in its colour.
 pub(super) fn state(state: FunctionState) -> Cell {
     match state {
         FunctionState::Hot => Cell::tinted("hot", Tint::Good),
         FunctionState::Starting => Cell::tinted("starting", Tint::Odd),
+        FunctionState::Frozen => Cell::tinted("frozen", Tint::Dim),
         FunctionState::Stopped => Cell::tinted("stopped", Tint::Dim),
         FunctionState::Failing => Cell::tinted("failing", Tint::Bad),
     }

@@ -74,9 +74,13 @@ fn show(detail: &FunctionDetail, colour: bool) -> anyhow::Result<()> {
 
 /// `2 ready of 3 wanted`.
 pub(super) fn present(summary: &FunctionSummary) -> String {
-    match is_files(summary) {
-        true => "none, hob serves the files itself".into(),
-        false => format!("{} ready of {} wanted", summary.ready, summary.replicas),
+    if is_files(summary) {
+        return "none, hob serves the files itself".into();
+    }
+    let (ready, wanted) = (summary.ready, summary.replicas);
+    match summary.frozen {
+        0 => format!("{ready} ready of {wanted} wanted"),
+        frozen => format!("{ready} ready and {frozen} frozen of {wanted} wanted"),
     }
 }
 

@@ -1,15 +1,20 @@
 use std::time::Duration;
 
 use clap::Args;
-use hob_model::wire;
+use hob_model::wire::{self, FunctionSummary};
+use serde::Serialize;
 
-use super::{Context, session::Session};
+use super::{
+    Context,
+    list::{memory, state, wake_time},
+    session::Session,
+};
 use crate::{
     config::ClientArgs,
     output::{self, Cell, Format, OutputArgs, Table, Tint},
 };
 
-/// Show whether the server runs and how it is
+/// Show whether the server runs, how it is, and what its functions cost
 #[derive(Debug, Args)]
 pub(super) struct Status {
     #[command(flatten)]
@@ -18,29 +23,78 @@ pub(super) struct Status {
     client: ClientArgs,
 }
 
+/// What `-o json` prints.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    server: wire::Status,
+    by_function: Vec<FunctionSummary>,
+}
+
 impl Status {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
-        let status: wire::Status =
-            context.wait(async { Ok(session.client.get("/hob/v1/status").await?) })?;
+        let (server, mut by_function) = context.wait(async {
+            let server: wire::Status = session.client.get("/hob/v1/status").await?;
+            let functions: Vec<FunctionSummary> = session.client.get("/hob/v1/functions").await?;
+            Ok((server, functions))
+        })?;
+        by_function.retain(|function| session.shows(&function.name));
+        by_function.sort_by(|a, b| a.name.cmp(&b.name));
         if self.output.output == Format::Json {
-            return output::json(&status);
+            return output::json(&Shown {
+                server,
+                by_function,
+            });
         }
-        let mut table = Table::plain();
-        table.pair("version", status.version);
-        table.pair("gateway", status.gateway);
-        table.pair("metrics", status.metrics.as_deref().unwrap_or("off"));
-        table.pair("data", status.data);
-        table.pair("isolation", status.isolation);
-        table.pair("functions", status.functions.to_string());
-        table.pair("replicas", status.replicas.to_string());
-        table.pair("pid", status.pid.to_string());
-        let uptime = Duration::from_secs(status.uptime);
-        table.pair("up for", output::short_duration(uptime));
-        table.pair("memory", output::bytes(status.memory));
-        for warning in status.warnings {
-            table.pair("warning", Cell::tinted(warning, Tint::Odd));
+        about(server).print(context.terminal.colour)?;
+        if !by_function.is_empty() {
+            output::line("")?;
+            prices(&by_function).print(context.terminal.colour)?;
         }
-        table.print(context.terminal.colour)
+        Ok(())
     }
+}
+
+fn about(server: wire::Status) -> Table {
+    let mut table = Table::plain();
+    table.pair("version", server.version);
+    table.pair("gateway", server.gateway);
+    table.pair("metrics", server.metrics.as_deref().unwrap_or("off"));
+    table.pair("data", server.data);
+    table.pair("isolation", server.isolation);
+    table.pair("functions", server.functions.to_string());
+    table.pair("replicas", server.replicas.to_string());
+    table.pair("pid", server.pid.to_string());
+    let uptime = Duration::from_secs(server.uptime);
+    table.pair("up for", output::short_duration(uptime));
+    table.pair("memory", output::bytes(server.memory));
+    for warning in server.warnings {
+        table.pair("warning", Cell::tinted(warning, Tint::Odd));
+    }
+    table
+}
+
+/// What each function holds now, and what it typically takes to wake it.
+fn prices(functions: &[FunctionSummary]) -> Table {
+    let head = [
+        "FUNCTION",
+        "STATE",
+        "MEMORY",
+        "FROM FROZEN",
+        "FROM STOPPED",
+        "CALLS",
+    ];
+    let mut table = Table::with_head(head);
+    for function in functions {
+        table.row([
+            function.name.to_string().into(),
+            state(function.state),
+            memory(function.memory).into(),
+            wake_time(function.wakes.frozen.as_ref()).into(),
+            wake_time(function.wakes.stopped.as_ref()).into(),
+            function.calls.to_string().into(),
+        ]);
+    }
+    table
 }

@@ -23,7 +23,9 @@ fn every_list_has_its_shape() {
     let summary = [
         "calls",
         "failed",
+        "frozen",
         "language",
+        "memory",
         "name",
         "path",
         "ready",
@@ -32,8 +34,10 @@ fn every_list_has_its_shape() {
         "revision_number",
         "state",
         "updated_at",
+        "wakes",
     ];
     assert_eq!(keys(&list[0]), summary);
+    assert_eq!(keys(&list[0]["wakes"]), ["frozen", "stopped"]);
     assert_eq!(list[0]["path"], "/function/welcome");
     assert_eq!(list[0]["language"], "static");
 
@@ -48,6 +52,7 @@ fn every_list_has_its_shape() {
 
     let status = json(&["status"]);
     let expected = [
+        "by_function",
         "data",
         "functions",
         "gateway",
@@ -62,6 +67,7 @@ fn every_list_has_its_shape() {
     ];
     assert_eq!(keys(&status), expected);
     assert_eq!(status["functions"], 1);
+    assert_eq!(status["by_function"], list);
     assert_eq!(status["gateway"], hob.url());
 
     hob.command()
@@ -127,6 +133,7 @@ fn the_doctor_says_of_each_thing_how_it_is() {
         "isolation container",
         "isolation process",
         "cgroup limits",
+        "freezing",
         "seccomp",
         "landlock",
         "language python",

@@ -14,6 +14,7 @@ mod conformance;
 mod damage;
 mod develop;
 mod disk_full;
+mod dormancy;
 mod examples;
 mod export;
 mod first_function;

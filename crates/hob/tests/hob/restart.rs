@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::bench::{Bench, write};
 
 /// Only one process counts up.
-const COUNT: &str = "handle.calls = getattr(handle, 'calls', 0) + 1\nprint('call', handle.calls)\nreturn str(handle.calls)";
+pub(crate) const COUNT: &str = "handle.calls = getattr(handle, 'calls', 0) + 1\nprint('call', handle.calls)\nreturn str(handle.calls)";
 
 /// The same at a port.
 const SERVER: &str = "\
@@ -29,11 +29,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()
 ";
 
-/// Names and processes of the replicas that take calls.
+/// Names and processes of the replicas that take calls, on a slow machine perhaps frozen by now.
 fn ready(hob: &Hob, function: &str) -> BTreeSet<(String, u64)> {
     let detail = hob.cli(["describe", function, "-o", "json"]).json();
     let instances = detail["instances"].as_array().unwrap().iter();
-    let ready = instances.filter(|one| one["state"] == "ready");
+    let ready = instances.filter(|one| one["state"] == "ready" || one["state"] == "frozen");
     ready
         .map(|one| {
             let id = one["id"].as_str().unwrap().to_owned();
@@ -43,13 +43,13 @@ fn ready(hob: &Hob, function: &str) -> BTreeSet<(String, u64)> {
 }
 
 /// A zombie does not.
-fn lives(pid: u64) -> bool {
+pub(crate) fn lives(pid: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
     state.is_some_and(|state| state != b'Z')
 }
 
-fn call(hob: &Hob, function: &str) -> String {
+pub(crate) fn call(hob: &Hob, function: &str) -> String {
     let answer = hob.post(&format!("/function/{function}"), "");
     answer.expect(200).text().to_owned()
 }
@@ -322,7 +322,7 @@ fn secrets_stay_with_those_that_go_on() {
     assert_eventually!(!clear.exists(), "the last reader takes them along");
 }
 
-fn kill(pid: u64) {
+pub(crate) fn kill(pid: u64) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }

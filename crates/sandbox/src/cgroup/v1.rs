@@ -1,20 +1,21 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{Alarm, CONTROLLERS, CPU_PERIOD, Tally, kill_processes, number, processes, write};
+use super::{
+    Alarm, CONTROLLERS, CPU_PERIOD, STAND_STILL, Tally, kill_processes, number, processes,
+    stand_still, write,
+};
 use crate::{Able, CageLimits};
 
-/// How long the freezer may take to stop every process of a group.
-const FREEZE_TIMEOUT: Duration = Duration::from_millis(20);
-/// Pause between two looks at the freezer.
-const FREEZE_POLL: Duration = Duration::from_micros(200);
-
-/// Beside the limits' controllers, what a kill without a gap needs.
+/// Beside the limits' controllers, what has a cage stand still; a kill without a gap needs it too.
 const FREEZER: &str = "freezer";
+/// What it is told by, and tells. A group that was told and is not there yet says `FREEZING`.
+const STATE: &str = "freezer.state";
+const FROZEN: &str = "FROZEN";
+const THAWED: &str = "THAWED";
 /// And what counts the processor time that was used.
 const ACCOUNT: &str = "cpuacct";
 
@@ -100,6 +101,10 @@ impl Tree {
         unique(&self.folders)
     }
 
+    pub(crate) fn has_freezer(&self) -> bool {
+        self.folders.iter().any(|(name, _)| *name == FREEZER)
+    }
+
     pub(crate) fn others(&self) -> &[PathBuf] {
         &self.others
     }
@@ -147,16 +152,9 @@ impl Group {
         )
     }
 
-    fn freeze(&self, folder: &Path) -> io::Result<()> {
-        let state = folder.join("freezer.state");
-        write(&state, "FROZEN")?;
-        let deadline = Instant::now() + FREEZE_TIMEOUT;
-        // Some kernels need several tries for a group that forks all the time.
-        while fs::read_to_string(&state)?.trim() != "FROZEN" && Instant::now() < deadline {
-            thread::sleep(FREEZE_POLL);
-            write(&state, "FROZEN")?;
-        }
-        Ok(())
+    /// What the freezer is told by; `None` where the kernel has none.
+    fn freezer(&self) -> Option<PathBuf> {
+        Some(self.folder(FREEZER)?.join(STATE))
     }
 }
 
@@ -199,9 +197,35 @@ impl super::Group for Group {
         if processes(folder).is_empty() {
             return Ok(());
         }
-        self.freeze(folder)?;
+        self.freeze(STAND_STILL)?;
         kill_processes(folder);
-        write(&folder.join("freezer.state"), "THAWED")
+        // They take no signal while they stand still, not even this one.
+        self.thaw()
+    }
+
+    fn can_freeze(&self) -> bool {
+        let folder = self.folder(FREEZER);
+        folder.is_some_and(|folder| !processes(folder).is_empty())
+    }
+
+    fn freeze(&self, limit: Duration) -> io::Result<bool> {
+        let Some(state) = self.freezer() else {
+            return Err(io::Error::other("the freezer is not mounted"));
+        };
+        stand_still(limit, || {
+            // Some kernels need several tries for a group that forks all the time.
+            write(&state, FROZEN)?;
+            Ok(fs::read_to_string(&state)?.trim() == FROZEN)
+        })
+    }
+
+    fn thaw(&self) -> io::Result<()> {
+        self.freezer().map_or(Ok(()), |state| write(&state, THAWED))
+    }
+
+    fn is_frozen(&self) -> bool {
+        let state = self.freezer().map(fs::read_to_string);
+        state.is_some_and(|state| state.is_ok_and(|state| state.trim() != THAWED))
     }
 
     fn memory(&self) -> Option<u64> {
@@ -254,6 +278,7 @@ mod tests {
             + &line("systemd", "name=systemd");
         let tree = Tree::find(&mounts, "hob-test").unwrap().unwrap();
         assert_eq!(tree.controllers(), ["cpu", "memory"]);
+        assert!(!tree.has_freezer());
         assert_eq!(
             tree.folders(),
             [

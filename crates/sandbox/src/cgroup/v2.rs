@@ -1,21 +1,21 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use super::{Alarm, CONTROLLERS, CPU_PERIOD, Tally, kill_processes, number, write};
+use super::{
+    Alarm, CONTROLLERS, CPU_PERIOD, STAND_STILL, Tally, kill_processes, number, processes,
+    stand_still, write,
+};
 use crate::{Able, CageLimits};
-
-/// How long a kernel without `cgroup.kill` may take to freeze a group.
-const FREEZE_TIMEOUT: Duration = Duration::from_millis(20);
-/// Pause between two looks at the freezer.
-const FREEZE_POLL: Duration = Duration::from_micros(200);
 
 /// Where the daemon itself goes when it owns the cgroup that it was started in: a cgroup may
 /// have processes or limited children, not both.
 const DAEMON: &str = "hob-daemon";
+
+/// What the freezer is told by; kernels before 5.2 have none.
+const FREEZE: &str = "cgroup.freeze";
 
 /// This daemon's folder in the unified hierarchy.
 #[derive(Debug)]
@@ -123,6 +123,10 @@ impl Tree {
         &self.folder
     }
 
+    pub(crate) fn has_freezer(&self) -> bool {
+        self.folder.join(FREEZE).exists()
+    }
+
     pub(crate) fn controllers(&self) -> Vec<String> {
         self.controllers.clone()
     }
@@ -153,18 +157,8 @@ impl Group {
         self.folder.join(file).exists()
     }
 
-    /// For kernels before 5.14, which have no `cgroup.kill`.
-    fn freeze_and_kill(&self) -> io::Result<()> {
-        let freeze = self.folder.join("cgroup.freeze");
-        write(&freeze, 1)?;
-        let deadline = Instant::now() + FREEZE_TIMEOUT;
-        while number(&self.folder.join("cgroup.events"), "frozen") != Some(1)
-            && Instant::now() < deadline
-        {
-            thread::sleep(FREEZE_POLL);
-        }
-        kill_processes(&self.folder);
-        write(&freeze, 0)
+    fn freezer(&self) -> PathBuf {
+        self.folder.join(FREEZE)
     }
 }
 
@@ -209,7 +203,29 @@ impl super::Group for Group {
         if self.has("cgroup.kill") {
             return write(&self.folder.join("cgroup.kill"), 1);
         }
-        self.freeze_and_kill()
+        // Kernels before 5.14: frozen processes cannot fork while the list is read.
+        self.freeze(STAND_STILL)?;
+        kill_processes(&self.folder);
+        self.thaw()
+    }
+
+    fn can_freeze(&self) -> bool {
+        self.freezer().exists() && !processes(&self.folder).is_empty()
+    }
+
+    fn freeze(&self, limit: Duration) -> io::Result<bool> {
+        write(&self.freezer(), 1)?;
+        let events = self.folder.join("cgroup.events");
+        stand_still(limit, || Ok(number(&events, "frozen") == Some(1)))
+    }
+
+    fn thaw(&self) -> io::Result<()> {
+        write(&self.freezer(), 0)
+    }
+
+    fn is_frozen(&self) -> bool {
+        let told = fs::read_to_string(self.freezer());
+        told.is_ok_and(|told| told.trim() == "1")
     }
 
     fn memory(&self) -> Option<u64> {
@@ -310,6 +326,33 @@ mod tests {
             why.contains("no controllers") && cure.contains("Delegate=yes"),
             "{why}; {cure}"
         );
+    }
+
+    #[test]
+    fn a_group_is_frozen_when_its_events_say_so() {
+        let fake = Fake::new("freeze");
+        let files = [
+            ("cgroup.freeze", "0"),
+            ("cgroup.events", "populated 1\nfrozen 1\n"),
+        ];
+        let folder = fake.folder("c", &files);
+        let group = Group {
+            folder: folder.clone(),
+        };
+        assert!(
+            !group.can_freeze() && !group.is_frozen(),
+            "nothing is in it"
+        );
+        fake.folder("c", &[("cgroup.procs", "1\n")]);
+        assert!(group.can_freeze());
+        assert!(group.freeze(Duration::ZERO).unwrap() && group.is_frozen());
+        group.thaw().unwrap();
+        assert!(!group.is_frozen());
+        // Told, and not there yet.
+        fake.folder("c", &[("cgroup.events", "populated 1\nfrozen 0\n")]);
+        assert!(!group.freeze(Duration::from_millis(1)).unwrap() && group.is_frozen());
+        fs::remove_file(folder.join("cgroup.freeze")).unwrap();
+        assert!(!group.can_freeze() && !group.is_frozen(), "an old kernel");
     }
 
     #[test]

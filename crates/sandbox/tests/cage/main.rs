@@ -1,6 +1,7 @@
 //! Real cages on this machine. The executable is its own helper, hence the `main`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
+mod freeze;
 mod image;
 mod kill;
 mod languages;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         view::TESTS,
         limits::TESTS,
         kill::TESTS,
+        freeze::TESTS,
         layers::TESTS,
         process::TESTS,
         nobody::TESTS,

@@ -79,8 +79,13 @@ impl Control {
         let (replicas, available_replicas) = match function.revision.run {
             // Files need none, and are always there.
             Run::Static { .. } => (1, 1),
-            // One that sleeps for good may have been woken by a call.
-            _ => (summary.replicas.max(summary.ready), summary.ready),
+            _ => {
+                // A frozen one answers within milliseconds: clients that wait for replicas, or wake
+                // a function that has none, have nothing to do.
+                let available = summary.ready + summary.frozen;
+                // One that sleeps for good may have been woken by a call.
+                (summary.replicas.max(available), available)
+            }
         };
         FunctionStatus {
             image: image_name(function),

@@ -85,6 +85,7 @@ fn cages(machine: &Capabilities) -> Vec<Finding> {
         able("isolation container", "works", &machine.container, worst),
         able("isolation process", "works", &machine.process, worst),
         able("cgroup limits", &cgroup_found, &cgroup.able, State::Limited),
+        freezing(cgroup.freezer),
         able("seccomp", "works", &machine.seccomp, State::Limited),
         landlock,
         able(
@@ -117,6 +118,18 @@ fn able(check: &str, found: &str, able: &Able, otherwise: State) -> Finding {
     match able {
         Able::Yes => Finding::ok(check, found),
         Able::No { why, cure } => Finding::not(otherwise, check, why.as_str(), cure.as_str()),
+    }
+}
+
+fn freezing(works: bool) -> Finding {
+    match works {
+        true => Finding::ok("freezing", "works"),
+        false => Finding::not(
+            State::Limited,
+            "freezing",
+            "no cgroup freezer that hob may write, so quiet functions stay hot until they are stopped",
+            "run hob as root, or with cgroup v2 and a kernel of version 5.2 or later",
+        ),
     }
 }
 
