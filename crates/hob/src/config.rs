@@ -24,7 +24,7 @@ use crate::{environment::Environment, exit::Failure};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, queue};
 
-const LISTEN: &str = "127.0.0.1:8080";
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
 const DATA_OF_ROOT: &str = "/var/lib/hob";
 const CONFIG_OF_ROOT: &str = "/etc/hob/config.toml";
@@ -181,8 +181,8 @@ pub(crate) enum MetricsAddress {
 pub(crate) struct Config {
     /// The data directory, absolute.
     pub(crate) data: PathBuf,
-    /// Where calls are accepted; port 0 means any free one.
-    pub(crate) listen: SocketAddr,
+    /// Where calls are to be accepted, if the owner said so; port 0 means any free one.
+    pub(crate) listen: Option<SocketAddr>,
     /// Where Prometheus reads; `None` means [`MetricsAddress::USUAL`], if it is free.
     pub(crate) metrics: Option<MetricsAddress>,
     /// The cage of functions that ask for none; `None` means the strongest that works.
@@ -208,6 +208,13 @@ pub(crate) struct ClientConfig {
     pub(crate) server: Option<String>,
     /// The namespace asked for, if any.
     pub(crate) namespace: Option<Label>,
+}
+
+impl Config {
+    /// Where calls are accepted, unless the service manager passed a socket.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.listen.unwrap_or(LISTEN)
+    }
 }
 
 impl MetricsAddress {
@@ -248,10 +255,7 @@ impl ServerArgs {
             .map_err(|cure| Failure::usage(format!("log filter `{log}` is invalid: {cure}")))?;
         Ok(Config {
             data: data(self.place.data.or(file.data), env)?,
-            listen: match self.listen.or(file.listen) {
-                Some(listen) => listen,
-                None => LISTEN.parse()?,
-            },
+            listen: self.listen.or(file.listen),
             metrics: self.metrics.or(file.metrics),
             isolation: self.isolation.or(file.isolation),
             registry: self.registry.or(file.registry).unwrap_or(false),
@@ -400,7 +404,7 @@ mod tests {
             .resolve(&Environment::from([("HOME", "/home/ada")]))
             .expect("valid");
         assert_eq!(config.data, Path::new("/home/ada/.local/share/hob"));
-        assert_eq!(config.listen.to_string(), LISTEN);
+        assert_eq!((config.listen, config.listen()), (None, LISTEN));
         assert_eq!(config.metrics, None);
         assert_eq!(config.isolation, None);
         assert!(!config.registry);
@@ -410,9 +414,9 @@ mod tests {
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let file = "listen = \"127.0.0.1:9000\"\nisolation = \"process\"\n";
         let config = with_file(file, &[]).expect("valid");
-        assert_eq!(config.listen.port(), 9000);
+        assert_eq!(config.listen().port(), 9000);
         let config = with_file(file, &["--listen", "127.0.0.1:9001"]).expect("valid");
-        assert_eq!(config.listen.port(), 9001);
+        assert_eq!(config.listen().port(), 9001);
         assert_eq!(config.isolation, Some(Isolation::Process));
         let file = "registry = true\n";
         assert!(with_file(file, &[]).expect("valid").registry);

@@ -11,6 +11,7 @@ mod output;
 mod pack;
 mod restore;
 mod stack;
+mod systemd;
 mod terminal;
 mod unpack;
 

@@ -1,9 +1,10 @@
+mod held;
 mod running;
 
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::ExitStatus,
@@ -24,6 +25,7 @@ use crate::{
     leftovers,
     net::Net,
 };
+use held::Held;
 use running::{Running, value_of};
 
 /// Cages may take a moment to go after the server is gone.
@@ -37,6 +39,7 @@ pub struct HobBuilder {
     env: Vec<(OsString, OsString)>,
     data: Option<TempDir>,
     net: Option<Arc<Net>>,
+    held: Vec<Held>,
 }
 
 /// A running server with a data directory of its own.
@@ -49,6 +52,7 @@ pub struct Hob {
     running: Option<Running>,
     password: Option<String>,
     net: Option<Arc<Net>>,
+    held: Vec<Held>,
 }
 
 // === impl HobBuilder ===
@@ -82,6 +86,14 @@ impl HobBuilder {
         self
     }
 
+    /// Holds a listening socket for the server, as systemd does, and passes it by `name` at every
+    /// start. Two of them at most.
+    #[must_use]
+    pub fn holds(mut self, name: &str, socket: TcpListener) -> Self {
+        self.held.push(Held::new(name, socket));
+        self
+    }
+
     /// Starts the server and waits until it is ready.
     ///
     /// # Panics
@@ -95,6 +107,7 @@ impl HobBuilder {
             running: None,
             password: None,
             net: self.net,
+            held: self.held,
         };
         hob.restart();
         hob
@@ -129,6 +142,7 @@ impl Hob {
             env: Vec::new(),
             data: None,
             net: None,
+            held: Vec::new(),
         }
     }
 

@@ -27,6 +27,7 @@ use crate::{
     config::{Config, KEEP_REVISIONS, MetricsAddress, parse_listen, parse_log},
     exit::report,
     output, pack,
+    systemd::PassedSockets,
 };
 use watch::Watch;
 
@@ -72,7 +73,7 @@ impl Dev {
             queue: QueueLimits::default(),
             keep_revisions: KEEP_REVISIONS,
             data: data.path().to_owned(),
-            listen: self.listen,
+            listen: Some(self.listen),
             metrics: Some(MetricsAddress::Off),
             isolation: None,
             registry: false,
@@ -80,7 +81,7 @@ impl Dev {
             log: self.log.clone(),
         };
         up::log(&config);
-        let doors = up::doors(&config)?;
+        let doors = up::doors(&config, PassedSockets::default())?;
         app::runtime()?.block_on(async {
             let kinds = [
                 SignalKind::terminate(),

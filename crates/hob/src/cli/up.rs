@@ -1,4 +1,5 @@
 use std::{
+    fmt::Display,
     io,
     net::{SocketAddr, TcpListener},
     time::Instant,
@@ -15,6 +16,7 @@ use crate::{
     config::{Config, MetricsAddress, ServerArgs},
     exit::Failure,
     output,
+    systemd::PassedSockets,
 };
 
 /// Start the server and keep it in the foreground
@@ -33,7 +35,9 @@ impl Up {
         let started = Instant::now();
         let config = self.server.resolve(&context.env)?;
         log(&config);
-        let doors = doors(&config)?;
+        // Before there are threads, and before a child could get hold of them.
+        let passed = PassedSockets::take(&context.env)?;
+        let doors = doors(&config, passed)?;
         let data = config.data.clone();
         let runtime = app::runtime()?;
         runtime.block_on(async {
@@ -96,30 +100,76 @@ pub(super) fn log(config: &Config) {
         .try_init();
 }
 
-/// Takes the addresses of a server, or says who has them and how to go on.
-pub(super) fn doors(config: &Config) -> anyhow::Result<Doors> {
-    let calls = listen(config.listen, "--listen").map_err(Failure::failed)?;
-    let mut doors = Doors::from(calls);
-    let address = match config.metrics {
-        Some(MetricsAddress::Off) => return Ok(doors),
-        Some(MetricsAddress::At(address)) => address,
-        None => MetricsAddress::USUAL,
-    };
-    match listen(address, "--metrics") {
-        Ok(metrics) => doors.metrics = Some(metrics),
-        Err(problem) if config.metrics.is_some() => return Err(Failure::failed(problem).into()),
-        // Nobody asked for them: a second server on the machine serves calls all the same.
-        Err(problem) => {
-            let warning = format!("there are no metrics: {problem}, or `--metrics off`");
-            doors.warnings.push(warning);
+/// Takes the addresses of a server, or says who has them and how to go on. A socket that was passed
+/// counts before the settings: whoever holds it goes on accepting connections there.
+pub(super) fn doors(config: &Config, passed: PassedSockets) -> anyhow::Result<Doors> {
+    let asked = config.listen;
+    let (calls, warning) = match passed.calls {
+        Some(calls) => {
+            let address = calls.local_addr()?;
+            let ignored = asked.filter(|asked| *asked != address);
+            (
+                calls,
+                ignored.map(|asked| no_effect("--listen", asked, address)),
+            )
         }
-    }
-    if !address.ip().is_loopback() {
+        None => {
+            let calls = listen(config.listen(), "--listen").map_err(Failure::failed)?;
+            (calls, None)
+        }
+    };
+    let mut doors = Doors::from(calls);
+    doors.warnings.extend(warning);
+    doors.metrics = match passed.metrics {
+        Some(metrics) => {
+            let address = metrics.local_addr()?;
+            let ignored = match config.metrics {
+                Some(MetricsAddress::Off) => Some(no_effect("--metrics", "off", address)),
+                Some(MetricsAddress::At(asked)) if asked != address => {
+                    Some(no_effect("--metrics", asked, address))
+                }
+                _ => None,
+            };
+            doors.warnings.extend(ignored);
+            Some(metrics)
+        }
+        None => metrics_door(config, &mut doors.warnings)?,
+    };
+    if let Some(metrics) = &doors.metrics
+        && let address = metrics.local_addr()?
+        && !address.ip().is_loopback()
+    {
         doors.warnings.push(format!(
             "everybody who reaches {address} can read how every function is called and how much"
         ));
     }
     Ok(doors)
+}
+
+fn no_effect(flag: &str, asked: impl Display, address: SocketAddr) -> String {
+    format!("`{flag} {asked}` has no effect: systemd passed a socket, which listens on {address}")
+}
+
+fn metrics_door(
+    config: &Config,
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<Option<TcpListener>> {
+    let address = match config.metrics {
+        Some(MetricsAddress::Off) => return Ok(None),
+        Some(MetricsAddress::At(address)) => address,
+        None => MetricsAddress::USUAL,
+    };
+    match listen(address, "--metrics") {
+        Ok(metrics) => Ok(Some(metrics)),
+        Err(problem) if config.metrics.is_some() => Err(Failure::failed(problem).into()),
+        // Nobody asked for them: a second server on the machine serves calls all the same.
+        Err(problem) => {
+            warnings.push(format!(
+                "there are no metrics: {problem}, or `--metrics off`"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 /// Takes the address that `flag` sets.

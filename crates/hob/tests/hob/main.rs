@@ -29,3 +29,4 @@ mod schedules;
 mod secrets;
 mod start;
 mod survive;
+mod systemd;

@@ -3,7 +3,7 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::Hob;
+use super::{Hob, held};
 use crate::{cli::forget_settings, eventually::wait_until};
 
 /// Longest wait for a server to come up.
@@ -39,21 +39,25 @@ impl Running {
         let log = log.open(hob.log_path()).expect("a log file");
         let mut command = match &hob.net {
             Some(net) => net.command(&hob.executable.to_string_lossy()),
-            None => Command::new(&hob.executable),
+            None => held::command(&hob.held, &hob.executable),
         };
         forget_settings(&mut command);
+        // As variables, so that a test can put flags above them.
+        for (name, purpose) in [("HOB_LISTEN", "calls"), ("HOB_METRICS", "metrics")] {
+            if !hob.held.iter().any(|held| held.name == purpose) {
+                command.env(name, "127.0.0.1:0");
+            }
+        }
         command
             .arg("up")
             .args(&hob.args)
-            // As variables, so that a test can put flags above them.
             .env("HOB_CONFIG", "/dev/null")
-            .env("HOB_LISTEN", "127.0.0.1:0")
-            .env("HOB_METRICS", "127.0.0.1:0")
             .env("HOB_DATA", hob.data())
             .envs(hob.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log);
+        held::pass(&hob.held, &mut command, &hob.log_path());
         let mut child = command.spawn().expect("the executable starts");
         let lines = lines_of(&mut child);
         let banner = banner(&lines).inspect_err(|_| {
