@@ -58,9 +58,12 @@ impl Client {
     /// Makes a call. One whose connection breaks is sent once more, as callers of functions that
     /// may be called twice do.
     pub(super) async fn call(&self, ask: Ask) -> Sample {
-        let first = self.attempt(&ask).await;
+        let first = self
+            .attempt(&ask, ask.number.is_multiple_of(OWN_CONNECTION))
+            .await;
         let again = match first.reply {
-            Reply::Broken(_) => Some(self.attempt(&ask).await),
+            // Whoever let one connection break may be about to close the kept ones.
+            Reply::Broken(_) => Some(self.attempt(&ask, true).await),
             _ => None,
         };
         Sample {
@@ -72,10 +75,11 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, ask: &Ask) -> Attempt {
+    /// Over a connection of its `own`, or one that is kept.
+    async fn attempt(&self, ask: &Ask, own: bool) -> Attempt {
         let start = Instant::now();
         let mut opened = None;
-        let exchange = timeout(PATIENCE, self.exchange(ask, &mut opened)).await;
+        let exchange = timeout(PATIENCE, self.exchange(ask, own, &mut opened)).await;
         let reply = match exchange {
             Ok(Ok(reply) | Err(reply)) => reply,
             Err(_) => Reply::Late,
@@ -88,8 +92,12 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, ask: &Ask, opened: &mut Option<Instant>) -> Result<Reply, Reply> {
-        let own = ask.number.is_multiple_of(OWN_CONNECTION);
+    async fn exchange(
+        &self,
+        ask: &Ask,
+        own: bool,
+        opened: &mut Option<Instant>,
+    ) -> Result<Reply, Reply> {
         let mut request = ask.request(self.address, own);
         loop {
             let kept = if own { None } else { self.take().await };

@@ -56,10 +56,10 @@ impl Fault {
             Self::Replicas => kill_replicas(stage),
             Self::Hob => {
                 for _ in 0..form.hob_kills {
-                    stage.kill_hob();
                     stage.go_on(form.after_hob_kill)?;
+                    stage.kill_hob();
                 }
-                Ok(())
+                stage.go_on(form.after_hob_kill)
             }
             Self::Sleep => {
                 let load = stage.load.as_ref().context("nothing is called")?;

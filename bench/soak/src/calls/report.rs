@@ -1,4 +1,5 @@
 use std::{
+    cmp::Reverse,
     fmt::Write,
     time::{Duration, Instant},
 };
@@ -16,6 +17,8 @@ use crate::run::Run;
 
 /// Failures that are told one by one.
 const TOLD_MAX: usize = 20;
+/// The slowest calls of each phase, told as well.
+const SLOWEST: usize = 3;
 /// The most that the logs of a function may take, in bytes: a log and its former part, which a
 /// flood may have made longer than its limit between two looks.
 const LOG_MAX: u64 = 128 << 20;
@@ -53,6 +56,7 @@ struct Row {
     p50_ms: f64,
     p99_ms: f64,
     max_ms: f64,
+    slowest: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -75,10 +79,8 @@ impl Report {
     ) -> Self {
         let phases = Fault::ALL.map(|fault| {
             let calls = calls.iter();
-            Row::of(
-                fault.name(),
-                calls.filter(|call| phase(call, chronicle) == fault),
-            )
+            let calls = calls.filter(|call| phase(call, chronicle) == fault);
+            Row::of(fault.name(), calls, began)
         });
         let woken = calls.iter().filter(|call| {
             phase(call, chronicle) == Fault::Sleep && call.0.function.habit == Habit::Sleepy
@@ -101,7 +103,7 @@ impl Report {
             hob_kills: chronicle.hob_kills.len(),
             log_bytes,
             phases: phases.into(),
-            woken: Row::of("of these, woken", woken),
+            woken: Row::of("of these, woken", woken, began),
             causes: causes.into(),
             failures: failures
                 .take(TOLD_MAX)
@@ -165,6 +167,11 @@ impl Report {
             let bar = if cause.counts { "  (bar: 0)" } else { "" };
             let _ = writeln!(text, "{:>8}  {name}{bar}", cause.calls);
         }
+        for row in &self.phases {
+            for slow in &row.slowest {
+                let _ = writeln!(text, "slowest in {}: {slow}", row.phase);
+            }
+        }
         for failure in &self.failures {
             let _ = writeln!(text, "failed: {failure}");
         }
@@ -173,8 +180,13 @@ impl Report {
 }
 
 impl Row {
-    fn of<'c>(phase: &'static str, calls: impl Iterator<Item = &'c Judged>) -> Self {
-        let calls: Vec<_> = calls.collect();
+    fn of<'c>(
+        phase: &'static str,
+        calls: impl Iterator<Item = &'c Judged>,
+        began: Instant,
+    ) -> Self {
+        let mut calls: Vec<_> = calls.collect();
+        calls.sort_by_key(|call| Reverse(call.0.latency()));
         let count = |what: fn(Class) -> bool| calls.iter().filter(|call| what(call.1)).count();
         let answered = calls.iter().filter(|call| call.1.is_answered());
         let mut latency: Vec<_> = answered.map(|call| call.0.latency()).collect();
@@ -189,6 +201,11 @@ impl Row {
             p50_ms: millis(percentile(&latency, 0.5)),
             p99_ms: millis(percentile(&latency, 0.99)),
             max_ms: millis(percentile(&latency, 1.0)),
+            slowest: calls
+                .iter()
+                .take(SLOWEST)
+                .map(|call| line(call, began))
+                .collect(),
         }
     }
 
@@ -225,17 +242,27 @@ fn phase(call: &Judged, chronicle: &Chronicle) -> Fault {
 }
 
 fn line((call, class): &Judged, began: Instant) -> String {
-    let at = call.first.span.start.saturating_duration_since(began);
-    let again = call.again.as_ref().map(|again| &again.reply);
-    format!(
-        "at {:.3} s, after {:.1} ms, {} {}: {}: {:?}, sent again: {again:?}",
-        at.as_secs_f64(),
-        millis(call.latency()),
+    let since = |at: Instant| at.saturating_duration_since(began).as_secs_f64();
+    let mut line = format!(
+        "{} {}, due at {:.3} s: {}",
         call.method,
         call.function.name,
-        class.name(),
-        call.first.reply,
-    )
+        since(call.due),
+        class.name()
+    );
+    for attempt in [Some(&call.first), call.again.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        let (start, end) = (since(attempt.span.start), since(attempt.span.end));
+        let opened = attempt.opened.map_or(0.0, since);
+        let reply = &attempt.reply;
+        let _ = write!(
+            line,
+            "; from {start:.3} to {end:.3} s on a connection of {opened:.3} s: {reply:?}"
+        );
+    }
+    line
 }
 
 /// The smallest of the sorted samples that at least `share` of them do not exceed; 0 without any.
