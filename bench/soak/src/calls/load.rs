@@ -1,5 +1,6 @@
 use std::{
     net::SocketAddr,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -19,9 +20,11 @@ use super::{
 };
 use crate::stop::Stop;
 
-/// A sleepy function is called for `BURST` of every `CYCLE` while it may sleep.
-const CYCLE: Duration = Duration::from_secs(4);
-const BURST: Duration = Duration::from_millis(500);
+/// While it may sleep, a sleepy function is called in these parts of every `CYCLE`, in milliseconds.
+/// Short gaps end at about the moment when it falls asleep, the long one later. The cycle is no
+/// whole number of seconds, so that it drifts against hob's own clock.
+const BURSTS: [Range<u128>; 3] = [0..500, 1900..2400, 3800..4300];
+const CYCLE: u128 = 7300;
 /// By how much more than asked for calls may be late before the run is given up.
 const SLACK: Duration = Duration::from_secs(30);
 
@@ -196,8 +199,8 @@ impl Shared {
             Habit::None | Habit::Slow => true,
             Habit::Chatty => self.flood.load(Ordering::Relaxed),
             Habit::Sleepy if self.gaps.load(Ordering::Relaxed) => {
-                let time = due.saturating_duration_since(self.start).as_micros();
-                time % CYCLE.as_micros() < BURST.as_micros()
+                let time = due.saturating_duration_since(self.start).as_millis();
+                BURSTS.iter().any(|burst| burst.contains(&(time % CYCLE)))
             }
             Habit::Sleepy => true,
         }
