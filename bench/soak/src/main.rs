@@ -1,6 +1,7 @@
 //! `make soak`: runs all of it, prints the tables, and fails when a bar is missed.
 
 use std::{
+    io::Write,
     path::PathBuf,
     process::ExitCode,
     thread,
@@ -74,19 +75,27 @@ impl Args {
             stop: Stop::by_signals()?,
         };
         let mut missed = Vec::new();
-        let parts: [(Part, fn(&Run) -> Result<Outcome>); 2] =
-            [(Part::Calls, calls::run), (Part::State, state::run)];
-        for (part, work) in parts {
+        let mut stdout = std::io::stdout();
+        for part in [Part::Calls, Part::State] {
             if self.only.is_some_and(|only| only != part) {
                 continue;
             }
             // What a panic has to say, it has said; all it holds is cleaned up on its way.
-            let outcome = thread::scope(|scope| scope.spawn(|| work(&run)).join());
+            let outcome = thread::scope(|scope| scope.spawn(|| part.run(&run)).join());
             let outcome = outcome.map_err(|_| anyhow!("the run panicked"))??;
-            println!("{}", outcome.table);
+            writeln!(stdout, "{}", outcome.table)?;
             missed.extend(outcome.missed);
         }
-        println!("kept in {}", run.folder().display());
+        writeln!(stdout, "kept in {}", run.folder().display())?;
         Ok(missed)
+    }
+}
+
+impl Part {
+    fn run(self, run: &Run) -> Result<Outcome> {
+        match self {
+            Self::Calls => calls::run(run),
+            Self::State => state::run(run),
+        }
     }
 }
