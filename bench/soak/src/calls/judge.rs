@@ -111,3 +111,84 @@ fn attempt(call: &Sample, attempt: &Attempt, chronicle: &Chronicle) -> Class {
         Reply::Late => Class::Late,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{
+        super::{functions::Function, sample::Span},
+        *,
+    };
+
+    /// A call of a function that was deployed at 0 and killed from 100 to 110 ms, as hob was from
+    /// 200 to 210.
+    fn judged(method: Method, [opened, start, end]: [u64; 3], reply: Reply, again: bool) -> Class {
+        let function = Function::all(false)[0];
+        let mut chronicle = Chronicle::default();
+        chronicle.deploys(function, 1);
+        let zero = Instant::now();
+        let at = |millis| zero + Duration::from_millis(millis);
+        let span = |start, end| Span {
+            start: at(start),
+            end: at(end),
+        };
+        chronicle.replica_kills.push((function, span(100, 110)));
+        chronicle.hob_kills.push(span(200, 210));
+        let attempt = |reply, [opened, start, end]: [u64; 3]| Attempt {
+            opened: Some(at(opened)),
+            span: span(start, end),
+            reply,
+        };
+        let first = attempt(reply, [opened, start, end]);
+        let again = again.then(|| attempt(right(1), [end, end, end + 50]));
+        let call = Sample {
+            function,
+            method,
+            due: at(start),
+            first,
+            again,
+        };
+        judge(&call, &chronicle)
+    }
+
+    fn right(revision: u32) -> Reply {
+        Reply::Right {
+            revision,
+            woken: false,
+        }
+    }
+
+    fn broken() -> Reply {
+        Reply::Broken("closed".to_owned())
+    }
+
+    fn gone() -> Reply {
+        Reply::Other {
+            status: 502,
+            end: "exit".to_owned(),
+            text: String::new(),
+        }
+    }
+
+    #[test]
+    fn only_a_kill_that_met_the_call_excuses_it() {
+        let post = || Method::POST;
+        let cases = [
+            ([0, 50, 60], right(1), false, Class::Answered),
+            ([0, 50, 60], right(2), false, Class::Revision),
+            ([0, 90, 105], gone(), false, Class::ReplicaKilled),
+            ([0, 120, 130], gone(), false, Class::Status),
+            ([0, 190, 205], broken(), true, Class::AnsweredAgain),
+            ([205, 205, 215], broken(), true, Class::AnsweredAgain),
+            // The next hob had it.
+            ([220, 220, 230], broken(), true, Class::Broken),
+            ([0, 50, 60], broken(), true, Class::Broken),
+            ([0, 190, 205], Reply::Late, false, Class::Late),
+        ];
+        for (times, reply, again, class) in cases {
+            let what = format!("{times:?} {reply:?}");
+            assert_eq!(judged(post(), times, reply, again), class, "{what}");
+        }
+    }
+}
