@@ -1,5 +1,5 @@
 # One door for users and developers. CI calls these targets and nothing else.
-.PHONY: up down test check deny fuzz bench help
+.PHONY: up down test check deny fuzz bench soak help
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,9 @@ fuzz: ## run every fuzz target for a minute; needs a nightly toolchain
 
 bench: ## measure hob beside nginx and a direct call; keep the table in bench/results
 	@bench/run.sh
+
+soak: ## kill hob and its replicas under load, for minutes, and count the calls and facts that are lost
+	@scripts/soak.sh
 
 # program:package, for Debian and Ubuntu
 TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:nodejs npm:npm go:golang-go \

@@ -60,7 +60,8 @@ function newContext() {
 }
 
 async function send(response, result) {
-  if (result instanceof Response) {
+  // By its name: naming the global `Response` loads what is behind it, 20 ms of the first call and 9 MB for good.
+  if (result?.[Symbol.toStringTag] === 'Response') {
     const headers = Object.fromEntries(result.headers);
     result = { statusCode: result.status, headers, body: result.body ?? '' };
   }

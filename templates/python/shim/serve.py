@@ -59,6 +59,7 @@ class Call:
         self.expects = headers.get("expect", "").lower() == "100-continue" and not self.ended
         self.old = False  # HTTP/1.0 knows no chunks
         self._body = None
+        self._reading = _thread.allocate_lock()
 
     @property
     def body(self):
@@ -68,7 +69,12 @@ class Call:
         return self._body
 
     def read(self, most=BLOCK):
-        """The next bytes of the body, b"" at its end."""
+        """The next bytes of the body, b"" at its end. One thread at a time: two that are here at
+        once would take the beginning of the next request for the end of this one."""
+        with self._reading:
+            return self._read(most)
+
+    def _read(self, most):
         if self.ended:
             return b""
         if self.expects:

@@ -56,6 +56,18 @@ fn every_shape_of_an_answer() {
     assert!(program.log().contains("Error: broke"), "{}", program.log());
 }
 
+/// Node loads it when somebody names `fetch` or `Response`, which takes longer than to start.
+#[test]
+fn what_a_handler_does_not_use_is_not_loaded() {
+    let workshop = Workshop::new();
+    let source = "module.exports = () => process.moduleLoadList.filter((name) => name.includes('undici')).join();";
+    let program = workshop.start("loaded", &[("handler.js", source)]);
+    // The second answer tells what the first one took.
+    for _ in 0..2 {
+        assert_eq!(program.post("").text(), "");
+    }
+}
+
 #[test]
 fn modules_of_both_kinds_and_the_openfaas_form() {
     let workshop = Workshop::new();

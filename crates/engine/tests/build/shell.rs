@@ -1,8 +1,11 @@
 //! What a command may do.
 
-use std::{fs, io::Read};
+use std::{
+    fs,
+    io::{Read, Write},
+};
 
-use crate::{program::eventually, workshop::Workshop};
+use crate::{client::read_answer, program::eventually, workshop::Workshop};
 
 #[test]
 fn a_command_sees_the_request_in_its_environment() {
@@ -70,6 +73,21 @@ fn large_bodies_pass_both_ways() {
     assert_eq!(program.post(&body).body.len(), body.len());
     let program = workshop.start("deaf", &[("handler.sh", "exec <&-; echo no thanks")]);
     assert_eq!(program.post(&body[..500_000]).text(), "no thanks\n");
+}
+
+/// Who feeds the command and who goes on to the next call read from one connection.
+#[test]
+fn a_body_that_nobody_wanted_ends_where_the_next_call_begins() {
+    let workshop = Workshop::new();
+    let program = workshop.start("deaf", &[("handler.sh", "echo \"$Http_Path\"")]);
+    for _ in 0..10 {
+        let head = "POST /first HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
+        let mut stream = program.open(head);
+        assert_eq!(read_answer(&mut stream, false).text(), "/first\n");
+        let rest = b"bodyGET /second HTTP/1.1\r\nHost: x\r\n\r\n";
+        stream.write_all(rest).unwrap();
+        assert_eq!(read_answer(&mut stream, false).text(), "/second\n");
+    }
 }
 
 #[test]
