@@ -42,8 +42,8 @@ pub(super) enum Habit {
 const SLOW: &str = "0.03";
 /// Lines of 64 bytes that a chatty function writes with each call: 256 KiB.
 const LINES: u32 = 4096;
-/// When a sleepy function is stopped. The shortest that can be set.
-const SLEEPY: &str = "idle = \"1s\"\n";
+/// When a sleepy function is frozen, as soon as can be set, and when it is stopped.
+const SLEEPY: &str = "freeze = \"1s\"\nidle = \"2s\"\n";
 
 impl Function {
     /// All that are called. The first build of a Go program takes half a minute.

@@ -6,9 +6,6 @@ use super::{
     sample::{Attempt, Reply, Sample},
 };
 
-/// Whether hob sends an idempotent call to another replica when its own dies under it.
-const GETS_ARE_TRIED_AGAIN: bool = false;
-
 /// What became of a call, and by whose fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -100,7 +97,8 @@ fn attempt(call: &Sample, attempt: &Attempt, chronicle: &Chronicle) -> Class {
         }
         Reply::Other { status: 200, .. } => Class::Wrong,
         Reply::Other { status, end, .. } => {
-            let tried_again = GETS_ARE_TRIED_AGAIN && call.method == Method::GET;
+            // hob sends a call that can be made twice to another replica.
+            let tried_again = call.method == Method::GET;
             match *status == 502 && end == "exit" && !tried_again && died() {
                 true => Class::ReplicaKilled,
                 false => Class::Status,
