@@ -1,6 +1,6 @@
 use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
-use hob_model::{FunctionName, Route, Target, port::Dial};
+use hob_model::{FleetName, Route, Target, Track, port::Dial};
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
@@ -45,7 +45,7 @@ impl Control {
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A stop may take longer than a check: each function has at most one under way.
-        let mut stopping: HashMap<FunctionName, JoinHandle<()>> = HashMap::new();
+        let mut stopping: HashMap<FleetName, JoinHandle<()>> = HashMap::new();
         let mut tidy = interval(TIDY);
         loop {
             tokio::select! {
@@ -58,10 +58,10 @@ impl Control {
             }
             stopping.retain(|_, stop| !stop.is_finished());
             for route in self.routes.all() {
-                if !stopping.contains_key(&route.function) && self.is_idle(&route) {
-                    let name = route.function.clone();
-                    let stop = tokio::spawn(Arc::clone(&self).put_to_sleep(name.clone()));
-                    stopping.insert(name, stop);
+                let fleet = route.fleet();
+                if !stopping.contains_key(&fleet) && self.is_idle(&route) {
+                    let stop = tokio::spawn(Arc::clone(&self).put_to_sleep(fleet.clone()));
+                    stopping.insert(fleet, stop);
                 }
             }
         }
@@ -75,12 +75,17 @@ impl Control {
         let Some(function) = self.deployed.get(&route.function) else {
             return false;
         };
-        let patience = function.revision.settings.idle.0;
+        let revision = match (route.track, function.canary.as_deref()) {
+            (Track::Stable, _) => &function.revision,
+            (Track::Canary, Some(canary)) => &canary.revision,
+            (Track::Canary, None) => return false,
+        };
+        let patience = revision.settings.idle.0;
         !ready.is_empty() && ready.iter().all(|backend| backend.idle_for() >= patience)
     }
 
     /// A call that comes meanwhile is safe: the engine lets it end, or it wakes the function.
-    async fn put_to_sleep(self: Arc<Self>, name: FunctionName) {
+    async fn put_to_sleep(self: Arc<Self>, name: FleetName) {
         match self.engine.scale(&name, 0).await {
             Ok(()) => tracing::info!("function `{name}` is idle and was stopped"),
             Err(error) => tracing::warn!("idle function `{name}` could not be stopped: {error}"),

@@ -7,6 +7,7 @@ mod api;
 mod backup;
 mod build;
 mod bundles;
+mod canary;
 mod coming;
 mod control;
 mod deploy;

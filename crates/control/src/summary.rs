@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
 use hob_model::{
-    Function, FunctionName, Run,
+    Canary, Function, FunctionName, Route, Run,
     port::{EngineError, Observed},
-    wire::{FunctionState, FunctionSummary, InstanceState},
+    wire::{CanarySummary, FunctionState, FunctionSummary, InstanceState},
 };
 
 use crate::Control;
@@ -24,11 +24,9 @@ impl Control {
         observed: Option<&Observed>,
     ) -> FunctionSummary {
         let route = self.routes.get(&function.name);
-        let (calls, failed) = route.map_or((0, 0), |route| route.counters.totals());
-        let instances = observed.map_or(&[][..], |observed| &observed.instances);
-        let ready = instances
-            .iter()
-            .filter(|instance| instance.state == InstanceState::Ready);
+        let (calls, failed) = calls(route.as_deref());
+        let canary = function.canary.as_deref();
+        let is_canary = |digest: &str| canary.is_some_and(|one| one.revision.digest == digest);
         FunctionSummary {
             name: function.name.clone(),
             language: function.revision.language.clone(),
@@ -40,11 +38,47 @@ impl Control {
                 // The gateway serves the files; no replica will ever be ready.
                 Run::Static { .. } => 0,
             },
-            ready: u32::try_from(ready.count()).unwrap_or(u32::MAX),
+            ready: ready(observed, |digest| !is_canary(digest)),
             calls,
             failed,
+            canary: canary.map(|canary| canary_summary(canary, route.as_deref(), observed)),
             path: format!("/function/{}", function.name),
             updated_at: function.updated_at,
         }
     }
+}
+
+fn canary_summary(
+    canary: &Canary,
+    route: Option<&Route>,
+    observed: Option<&Observed>,
+) -> CanarySummary {
+    let way = route.and_then(|route| route.canary.as_ref());
+    let (calls, failed) = calls(way.map(|way| &*way.route));
+    let seen = observed.and_then(|observed| observed.canary.as_ref());
+    CanarySummary {
+        revision: canary.revision.digest.clone(),
+        revision_number: canary.number,
+        share: canary.share,
+        state: seen.map_or(FunctionState::Failing, |seen| seen.state),
+        replicas: canary.replicas,
+        ready: ready(observed, |revision| revision == canary.revision.digest),
+        calls,
+        failed,
+        last_end: seen.and_then(|seen| seen.last_end.clone()),
+    }
+}
+
+/// Calls so far, and those of them that failed.
+fn calls(route: Option<&Route>) -> (u64, u64) {
+    route.map_or((0, 0), |route| route.counters.totals())
+}
+
+/// Replicas that take calls, of these revisions.
+fn ready(observed: Option<&Observed>, of: impl Fn(&str) -> bool) -> u32 {
+    let instances = observed.map_or(&[][..], |observed| &observed.instances);
+    let ready = instances
+        .iter()
+        .filter(|instance| instance.state == InstanceState::Ready && of(&instance.revision));
+    u32::try_from(ready.count()).unwrap_or(u32::MAX)
 }

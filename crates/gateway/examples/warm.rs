@@ -14,7 +14,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig};
 use hob_model::{
-    Backend, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target, Timespan,
+    Backend, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target,
+    Timespan, Track,
     port::{Wake, WakeError},
 };
 use http::Response;
@@ -67,7 +68,7 @@ struct Awake;
 
 #[async_trait::async_trait]
 impl Wake for Awake {
-    async fn wake(&self, _: &FunctionName) -> Result<(), WakeError> {
+    async fn wake(&self, _: &FleetName) -> Result<(), WakeError> {
         Ok(())
     }
 
@@ -85,12 +86,14 @@ fn gateway(address: &str, target: &str) {
     let routes = Arc::new(Routes::default());
     routes.set(Route {
         function: "hello".parse().unwrap(),
+        track: Track::Stable,
         revision: "1".into(),
         timeout: Timespan::from_secs(60),
         body_limit: 2 << 30,
         cors: None,
         target: Target::Replicas(Arc::new(replicas)),
         counters: Arc::default(),
+        canary: None,
     });
     let fallback: Fallback = Arc::new(|_, _| {
         Box::pin(async {

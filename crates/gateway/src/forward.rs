@@ -4,7 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::{Backend, BackendLease, End, EndReason, ReplicaSet};
+use hob_model::{Backend, BackendLease, End, EndReason, ReplicaSet, Route, Target};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -102,16 +102,27 @@ async fn wake_until_leased(
     wake: &dyn hob_model::port::Wake,
 ) -> Result<BackendLease, GatewayError> {
     let function = &call.route.function;
+    let routes = &call.client.worker().routes;
+    let mut moved: Option<Arc<Route>> = None;
     for _ in 0..ATTEMPTS {
-        let woken = wake.wake(function).await;
-        woken.map_err(|error| GatewayError::NotStarted {
-            function: function.to_string(),
-            reason: error.reason,
-            message: error.message.to_string(),
-        })?;
+        let route: &Arc<Route> = moved.as_ref().unwrap_or(&call.route);
+        let woken = wake.wake(&route.fleet()).await;
         // A replica may end between its start and this line.
-        if let Some(lease) = replicas.lease() {
+        let lease = match &moved {
+            None => replicas.lease(),
+            Some(route) => lease_of(route),
+        };
+        if let Some(lease) = lease {
             return Ok(lease);
+        }
+        match routes.get(function) {
+            // A canary has ended or taken over meanwhile: whoever answers now does.
+            Some(now) if !now.leads_to(route) => moved = Some(now),
+            _ => woken.map_err(|error| GatewayError::NotStarted {
+                function: function.to_string(),
+                reason: error.reason,
+                message: error.message.to_string(),
+            })?,
         }
     }
     Err(GatewayError::NotStarted {
@@ -119,6 +130,13 @@ async fn wake_until_leased(
         reason: EndReason::Exit,
         message: "each replica ended as soon as it was ready".to_owned(),
     })
+}
+
+fn lease_of(route: &Route) -> Option<BackendLease> {
+    match &route.target {
+        Target::Replicas(replicas) => replicas.lease(),
+        Target::Static(_) => None,
+    }
 }
 
 async fn attempt(

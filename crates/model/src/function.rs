@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Cors, FunctionName, Isolation, Limits, Manifest, Scale, Schedule, SecretName,
-    Timespan, openfaas::FunctionDeployment,
+    AsyncPolicy, Canary, Cors, FunctionName, Isolation, Limits, Manifest, Scale, Schedule,
+    SecretName, Timespan, openfaas::FunctionDeployment,
 };
 
 /// A function as it should be: what the store keeps and an engine makes true.
@@ -19,12 +19,36 @@ pub struct Function {
     pub number: u32,
     /// How many replicas it has while it is awake; 0 means asleep until the next call wakes one.
     pub replicas: u32,
+    /// The revision that has a share of its calls, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Box<Canary>>,
     /// When the first deploy of this name was acknowledged.
     #[serde(with = "crate::rfc3339")]
     pub created_at: SystemTime,
     /// When the last deploy of this name was acknowledged.
     #[serde(with = "crate::rfc3339")]
     pub updated_at: SystemTime,
+}
+
+impl Function {
+    /// The same with nothing to be started: its next call wakes it.
+    pub fn asleep(&self) -> Self {
+        let canary = self.canary.as_deref().map(|canary| Canary {
+            replicas: 0,
+            ..canary.clone()
+        });
+        Self {
+            replicas: 0,
+            canary: canary.map(Box::new),
+            ..self.clone()
+        }
+    }
+
+    /// Its revisions that answer calls: its own, and its canary's.
+    pub fn revisions(&self) -> impl Iterator<Item = &Revision> {
+        let canary = self.canary.as_ref().map(|canary| &canary.revision);
+        std::iter::once(&self.revision).chain(canary)
+    }
 }
 
 /// One immutable build of a function.

@@ -6,8 +6,10 @@
 
 mod async_policy;
 mod call_id;
+mod canary;
 mod counters;
 mod end;
+mod fleet_name;
 mod function;
 mod limits;
 mod manifest;
@@ -28,8 +30,10 @@ pub mod wire;
 
 pub use async_policy::AsyncPolicy;
 pub use call_id::CallIds;
+pub use canary::{Canary, Share, ShareError};
 pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};
 pub use end::{End, EndReason};
+pub use fleet_name::{FleetName, Track};
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use limits::{Isolation, Limits};
 pub use manifest::{Command, Cors, ImageSection, Manifest, ManifestError};
@@ -37,6 +41,6 @@ pub use moment::{Moment, MomentError};
 pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
 pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, ReplicaId, ReplicaSet};
-pub use route::{Route, Routes, Target};
+pub use route::{CanaryRoute, Route, Routes, Target};
 pub use scale::Scale;
 pub use schedule::{Missed, Schedule};

@@ -10,8 +10,8 @@ use utoipa::{
 };
 
 use crate::{
-    CallIds, Cors, Cpu, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName, Timespan,
-    schedule::Written,
+    CallIds, Cors, Cpu, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName, Share,
+    Timespan, schedule::Written,
 };
 
 /// The id of a call in a request; in JSON it is a text.
@@ -62,6 +62,8 @@ schemas! {
         .description(Some("Seconds, or a text with units"))
         .item(whole())
         .item(text("1h30m", &format!("[0-9]{{1,9}}|([0-9]{{1,6}}({TIMES}))+")));
+    Share => text("10%", "[0-9]{1,2}(\\.[0-9]{1,2})?%")
+        .description(Some("A part of the calls: percents over 0 and under 100"));
     Cors => OneOfBuilder::new()
         .description(Some("`*`, a web origin, or several"))
         .item(text("*", &format!("\\*|{ORIGIN}")))

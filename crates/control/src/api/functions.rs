@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State};
 use hob_model::{
-    Function, FunctionName, Run,
+    FleetName, Function, FunctionName, Run,
     port::EngineError,
     wire::{FunctionDetail, FunctionSummary, ScaleRequest},
 };
@@ -76,8 +76,7 @@ impl Control {
     pub(super) async fn remove(&self, name: FunctionName) -> Result<(), ApiError> {
         let _change = self.changes.take(&name).await;
         let function = self.function(&name)?;
-        self.images.remember(&function.revision);
-        self.bundles.let_go(&function.revision);
+        self.let_go(&function);
         match self.engine.remove(&name).await {
             Ok(()) => {}
             // It could not be restored.
@@ -89,13 +88,7 @@ impl Control {
         }
         let gone = name.clone();
         if let Err(error) = self.stored(move |store| store.remove_function(&gone)).await {
-            let asleep = Function {
-                replicas: 0,
-                ..Function::clone(&function)
-            };
-            if let Err(undo) = self.engine.apply(&asleep).await {
-                tracing::error!("function `{name}` could not be set back: {undo}");
-            }
+            self.undo(&function.asleep()).await;
             return Err(error.into());
         }
         self.deployed.remove(&name);
@@ -152,12 +145,13 @@ impl Control {
             let text = format!("function `{name}` is a folder of files and has no replicas");
             return Err(ApiError::Bad(text));
         }
+        let fleet = FleetName::stable(name);
         self.wakes.forgive(name);
-        self.engine.scale(name, replicas).await?;
+        self.engine.scale(&fleet, replicas).await?;
         let row = name.clone();
         let stored = self.stored(move |store| store.set_replicas(&row, replicas));
         if let Err(error) = stored.await {
-            if let Err(undo) = self.engine.scale(name, function.replicas).await {
+            if let Err(undo) = self.engine.scale(&fleet, function.replicas).await {
                 tracing::error!("function `{name}` could not be scaled back: {undo}");
             }
             return Err(error.into());

@@ -15,11 +15,11 @@ use async_trait::async_trait;
 use futures_util::stream;
 use hob_image::{Digest, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 use hob_model::{
-    Backend, EndReason, Endpoint, Function, FunctionName, ReplicaId, Revision, Route, Routes, Run,
-    SecretName, Settings, Target, Timespan,
+    Backend, CanaryRoute, EndReason, Endpoint, FleetName, Function, FunctionName, ReplicaId,
+    ReplicaSet, Revision, Route, Routes, Run, SecretName, Settings, Target, Timespan, Track,
     port::{
         BuildError, BuildLine, BuildLog, Builder, Engine, EngineError, LogQuery, LogStream,
-        Observed, Packing, Source,
+        Observed, ObservedCanary, Packing, Source,
     },
     wire::{FunctionState, Instance, InstanceState, LogLine},
 };
@@ -101,17 +101,29 @@ impl FakeEngine {
             let id = ReplicaId(format!("{}-{number}", function.name).into());
             Arc::new(Backend::new(id, Endpoint::Unix("/none".into())))
         });
-        let set = hob_model::ReplicaSet::default();
+        let set = ReplicaSet::default();
         set.replace(backends.collect());
-        self.routes.set(Route {
+        let stable = Route {
             function: function.name.clone(),
+            track: Track::Stable,
             revision: function.revision.digest.clone(),
             timeout: function.revision.settings.timeout,
             body_limit: 1,
             cors: None,
             target: Target::Replicas(Arc::new(set)),
             counters: Arc::default(),
+            canary: None,
+        };
+        let canary = function.canary.as_ref().map(|canary| CanaryRoute {
+            share: canary.share,
+            route: Arc::new(Route {
+                track: Track::Canary,
+                revision: canary.revision.digest.clone(),
+                ..stable.clone()
+            }),
         });
+        self.routes.set(stable);
+        self.routes.set_canary(&function.name, canary);
     }
 }
 
@@ -119,15 +131,24 @@ impl FakeEngine {
 impl Engine for FakeEngine {
     async fn apply(&self, function: &Function) -> Result<(), EngineError> {
         let (name, digest) = (&function.name, &function.revision.digest);
-        self.note(format!("apply {name} {digest} {}", function.replicas));
-        if digest.contains("lost") {
+        let canary = function.canary.as_ref().map(|canary| {
+            let (share, replicas) = (canary.share, canary.replicas);
+            format!(" and {share} {} {replicas}", canary.revision.digest)
+        });
+        let canary = canary.unwrap_or_default();
+        self.note(format!(
+            "apply {name} {digest} {}{canary}",
+            function.replicas
+        ));
+        if digest.contains("lost") || canary.contains("lost") {
             return Err(EngineError::Host(format!("bundle {digest} is missing")));
         }
         self.start(function, function.replicas).await
     }
 
-    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
-        self.note(format!("scale {name} {replicas}"));
+    async fn scale(&self, fleet: &FleetName, replicas: u32) -> Result<(), EngineError> {
+        self.note(format!("scale {fleet} {replicas}"));
+        let name = &fleet.function;
         let known = self.live.lock().expect("lock").get(name).cloned();
         let (function, _) = known.ok_or_else(|| EngineError::NotFound(name.clone()))?;
         self.start(&function, replicas).await
@@ -155,6 +176,10 @@ impl Engine for FakeEngine {
                 .map(|number| instance(function, number))
                 .collect(),
             last_end: None,
+            canary: function.canary.as_ref().map(|_| ObservedCanary {
+                state: FunctionState::Hot,
+                last_end: None,
+            }),
         });
         Ok(observed.collect())
     }

@@ -36,7 +36,7 @@ impl Fleet {
         self.swap(plan, replicas, &started).await
     }
 
-    fn answers_with(&self, plan: &Plan) -> bool {
+    pub(super) fn answers_with(&self, plan: &Plan) -> bool {
         let state = self.state();
         let current = state.plan.as_ref();
         current.is_some_and(|current| current.revision.digest == plan.revision.digest)
@@ -88,7 +88,7 @@ impl Fleet {
                 // In this order, a call always finds somebody: through the old route the new
                 // replicas, through the new route no old ones.
                 self.publish(&state);
-                self.host.routes.set(plan.route(&self.set, &self.counters));
+                plan.publish(&self.host.routes, &self.set, &self.counters);
                 state.plan = Some(plan);
                 for one in leaving {
                     see_off(self, one, Farewell::Gentle);

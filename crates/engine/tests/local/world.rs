@@ -16,8 +16,8 @@ use std::{
 
 use hob_engine::{LocalConfig, LocalEngine};
 use hob_model::{
-    Backend, BackendLease, Endpoint, Function, FunctionName, Revision, Routes, Run, SecretName,
-    Settings, Target,
+    Backend, BackendLease, Endpoint, FleetName, Function, FunctionName, Revision, Routes, Run,
+    SecretName, Settings, Target,
     port::{Engine, EngineError, Observed, SecretBytes, SecretError, Secrets},
 };
 use hob_sandbox::{Sandbox, SandboxConfig};
@@ -141,6 +141,7 @@ impl World {
             },
             number: 1,
             replicas: 1,
+            canary: None,
             created_at: now,
             updated_at: now,
         }
@@ -165,7 +166,9 @@ impl World {
     }
 
     pub(crate) async fn scale(&self, function: &str, replicas: u32) -> Result<(), EngineError> {
-        self.engine.scale(&name(function), replicas).await
+        self.engine
+            .scale(&FleetName::stable(&name(function)), replicas)
+            .await
     }
 
     pub(crate) async fn observe(&self, function: &str) -> Observed {

@@ -14,7 +14,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
 use hob_model::{
-    Backend, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target, Timespan,
+    Backend, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target,
+    Timespan, Track,
     port::{Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
@@ -88,12 +89,14 @@ impl World {
         let replicas = Arc::new(ReplicaSet::default());
         let mut route = Route {
             function: name.parse().unwrap(),
+            track: Track::Stable,
             revision: "1".into(),
             timeout: Timespan::from_secs(30),
             body_limit: 1 << 40,
             cors: None,
             target: Target::Replicas(Arc::clone(&replicas)),
             counters: Arc::default(),
+            canary: None,
         };
         adjust(&mut route);
         self.routes.set(route);
@@ -177,7 +180,7 @@ impl FakeWake {
 
 #[async_trait::async_trait]
 impl Wake for FakeWake {
-    async fn wake(&self, _: &FunctionName) -> Result<(), WakeError> {
+    async fn wake(&self, _: &FleetName) -> Result<(), WakeError> {
         self.woken.fetch_add(1, Ordering::SeqCst);
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;

@@ -6,6 +6,7 @@
 mod harness;
 
 mod bodies;
+mod canary;
 mod cors;
 mod counts;
 mod deadline;

@@ -1,7 +1,7 @@
 use clap::Args;
 use hob_model::{
     AsyncPolicy, Cors, Network, Settings,
-    wire::{FunctionDetail, Instance, InstanceState},
+    wire::{CanarySummary, FunctionDetail, Instance, InstanceState},
 };
 
 use super::{
@@ -69,7 +69,13 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
         table.pair("image", image.name.as_str());
         table.pair("manifest", image.manifest.as_str());
     }
-    table.pair("revision", revision(summary));
+    table.pair(
+        "revision",
+        revision(summary.revision_number, &summary.revision),
+    );
+    if let Some(canary) = &summary.canary {
+        self::canary(&mut table, canary);
+    }
     table.pair(
         "updated",
         format!("{} ago", output::age(summary.updated_at)),
@@ -92,6 +98,19 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
         instances(&detail.instances).print(colour)?;
     }
     Ok(())
+}
+
+fn canary(table: &mut Table, canary: &CanarySummary) {
+    let which = revision(canary.revision_number, &canary.revision);
+    let (share, calls, failed) = (canary.share, canary.calls, canary.failed);
+    table.pair(
+        "canary",
+        format!("revision {which}, {share} of the calls, {calls} calls, {failed} failed"),
+    );
+    table.pair("canary state", state(canary.state));
+    if let Some(end) = &canary.last_end {
+        table.pair("canary end", Cell::tinted(end.to_string(), Tint::Odd));
+    }
 }
 
 fn settings(table: &mut Table, settings: &Settings) {

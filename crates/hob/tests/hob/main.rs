@@ -6,6 +6,7 @@ mod backup;
 mod bench;
 mod build;
 mod builder;
+mod canary;
 mod command_line;
 mod conformance;
 mod develop;
