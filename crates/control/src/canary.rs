@@ -29,42 +29,25 @@ impl Control {
         if candidate.runs_like(&former) {
             return Err(DeployError::NoDifference(name.clone()));
         }
-        let here = former.canary.as_deref();
-        let same = here.filter(|here| here.revision.runs_like(&candidate.revision));
-        let canary = Canary {
-            share,
-            replicas: share.of(former.replicas),
-            // What runs goes on.
-            revision: same
-                .map_or(&candidate.revision, |same| &same.revision)
-                .clone(),
-            number: same.map_or(0, |same| same.number),
-        };
-        let next = Function {
-            canary: Some(Box::new(canary.clone())),
-            updated_at: SystemTime::now(),
-            ..Function::clone(&former)
-        };
-        if same.is_none() {
+        let next = with_canary(&former, &candidate, share);
+        let (here, canary) = (&former.canary, &next.canary);
+        let is_new = canary.as_ref().is_none_or(|canary| canary.number == 0);
+        if is_new {
             self.let_go(&former);
         }
-        let replicas = 0;
-        self.engine
-            .apply(&Function {
-                replicas,
-                ..next.clone()
-            })
-            .await?;
+        self.engine.apply(&beside(&next)).await?;
         self.found(name);
         self.wakes.forgive(name);
-        if here == Some(&canary) {
+        if here == canary {
             return Ok((former, false));
         }
-        let (keep, is_new) = (self.config.keep_revisions, same.is_none());
-        let stored = self.stored(move |store| match is_new {
-            true => store.add_canary(next, canary, keep),
-            false => store.put_function(&next).map(|()| next),
-        });
+        let keep = self.config.keep_revisions;
+        let stored = self.stored(
+            move |store| match (is_new, next.canary.as_deref().cloned()) {
+                (true, Some(canary)) => store.add_canary(next, canary, keep),
+                _ => store.put_function(&next).map(|()| next),
+            },
+        );
         match stored.await {
             Ok(next) => {
                 let next = Arc::new(next);
@@ -72,8 +55,7 @@ impl Control {
                 Ok((next, true))
             }
             Err(error) => {
-                let former = Function::clone(&former);
-                self.undo(&Function { replicas, ..former }).await;
+                self.undo(&beside(&former)).await;
                 Err(error.into())
             }
         }
@@ -130,12 +112,7 @@ impl Control {
         let written = next.clone();
         let stored = self.stored(move |store| store.put_function(&written));
         if let Err(error) = stored.await {
-            let former = Function::clone(&former);
-            self.undo(&Function {
-                replicas: 0,
-                ..former
-            })
-            .await;
+            self.undo(&beside(&former)).await;
             return Err(error.into());
         }
         let next = Arc::new(next);
@@ -143,6 +120,33 @@ impl Control {
         self.bundles.look();
         tell_of_ended_canary(Some(&former), &next, events);
         Ok((next, true))
+    }
+}
+
+/// The function as it stands with `candidate` as its canary, which has number 0 until it is kept.
+fn with_canary(former: &Function, candidate: &Candidate, share: Share) -> Function {
+    let here = former.canary.as_deref();
+    let same = here.filter(|here| here.revision.digest == candidate.revision.digest);
+    // What runs goes on.
+    let revision = same.map_or(&candidate.revision, |same| &same.revision);
+    let canary = Canary {
+        revision: revision.clone(),
+        number: same.map_or(0, |same| same.number),
+        share,
+        replicas: share.of(former.replicas),
+    };
+    Function {
+        canary: Some(Box::new(canary)),
+        updated_at: SystemTime::now(),
+        ..former.clone()
+    }
+}
+
+/// The function with its canary started; the other replicas go on as they are, or sleep on.
+fn beside(function: &Function) -> Function {
+    Function {
+        replicas: 0,
+        ..function.clone()
     }
 }
 
