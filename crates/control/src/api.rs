@@ -79,6 +79,7 @@ fn documented() -> OpenApiRouter<Arc<Control>> {
         routes!(functions::scale),
         routes!(revisions::list),
         routes!(revisions::rollback),
+        routes!(revisions::promote),
         routes!(logs::show),
         routes!(export::download, build::export),
         routes!(images::list, images::remove),

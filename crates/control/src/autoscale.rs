@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::{Function, FunctionName, ReplicaSet, Scaling, Target, openfaas::Load, port::Wake};
+use hob_model::{
+    FleetName, FunctionName, ReplicaSet, Route, Scaling, Target, Track, openfaas::Load, port::Wake,
+};
 use tokio::{
     task::JoinHandle,
     time::{MissedTickBehavior, interval},
@@ -23,7 +25,7 @@ const RATE_SPAN: Duration = Duration::from_secs(1);
 /// What is known of the load of every function that is awake.
 #[derive(Default)]
 pub(crate) struct Scalers {
-    all: Mutex<HashMap<FunctionName, Scaler>>,
+    all: Mutex<HashMap<FleetName, Scaler>>,
     /// Apart from what clients ask: each look ends the time that the one before began.
     usage: Usage,
 }
@@ -47,10 +49,14 @@ struct Rate {
     per_second: f64,
 }
 
-/// One function at the moment of a look.
+/// One function, or its canary, at the moment of a look.
 struct Awake {
-    function: Arc<Function>,
+    fleet: FleetName,
     scaling: Scaling,
+    /// Replicas that somebody asked for.
+    by_hand: u32,
+    /// Its part of what is measured of the function as a whole.
+    part: f64,
     replicas: u32,
     calls: u32,
     /// Calls since hob started.
@@ -76,8 +82,8 @@ impl Control {
             self.rouse(&mut rousing);
             let awake = self.awake_functions();
             let measured = self.measure(&awake).await;
-            for name in self.scalers.follow(&awake, &measured, Instant::now()) {
-                self.adjust(&name).await;
+            for fleet in self.scalers.follow(&awake, &measured, Instant::now()) {
+                self.adjust(&fleet).await;
             }
         }
     }
@@ -102,7 +108,7 @@ impl Control {
                 let (control, function) = (Arc::clone(self), name.clone());
                 let start = async move {
                     // Told to the log by whoever makes the start, once for each.
-                    let _ = control.wake(&function).await;
+                    let _ = control.wake(&FleetName::stable(&function)).await;
                     drop(change);
                 };
                 under_way.insert(name, tokio::spawn(start));
@@ -112,17 +118,28 @@ impl Control {
 
     fn awake_functions(&self) -> Vec<Awake> {
         let awake = self.routes.awake().into_iter();
-        let known = awake.filter_map(|(route, replicas)| {
-            let function = self.deployed.get(&route.function)?;
-            Some(Awake {
-                scaling: function.revision.settings.scaling(),
-                function,
-                replicas: u32::try_from(replicas.ready().len()).unwrap_or(u32::MAX),
-                calls: calls(&replicas),
-                started: route.counters.totals().0,
-            })
-        });
+        let known = awake.filter_map(|(route, replicas)| self.look_at(&route, &replicas));
         known.collect()
+    }
+
+    fn look_at(&self, route: &Route, replicas: &ReplicaSet) -> Option<Awake> {
+        let function = self.deployed.get(&route.function)?;
+        let (revision, by_hand, part) = match (route.track, function.canary.as_deref()) {
+            (Track::Stable, _) => (&function.revision, function.replicas, 1.0),
+            (Track::Canary, Some(canary)) => {
+                (&canary.revision, canary.replicas, canary.share.fraction())
+            }
+            (Track::Canary, None) => return None,
+        };
+        Some(Awake {
+            fleet: route.fleet(),
+            scaling: revision.settings.scaling(),
+            by_hand,
+            part,
+            replicas: u32::try_from(replicas.ready().len()).unwrap_or(u32::MAX),
+            calls: calls(replicas),
+            started: route.counters.totals().0,
+        })
     }
 
     async fn measure(&self, awake: &[Awake]) -> Measured {
@@ -133,7 +150,7 @@ impl Control {
             let observed = self.observed().await.unwrap_or_default();
             let functions = awake.iter().filter(|one| one.scaling.load == Load::Cpu);
             let used = functions.map(|one| {
-                let name = &one.function.name;
+                let name = &one.fleet.function;
                 let usage = self.scalers.usage.look(observed.get(name));
                 (name.clone(), usage.cpu)
             });
@@ -147,17 +164,17 @@ impl Control {
         measured
     }
 
-    async fn adjust(&self, name: &FunctionName) {
+    async fn adjust(&self, fleet: &FleetName) {
         // Whoever changes it goes first; there is another look soon.
-        let Some(_change) = self.changes.try_take(name) else {
+        let Some(_change) = self.changes.try_take(&fleet.function) else {
             return;
         };
         // Not what the look said: that may be from before a change.
-        let Some(wanted) = self.scalers.wanted(name) else {
+        let Some(wanted) = self.scalers.wanted(fleet) else {
             return;
         };
-        if let Err(error) = self.engine.adjust(name, wanted).await {
-            tracing::debug!("function `{name}` cannot have {wanted} replicas: {error}");
+        if let Err(error) = self.engine.adjust(fleet, wanted).await {
+            tracing::debug!("function `{fleet}` cannot have {wanted} replicas: {error}");
         }
     }
 }
@@ -173,17 +190,17 @@ fn calls(replicas: &ReplicaSet) -> u32 {
 
 impl Scalers {
     /// How many replicas a function is to have while it is awake; `None` for one that sleeps.
-    pub(crate) fn wanted(&self, name: &FunctionName) -> Option<u32> {
-        self.lock().get(name).map(|scaler| scaler.wanted)
+    pub(crate) fn wanted(&self, fleet: &FleetName) -> Option<u32> {
+        self.lock().get(fleet).map(|scaler| scaler.wanted)
     }
 
-    /// Forgets the load up to now, since somebody has given `name` so many replicas.
-    pub(crate) fn begin_anew(&self, name: &FunctionName, replicas: u32) {
+    /// Forgets the load up to now, since somebody has given `fleet` so many replicas.
+    pub(crate) fn begin_anew(&self, fleet: &FleetName, replicas: u32) {
         let mut all = self.lock();
         match replicas {
-            0 => drop(all.remove(name)),
+            0 => drop(all.remove(fleet)),
             some => {
-                if let Some(scaler) = all.get_mut(name) {
+                if let Some(scaler) = all.get_mut(fleet) {
                     scaler.course = Course::new(some, Instant::now());
                     scaler.wanted = some;
                 }
@@ -192,13 +209,13 @@ impl Scalers {
     }
 
     /// Takes in how things are now, and tells whose replicas are more or fewer than wanted.
-    fn follow(&self, awake: &[Awake], measured: &Measured, now: Instant) -> Vec<FunctionName> {
-        let names: HashSet<_> = awake.iter().map(|one| &one.function.name).collect();
+    fn follow(&self, awake: &[Awake], measured: &Measured, now: Instant) -> Vec<FleetName> {
+        let names: HashSet<_> = awake.iter().map(|one| &one.fleet).collect();
         let mut all = self.lock();
         all.retain(|name, _| names.contains(name));
         let mut off = Vec::new();
         for one in awake {
-            let name = &one.function.name;
+            let name = &one.fleet;
             let scaler = all
                 .entry(name.clone())
                 .or_insert_with(|| Scaler::new(one, now));
@@ -215,7 +232,7 @@ impl Scalers {
         off
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FunctionName, Scaler>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FleetName, Scaler>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -225,7 +242,7 @@ impl Scalers {
 impl Awake {
     /// The number nearest to `replicas` that it may have.
     fn fit(&self, replicas: u32) -> u32 {
-        let range = self.scaling.range(self.function.replicas);
+        let range = self.scaling.range(self.by_hand);
         replicas.clamp(*range.start(), *range.end())
     }
 }
@@ -247,13 +264,16 @@ impl Scaler {
     }
 
     fn follow(&mut self, one: &Awake, measured: &Measured, now: Instant) {
-        let name = &one.function.name;
+        let name = &one.fleet.function;
         let load = match one.scaling.load {
             Load::Calls => f64::from(one.calls),
             Load::Rate => self.rate.look(one.started, now),
-            Load::Cpu => measured.millicores.get(name).copied().unwrap_or(0.0),
+            Load::Cpu => measured.millicores.get(name).copied().unwrap_or(0.0) * one.part,
             #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calls")]
-            Load::Queue => measured.queued.get(name).map_or(0.0, |calls| *calls as f64),
+            Load::Queue => measured
+                .queued
+                .get(name)
+                .map_or(0.0, |calls| *calls as f64 * one.part),
             Load::Custom => 0.0,
         };
         let needed = one.fit(one.scaling.needed(load));
@@ -303,7 +323,7 @@ impl Rate {
 
 #[cfg(test)]
 mod tests {
-    use hob_model::{Revision, Run, Settings};
+    use hob_model::Settings;
 
     use super::*;
 
@@ -382,31 +402,19 @@ mod tests {
                 .collect(),
             ..Settings::default()
         };
-        let epoch = std::time::SystemTime::UNIX_EPOCH;
         Awake {
+            fleet: fleet(name),
             scaling: settings.scaling(),
-            function: Arc::new(Function {
-                name: name.parse().expect("valid"),
-                revision: Revision {
-                    digest: "r".into(),
-                    bundle: "r".into(),
-                    language: "python".into(),
-                    run: Run::Process {
-                        argv: Vec::new(),
-                        env: std::collections::BTreeMap::new(),
-                    },
-                    settings,
-                    built_at: epoch,
-                },
-                number: 1,
-                replicas: 1,
-                created_at: epoch,
-                updated_at: epoch,
-            }),
+            by_hand: 1,
+            part: 1.0,
             replicas: 1,
             calls,
             started,
         }
+    }
+
+    fn fleet(name: &str) -> FleetName {
+        FleetName::stable(&name.parse().expect("valid"))
     }
 
     #[test]
@@ -430,16 +438,16 @@ mod tests {
         scalers.follow(&look(1, 0), &measured, start);
         let off = scalers.follow(&look(19, 1000), &measured, start + seconds(1.0));
         let wanted = ["calls", "rate", "cpu", "queue", "rule"];
-        let wanted = wanted.map(|one| scalers.wanted(&name(one)).expect("awake"));
+        let wanted = wanted.map(|one| scalers.wanted(&fleet(one)).expect("awake"));
         assert_eq!(wanted, [3, 5, 4, 12, 2]);
         assert_eq!(off.len(), 5);
 
         // By hand, fewer at once; whoever sleeps is forgotten.
-        scalers.begin_anew(&name("queue"), 1);
-        scalers.begin_anew(&name("cpu"), 0);
-        assert_eq!(scalers.wanted(&name("queue")), Some(1));
-        assert_eq!(scalers.wanted(&name("cpu")), None);
+        scalers.begin_anew(&fleet("queue"), 1);
+        scalers.begin_anew(&fleet("cpu"), 0);
+        assert_eq!(scalers.wanted(&fleet("queue")), Some(1));
+        assert_eq!(scalers.wanted(&fleet("cpu")), None);
         scalers.follow(&[], &measured, start + seconds(2.0));
-        assert_eq!(scalers.wanted(&name("calls")), None);
+        assert_eq!(scalers.wanted(&fleet("calls")), None);
     }
 }

@@ -1,69 +1,23 @@
+mod error;
+
 use std::{
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
-use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    DEFAULT_NAMESPACE, Function, FunctionName, Revision, SecretName,
-    port::{BuildError, EngineError},
+    DEFAULT_NAMESPACE, FleetName, Function, FunctionName, Revision, Share,
+    port::EngineError,
     wire::{DeployEvent, Fault},
 };
 use hob_store::StoreError;
-use thiserror::Error;
 
 use crate::{
-    Control,
-    bundles::Hold,
-    events::Events,
-    namespaces::is_reserved,
-    origin::Origin,
-    schedule::{self, ScheduleError},
-    translate::AskedError,
-    turns::Turn,
+    Control, bundles::Hold, canary::tell_of_ended_canary, events::Events, namespaces::is_reserved,
+    origin::Origin, schedule, turns::Turn,
 };
 
-/// Why a deploy came to nothing. What ran before still runs.
-#[derive(Debug, Error)]
-pub(crate) enum DeployError {
-    #[error("function `{0}` already exists")]
-    Exists(FunctionName),
-    #[error("function `{0}` does not exist")]
-    Missing(FunctionName),
-    #[error(transparent)]
-    Asked(#[from] AskedError),
-    #[error("secret `{secret}` does not exist in namespace `{namespace}`: create it first")]
-    NoSecret {
-        secret: SecretName,
-        namespace: String,
-    },
-    #[error(
-        "there is neither an image of this name nor bundle `{0}` on this machine: `hob deploy` the folder again"
-    )]
-    NoBundle(String),
-    #[error(transparent)]
-    Build(#[from] BuildError),
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
-    #[error(
-        "function `{function}` has no revision {number}: `hob revisions {function}` shows those that are kept"
-    )]
-    NoRevision { function: FunctionName, number: u32 },
-    #[error(
-        "function `{0}` has no earlier revision to go back to: `hob revisions {0}` shows those that are kept"
-    )]
-    NoEarlier(FunctionName),
-    #[error("namespace `{0}` is reserved and can have no functions")]
-    Reserved(String),
-    #[error("function `{0}` or its namespace was removed meanwhile")]
-    Removed(FunctionName),
-}
+pub(crate) use error::DeployError;
 
 // === impl Control ===
 
@@ -72,17 +26,9 @@ impl Control {
     ///
     /// Goes on to its end even when nobody reads the events: a connection that breaks after the
     /// upload loses nothing, and the same deploy again finds itself unchanged.
-    pub(crate) async fn deploy(
-        self: Arc<Self>,
-        name: FunctionName,
-        origin: Origin,
-        events: Events,
-    ) {
+    pub(crate) async fn deploy(self: Arc<Self>, name: FunctionName, order: Order, events: Events) {
         let (control, function, log) = (Arc::clone(&self), name.clone(), events.clone());
-        let work = async move {
-            let deploy = control.try_deploy(function, origin, Precondition::Any, &log);
-            deploy.await
-        };
+        let work = async move { control.try_deploy(function, order, &log).await };
         self.tell(name, work, events).await;
     }
 
@@ -122,8 +68,7 @@ impl Control {
     pub(crate) async fn try_deploy(
         &self,
         name: FunctionName,
-        origin: Origin,
-        precondition: Precondition,
+        order: Order,
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
         if is_reserved(name.namespace()) {
@@ -131,11 +76,11 @@ impl Control {
         }
         let _turn = self.deploy_turn(&name, events).await;
         let former = self.deployed.get(&name);
-        precondition.check(&name, former.is_some())?;
+        order.check(&name, former.is_some())?;
         let had_namespace = self.has_namespace(&name).await?;
         // Nothing of it may be pruned or collected before the store knows that it is in use.
         let hold = self.hold().await;
-        let revision = self.revision(&name, origin, events).await?;
+        let revision = self.revision(&name, order.origin, events).await?;
         schedule::check(&revision.run, &revision.settings.schedule)?;
 
         let change = self.changes.take(&name).await;
@@ -147,6 +92,7 @@ impl Control {
         let candidate = Candidate {
             revision,
             number: None,
+            share: order.canary,
             hold,
         };
         self.roll_out(change, &name, candidate, events).await
@@ -163,9 +109,14 @@ impl Control {
         events.push(DeployEvent::Step {
             text: format!("starting {name}"),
         });
-        let result = match self.deployed.get(name) {
-            Some(former) if candidate.runs_like(&former) => self.revise(former, candidate).await,
-            former => {
+        let former = self.deployed.get(name);
+        let result = match (candidate.share, former.clone()) {
+            (Some(share), Some(former)) => self.run_canary(former, candidate, share).await,
+            (Some(_), None) => Err(DeployError::NothingBeside(name.clone())),
+            (None, Some(former)) if candidate.runs_like(&former) => {
+                self.revise(former, candidate).await
+            }
+            (None, former) => {
                 let next = candidate.successor(name, former.as_deref());
                 let replaced = self.replace(next, candidate.number, former).await;
                 drop(candidate);
@@ -177,8 +128,9 @@ impl Control {
                 events.push(DeployEvent::Output { text });
             }
         }
-        if matches!(result, Ok((_, true))) {
+        if let Ok((next, true)) = &result {
             self.bundles.look();
+            tell_of_ended_canary(former.as_deref(), next, events);
         }
         result
     }
@@ -191,7 +143,10 @@ impl Control {
             .settings
             .scaling()
             .range(function.replicas);
-        let now = self.scalers.wanted(&function.name).unwrap_or(1);
+        let now = self
+            .scalers
+            .wanted(&FleetName::stable(&function.name))
+            .unwrap_or(1);
         Function {
             replicas: now.clamp(*range.start(), *range.end()),
             ..function.clone()
@@ -221,6 +176,9 @@ impl Control {
         candidate: Candidate,
     ) -> Result<(Arc<Function>, bool), DeployError> {
         let candidate = candidate.in_place_of(&former);
+        if former.canary.is_some() {
+            self.let_go(&former);
+        }
         let next = candidate.successor(&former.name, Some(&former));
         // Somebody may want none of it to run: then its next call wakes it, as before. What the
         // gateway keeps of it, such as its limits, is new either way.
@@ -231,7 +189,8 @@ impl Control {
             self.engine.apply(&next).await?;
         }
         self.wakes.forgive(&next.name);
-        if candidate.number == Some(former.number) && next.replicas == former.replicas {
+        let same = candidate.number == Some(former.number) && next.replicas == former.replicas;
+        if same && former.canary.is_none() {
             return Ok((former, false));
         }
         let next = self.keep(next, candidate.number, Some(&former)).await?;
@@ -250,9 +209,7 @@ impl Control {
         former: Option<Arc<Function>>,
     ) -> Result<Arc<Function>, DeployError> {
         if let Some(former) = &former {
-            // Its replicas need what they have until they are gone.
-            self.images.remember(&former.revision);
-            self.bundles.let_go(&former.revision);
+            self.let_go(former);
         }
         self.engine.apply(&self.awake(&next)).await?;
         let name = next.name.clone();
@@ -264,6 +221,21 @@ impl Control {
         self.reschedule(&name, &next.revision.settings.schedule)
             .await;
         Ok(next)
+    }
+
+    /// Keeps what the replicas of a function need until they are gone.
+    pub(crate) fn let_go(&self, function: &Function) {
+        for revision in function.revisions() {
+            self.images.remember(revision);
+            self.bundles.let_go(revision);
+        }
+    }
+
+    /// Has the engine run what it ran before, since the store could not be written.
+    pub(crate) async fn undo(&self, former: &Function) {
+        if let Err(undo) = self.engine.apply(former).await {
+            tracing::error!("function `{}` could not be set back: {undo}", former.name);
+        }
     }
 
     /// Writes down what runs now: one of the kept revisions by its number, else a new one, which
@@ -284,12 +256,13 @@ impl Control {
         });
         let kept = kept.await;
         if kept.is_err() {
-            let undone = match former {
-                Some(former) => self.engine.apply(former).await,
-                None => self.engine.remove(&name).await,
-            };
-            if let Err(undo) = undone {
-                tracing::error!("function `{name}` could not be set back: {undo}");
+            match former {
+                Some(former) => self.undo(former).await,
+                None => {
+                    if let Err(undo) = self.engine.remove(&name).await {
+                        tracing::error!("function `{name}` could not be set back: {undo}");
+                    }
+                }
             }
         }
         kept
@@ -301,13 +274,15 @@ pub(crate) struct Candidate {
     pub(crate) revision: Revision,
     /// Which of the function's kept revisions it is; `None` for a new one.
     pub(crate) number: Option<u32>,
+    /// How many of the calls it is to get, if it is to be a canary.
+    pub(crate) share: Option<Share>,
     /// Keeps what it needs until it is in the store.
     pub(crate) hold: Hold,
 }
 
 impl Candidate {
     /// Whether no replica of `former` could tell it from what it has.
-    fn runs_like(&self, former: &Function) -> bool {
+    pub(crate) fn runs_like(&self, former: &Function) -> bool {
         match self.number {
             None => former.revision.runs_like(&self.revision),
             // As it was written down, with the digest that its replicas had.
@@ -328,6 +303,7 @@ impl Candidate {
         Self {
             revision,
             number: same.then_some(former.number),
+            share: None,
             hold: self.hold,
         }
     }
@@ -340,10 +316,20 @@ impl Candidate {
             revision: self.revision.clone(),
             number: self.number.unwrap_or_default(),
             replicas: former.map_or(1, |former| former.replicas),
+            canary: None,
             created_at: former.map_or(now, |former| former.created_at),
             updated_at: now,
         }
     }
+}
+
+/// What a deploy is to do.
+pub(crate) struct Order {
+    /// What the function is made of.
+    pub(crate) origin: Origin,
+    pub(crate) precondition: Precondition,
+    /// How many of the calls the new revision is to get; `None` is all.
+    pub(crate) canary: Option<Share>,
 }
 
 /// What must hold of a function's name when a deploy begins.
@@ -357,39 +343,13 @@ pub(crate) enum Precondition {
     Exists,
 }
 
-impl Precondition {
-    fn check(self, name: &FunctionName, exists: bool) -> Result<(), DeployError> {
-        match (self, exists) {
-            (Self::New, true) => Err(DeployError::Exists(name.clone())),
-            (Self::Exists, false) => Err(DeployError::Missing(name.clone())),
+impl Order {
+    fn check(&self, name: &FunctionName, exists: bool) -> Result<(), DeployError> {
+        match (self.precondition, exists) {
+            (Precondition::New, true) => Err(DeployError::Exists(name.clone())),
+            (Precondition::Exists, false) => Err(DeployError::Missing(name.clone())),
+            (_, false) if self.canary.is_some() => Err(DeployError::NothingBeside(name.clone())),
             _ => Ok(()),
-        }
-    }
-}
-
-impl DeployError {
-    /// Who has to mend it.
-    pub(crate) fn fault(&self) -> Fault {
-        match self {
-            Self::Exists(_)
-            | Self::Missing(_)
-            | Self::Asked(_)
-            | Self::NoSecret { .. }
-            | Self::NoBundle(_)
-            | Self::NoRevision { .. }
-            | Self::NoEarlier(_)
-            | Self::Reserved(_)
-            | Self::Removed(_) => Fault::Caller,
-            Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,
-            Self::Build(BuildError::Missing(_) | BuildError::Host(_)) => Fault::Host,
-            Self::Engine(EngineError::Start { .. } | EngineError::Unsupported(_)) => Fault::Caller,
-            Self::Engine(
-                EngineError::NotFound(_) | EngineError::NoInstance { .. } | EngineError::Host(_),
-            ) => Fault::Host,
-            Self::Image(error) if error.fault() == ImageFault::Caller => Fault::Caller,
-            Self::Image(_) => Fault::Host,
-            Self::Schedule(error) => error.fault(),
-            Self::Store(_) => Fault::Host,
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, future::Future, pin::pin, sync::Arc, time::Duration};
 
 use hob_model::{
-    FunctionName, Route, Target,
+    FleetName, Route, Target, Track,
     port::{Dial, Wake},
 };
 use hob_store::clock::unix_now;
@@ -65,7 +65,7 @@ impl Control {
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A step may take longer than a check: each function has at most one under way.
-        let mut under_way: HashMap<FunctionName, JoinHandle<()>> = HashMap::new();
+        let mut under_way: HashMap<FleetName, JoinHandle<()>> = HashMap::new();
         let mut tidy = interval(TIDY);
         loop {
             tokio::select! {
@@ -78,13 +78,13 @@ impl Control {
             }
             under_way.retain(|_, step| !step.is_finished());
             for route in self.routes.all() {
-                if under_way.contains_key(&route.function) {
+                let fleet = route.fleet();
+                if under_way.contains_key(&fleet) {
                     continue;
                 }
                 if let Some(step) = self.next_step(&route) {
-                    let name = route.function.clone();
-                    let step = Arc::clone(&self).take(step, name.clone());
-                    under_way.insert(name, tokio::spawn(step));
+                    let step = Arc::clone(&self).take(step, fleet.clone());
+                    under_way.insert(fleet, tokio::spawn(step));
                 }
             }
         }
@@ -97,13 +97,19 @@ impl Control {
         };
         let name = &route.function;
         let function = self.deployed.get(name)?;
-        let settings = &function.revision.settings;
+        let (revision, always) = match (route.track, function.canary.as_deref()) {
+            (Track::Stable, _) => (&function.revision, function.always()),
+            (Track::Canary, Some(canary)) => (&canary.revision, canary.always()),
+            (Track::Canary, None) => return None,
+        };
+        let settings = &revision.settings;
         let (ready, frozen) = (replicas.ready(), replicas.frozen());
         let near = |ahead| self.timetable.is_near(name, unix_now(), ahead);
-        if settings.prewake.is_some_and(|ahead| near(ahead.0)) {
+        let prewake = settings.prewake.filter(|_| route.track == Track::Stable);
+        if prewake.is_some_and(|ahead| near(ahead.0)) {
             return ready.is_empty().then_some(Step::Wake);
         }
-        if function.always() > 0 {
+        if always > 0 {
             return None;
         }
         let all = ready.iter().chain(frozen.iter());
@@ -119,7 +125,7 @@ impl Control {
     }
 
     /// A call that comes meanwhile is safe: the engine lets it end, or it wakes the function.
-    async fn take(self: Arc<Self>, step: Step, name: FunctionName) {
+    async fn take(self: Arc<Self>, step: Step, name: FleetName) {
         match step {
             Step::Wake => match self.wake(&name).await {
                 Ok(()) => tracing::info!("function `{name}` is awake for its schedule"),

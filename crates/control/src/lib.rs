@@ -8,6 +8,7 @@ mod autoscale;
 mod backup;
 mod build;
 mod bundles;
+mod canary;
 mod coming;
 mod control;
 mod deploy;

@@ -1,6 +1,6 @@
 use std::sync::{Arc, PoisonError};
 
-use hob_model::{Function, FunctionName, Route, Target};
+use hob_model::{Function, FunctionName, Route, Target, Track};
 use hob_store::{Store, StoreError};
 
 use crate::Control;
@@ -27,14 +27,20 @@ impl Control {
             failed: 0,
         };
         for function in self.stored(Store::functions).await? {
-            let asleep = Function {
-                replicas: 0,
-                ..function.clone()
-            };
-            let mut applied = self.engine.apply(&asleep).await;
+            let mut function = function;
+            let mut applied = self.engine.apply(&function.asleep()).await;
             if applied.is_err() {
-                self.mend_layers(&function.name, &function.revision).await;
-                applied = self.engine.apply(&asleep).await;
+                for revision in function.revisions() {
+                    self.mend_layers(&function.name, revision).await;
+                }
+                applied = self.engine.apply(&function.asleep()).await;
+            }
+            if let Err(error) = &applied
+                && function.canary.take().is_some()
+            {
+                let name = &function.name;
+                tracing::error!("the canary of function `{name}` is not served: {error}");
+                applied = self.engine.apply(&function.asleep()).await;
             }
             match applied {
                 Ok(()) => restored.functions += 1,
@@ -56,6 +62,7 @@ impl Control {
         let settings = &function.revision.settings;
         self.routes.set(Route {
             function: function.name.clone(),
+            track: Track::Stable,
             revision: function.revision.digest.clone(),
             timeout: settings.timeout,
             body_limit: settings.limits.body.0,
@@ -64,6 +71,7 @@ impl Control {
             // None of them will ever be there, and to wake one fails.
             target: Target::Replicas(Arc::default()),
             counters: Arc::default(),
+            canary: None,
         });
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         lost.insert(function.name.clone(), problem);

@@ -16,7 +16,8 @@ use crate::{
 // === impl Control ===
 
 impl Control {
-    /// Makes a kept revision answer calls again, by its number, else the one before the current.
+    /// Makes a kept revision answer calls again, by its number; else ends the canary, and where there
+    /// is none, goes to the revision before the current.
     /// Like a deploy in all that follows the build, it goes on when nobody reads the events.
     pub(crate) async fn roll_back(
         self: Arc<Self>,
@@ -41,6 +42,9 @@ impl Control {
         let Some(function) = self.deployed.get(&name) else {
             return Err(DeployError::Missing(name));
         };
+        if wanted.is_none() && function.canary.is_some() {
+            return self.end_canary(&name, events).await;
+        }
         let mut kept = self.kept_revisions(&name).await?.into_iter();
         let found = match wanted {
             Some(number) => kept.find(|one| one.number == number),
@@ -65,6 +69,7 @@ impl Control {
         let candidate = Candidate {
             revision: found.revision,
             number: Some(found.number),
+            share: None,
             hold,
         };
         self.roll_out(change, &name, candidate, events).await
@@ -76,9 +81,13 @@ impl Control {
         function: &Function,
     ) -> Result<Vec<RevisionSummary>, StoreError> {
         let kept = self.kept_revisions(&function.name).await?;
+        let canary = function.canary.as_deref();
         let summaries = kept.into_iter().map(|one| RevisionSummary {
             number: one.number,
             current: one.number == function.number,
+            canary: canary
+                .filter(|canary| canary.number == one.number)
+                .map(|canary| canary.share),
             image: image_of(&one.revision.run),
             digest: one.revision.digest,
             language: one.revision.language,

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 
 use hob_model::{
-    Function, FunctionName, Run,
+    Canary, FleetName, Function, FunctionName, Route, Run,
     port::{EngineError, Observed},
-    wire::{FunctionState, FunctionSummary, InstanceState},
+    wire::{CanarySummary, FunctionState, FunctionSummary, InstanceState},
 };
 
 use crate::Control;
@@ -24,13 +24,12 @@ impl Control {
         observed: Option<&Observed>,
     ) -> FunctionSummary {
         let route = self.routes.get(&function.name);
-        let (calls, failed) = route.map_or((0, 0), |route| route.counters.totals());
-        let instances = observed.map_or(&[][..], |observed| &observed.instances);
-        let count = |state| {
-            let those = instances.iter().filter(|instance| instance.state == state);
-            u32::try_from(those.count()).unwrap_or(u32::MAX)
-        };
+        let (calls, failed) = calls(route.as_deref());
+        let canary = function.canary.as_deref();
+        let is_canary = |digest: &str| canary.is_some_and(|one| one.revision.digest == digest);
+        let count = |state| count(observed, state, |digest| !is_canary(digest));
         let ready = count(InstanceState::Ready);
+        let instances = observed.map_or(&[][..], |observed| &observed.instances);
         let memory = instances.iter().filter_map(|instance| instance.memory);
         FunctionSummary {
             name: function.name.clone(),
@@ -49,6 +48,7 @@ impl Control {
             wakes: self.metrics.wakings.of(&function.name),
             calls,
             failed,
+            canary: canary.map(|canary| canary_summary(canary, route.as_deref(), observed)),
             path: format!("/function/{}", function.name),
             updated_at: function.updated_at,
         }
@@ -58,7 +58,47 @@ impl Control {
     /// with when it is called.
     fn replicas(&self, function: &Function, ready: u32) -> u32 {
         // One that was stopped a moment ago follows nothing any more.
-        let now = self.scalers.wanted(&function.name).filter(|_| ready > 0);
+        let now = self
+            .scalers
+            .wanted(&FleetName::stable(&function.name))
+            .filter(|_| ready > 0);
         now.unwrap_or_else(|| function.revision.settings.scaling().fit(function.replicas))
     }
+}
+
+fn canary_summary(
+    canary: &Canary,
+    route: Option<&Route>,
+    observed: Option<&Observed>,
+) -> CanarySummary {
+    let way = route.and_then(|route| route.canary.as_ref());
+    let (calls, failed) = calls(way.map(|way| &*way.route));
+    let seen = observed.and_then(|observed| observed.canary.as_ref());
+    CanarySummary {
+        revision: canary.revision.digest.clone(),
+        revision_number: canary.number,
+        share: canary.share,
+        state: seen.map_or(FunctionState::Failing, |seen| seen.state),
+        replicas: canary.replicas,
+        ready: count(observed, InstanceState::Ready, |revision| {
+            revision == canary.revision.digest
+        }),
+        calls,
+        failed,
+        last_end: seen.and_then(|seen| seen.last_end.clone()),
+    }
+}
+
+/// Calls so far, and those of them that failed.
+fn calls(route: Option<&Route>) -> (u64, u64) {
+    route.map_or((0, 0), |route| route.counters.totals())
+}
+
+/// Replicas that stand so, of these revisions.
+fn count(observed: Option<&Observed>, state: InstanceState, of: impl Fn(&str) -> bool) -> u32 {
+    let instances = observed.map_or(&[][..], |observed| &observed.instances);
+    let those = instances
+        .iter()
+        .filter(|instance| instance.state == state && of(&instance.revision));
+    u32::try_from(those.count()).unwrap_or(u32::MAX)
 }

@@ -6,7 +6,7 @@ use std::{
 
 use async_trait::async_trait;
 use hob_model::{
-    EndReason, FunctionName, ReplicaId,
+    EndReason, FleetName, FunctionName, ReplicaId, Track,
     port::{Engine, EngineError, Wake, WakeError},
 };
 use tokio::{runtime::Handle, sync::watch};
@@ -27,7 +27,7 @@ type Outcome = Option<Result<(), WakeError>>;
 
 /// The starts under way, each shared by all calls that wait for it, and those that failed.
 #[derive(Default)]
-pub(crate) struct Wakes(Mutex<HashMap<FunctionName, Attempt>>);
+pub(crate) struct Wakes(Mutex<HashMap<FleetName, Attempt>>);
 
 enum Attempt {
     UnderWay {
@@ -46,7 +46,8 @@ enum Attempt {
 
 #[async_trait]
 impl Wake for Control {
-    async fn wake(&self, function: &FunctionName) -> Result<(), WakeError> {
+    async fn wake(&self, fleet: &FleetName) -> Result<(), WakeError> {
+        let function = &fleet.function;
         let Some(deployed) = self.deployed.get(function) else {
             return Err(error(&EngineError::NotFound(function.clone()), function));
         };
@@ -59,18 +60,22 @@ impl Wake for Control {
                 .into(),
             });
         }
-        let mut outcome = self.wakes.join(function, |report| {
+        let (fleet, revision, by_hand) = match (fleet.track, deployed.canary.as_deref()) {
+            (Track::Canary, Some(canary)) => (fleet.clone(), &canary.revision, canary.replicas),
+            _ => (
+                FleetName::stable(function),
+                &deployed.revision,
+                deployed.replicas,
+            ),
+        };
+        let replicas = *revision.settings.scaling().range(by_hand).start();
+        let mut outcome = self.wakes.join(&fleet, |report| {
             let start = Start {
                 wakes: Arc::clone(&self.wakes),
                 metrics: Arc::clone(&self.metrics),
                 engine: Arc::clone(&self.engine),
-                name: function.clone(),
-                replicas: *deployed
-                    .revision
-                    .settings
-                    .scaling()
-                    .range(deployed.replicas)
-                    .start(),
+                fleet: fleet.clone(),
+                replicas,
             };
             start.begin(&self.config.runtime, report);
         })?;
@@ -98,7 +103,7 @@ impl Wakes {
     /// Joins the start under way, or makes `begin` begin one; a recent failure is the answer.
     fn join(
         &self,
-        name: &FunctionName,
+        name: &FleetName,
         begin: impl FnOnce(watch::Sender<Outcome>),
     ) -> Result<watch::Receiver<Outcome>, WakeError> {
         let mut attempts = self.lock();
@@ -121,7 +126,7 @@ impl Wakes {
     }
 
     /// Notes how the start under way went.
-    fn settle(&self, name: &FunctionName, result: &Result<(), WakeError>) {
+    fn settle(&self, name: &FleetName, result: &Result<(), WakeError>) {
         let mut attempts = self.lock();
         let Some(Attempt::UnderWay { pause, .. }) = attempts.remove(name) else {
             return;
@@ -137,14 +142,14 @@ impl Wakes {
     }
 
     /// Forgets that starts failed, since something about the function has changed.
-    pub(crate) fn forgive(&self, name: &FunctionName) {
+    pub(crate) fn forgive(&self, function: &FunctionName) {
         let mut attempts = self.lock();
-        if matches!(attempts.get(name), Some(Attempt::Failed { .. })) {
-            attempts.remove(name);
-        }
+        attempts.retain(|fleet, attempt| {
+            fleet.function != *function || !matches!(attempt, Attempt::Failed { .. })
+        });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<FunctionName, Attempt>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<FleetName, Attempt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -154,28 +159,37 @@ struct Start {
     wakes: Arc<Wakes>,
     metrics: Arc<Metrics>,
     engine: Arc<dyn Engine>,
-    name: FunctionName,
+    fleet: FleetName,
     replicas: u32,
 }
 
 impl Start {
     fn begin(self, runtime: &Handle, report: watch::Sender<Outcome>) {
         let begun = Instant::now();
-        let (engine, name, replicas) = (self.engine, self.name.clone(), self.replicas);
-        let scale = runtime.spawn(async move { engine.scale(&name, replicas).await });
-        let (wakes, metrics, name) = (self.wakes, self.metrics, self.name);
+        let (engine, fleet, replicas) = (self.engine, self.fleet.clone(), self.replicas);
+        let scale = runtime.spawn(async move { engine.scale(&fleet, replicas).await });
+        let (wakes, metrics, fleet) = (self.wakes, self.metrics, self.fleet);
         runtime.spawn(async move {
-            let result = match scale.await {
-                Ok(scaled) => scaled.map_err(|failure| error(&failure, &name)),
-                Err(panic) => Err(error(&EngineError::Host(panic.to_string()), &name)),
+            let scaled = match scale.await {
+                Ok(scaled) => scaled,
+                Err(panic) => Err(EngineError::Host(panic.to_string())),
             };
-            let result = result.map(|effort| {
-                // With none missing, somebody else has woken it.
-                if let Some(tier) = Tier::of(effort) {
-                    metrics.wakings.woke(&name, tier, begun.elapsed());
+            // It has not failed: it ended, or another took its place.
+            let is_gone = matches!(scaled, Err(EngineError::NotFound(_)));
+            let result = match scaled {
+                Ok(effort) => {
+                    // With none missing, somebody else has woken it.
+                    if let Some(tier) = Tier::of(effort) {
+                        metrics.wakings.woke(&fleet.function, tier, begun.elapsed());
+                    }
+                    Ok(())
                 }
-            });
-            wakes.settle(&name, &result);
+                Err(failure) => Err(error(&failure, &fleet.function)),
+            };
+            wakes.settle(&fleet, &result);
+            if is_gone {
+                wakes.forgive(&fleet.function);
+            }
             // Fails only when every caller has left.
             let _ = report.send(Some(result));
         });

@@ -1,6 +1,7 @@
 //! Replicas on this machine: each a program in its own cage, started when it is called, kept
 //! alive while it is wanted, replaced without a gap when its function changes.
 
+mod canary;
 mod environment;
 mod fleet;
 mod fleets;
@@ -22,13 +23,14 @@ mod rollout;
 mod scale;
 mod scratch;
 mod secrets;
+mod shared;
 mod supervise;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hob_model::{
-    EndReason, Function, FunctionName, Isolation, ReplicaId, Routes, SecretName,
+    EndReason, FleetName, Function, FunctionName, Isolation, ReplicaId, Routes, SecretName,
     port::{Effort, Engine, EngineError, LogQuery, LogStream, Observed, Secrets},
 };
 use hob_sandbox::{Sandbox, network::NetworkConfig};
@@ -153,16 +155,16 @@ impl Engine for LocalEngine {
         Self::finish(async move { fleets.apply(&function).await }).await
     }
 
-    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<Effort, EngineError> {
-        self.fleets.get(name)?.scale(replicas).await
+    async fn scale(&self, fleet: &FleetName, replicas: u32) -> Result<Effort, EngineError> {
+        self.fleets.get(fleet)?.scale(replicas).await
     }
 
-    async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
-        self.fleets.get(name)?.adjust(replicas)
+    async fn adjust(&self, fleet: &FleetName, replicas: u32) -> Result<(), EngineError> {
+        self.fleets.get(fleet)?.adjust(replicas)
     }
 
-    async fn freeze(&self, name: &FunctionName) -> Result<bool, EngineError> {
-        let fleet = self.fleets.get(name)?;
+    async fn freeze(&self, fleet: &FleetName) -> Result<bool, EngineError> {
+        let fleet = self.fleets.get(fleet)?;
         Self::finish(async move { fleet.freeze().await }).await
     }
 
@@ -172,15 +174,14 @@ impl Engine for LocalEngine {
     }
 
     async fn observe(&self) -> Result<Vec<Observed>, EngineError> {
-        let fleets = self.fleets.list();
+        let fleets = Arc::clone(&self.fleets);
         // Memory is read from files of the kernel.
-        let look = move || fleets.iter().filter_map(|fleet| fleet.observe()).collect();
-        let observed = spawn_blocking(look).await;
+        let observed = spawn_blocking(move || fleets.observe()).await;
         observed.map_err(|panic| EngineError::Host(format!("engine: {panic}")))
     }
 
     async fn logs(&self, name: &FunctionName, query: LogQuery) -> Result<LogStream, EngineError> {
-        let fleet = self.fleets.get(name)?;
+        let fleet = self.fleets.get(&FleetName::stable(name))?;
         let folder = fleet.host.places.logs(name);
         if let Some(instance) = &query.instance {
             let log = logs::path_of(&folder, &instance.0);
@@ -189,18 +190,19 @@ impl Engine for LocalEngine {
                 return Err(EngineError::NoInstance { function, instance });
             }
         }
+        let shared = Arc::clone(&fleet.shared);
         let source = logs::Source {
             keeper: Arc::clone(&fleet.host.logs),
             folder,
             closed: fleet.closed.clone(),
-            living: Box::new(move || fleet.living()),
+            living: Box::new(move || shared.living()),
         };
         Ok(logs::stream(source, query))
     }
 
     async fn condemn(&self, name: &FunctionName, replica: &ReplicaId, why: EndReason) {
-        // A function that is gone has no replica to condemn.
-        if let Ok(fleet) = self.fleets.get(name) {
+        // A function that is gone has no replica to condemn, and only one fleet has it.
+        for fleet in self.fleets.of(name) {
             fleet.condemn(replica, why);
         }
     }

@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig};
 use hob_model::{
-    Backend, EndReason, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target,
-    Timespan,
+    Backend, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes,
+    Target, Timespan, Track,
     port::{Wake, WakeError},
 };
 use http::Response;
@@ -68,7 +68,7 @@ struct Awake;
 
 #[async_trait::async_trait]
 impl Wake for Awake {
-    async fn wake(&self, _: &FunctionName) -> Result<(), WakeError> {
+    async fn wake(&self, _: &FleetName) -> Result<(), WakeError> {
         Ok(())
     }
 
@@ -86,6 +86,7 @@ fn gateway(address: &str, target: &str) {
     let routes = Arc::new(Routes::default());
     routes.set(Route {
         function: "hello".parse().unwrap(),
+        track: Track::Stable,
         revision: "1".into(),
         timeout: Timespan::from_secs(60),
         body_limit: 2 << 30,
@@ -93,6 +94,7 @@ fn gateway(address: &str, target: &str) {
         cors: None,
         target: Target::Replicas(Arc::new(replicas)),
         counters: Arc::default(),
+        canary: None,
     });
     let fallback: Fallback = Arc::new(|_, _| {
         Box::pin(async {

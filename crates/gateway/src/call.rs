@@ -89,7 +89,7 @@ fn admit(
     // The route names the limits of all that follows.
     let found = worker.routes.find(path.name);
     let admitted = match (found, path.forwarded()) {
-        (Some(route), Ok(address)) => Ok((route, address)),
+        (Some(route), Ok(address)) => Ok((route.choose(|| worker.draw()), address)),
         (None, _) => Err(GatewayError::UnknownFunction(path.name.to_owned())),
         (_, Err(_)) => Err(GatewayError::BadRequest("the request has an invalid path")),
     };

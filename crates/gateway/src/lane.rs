@@ -163,13 +163,18 @@ impl Lane<'_> {
 
     /// `None` when the function is none, or wants more of a gateway than a plain call gets.
     fn find(&self, plain: &Plain<'_, '_>) -> Option<(Arc<Route>, Arc<ReplicaSet>)> {
-        let route = self.client.worker().routes.find(plain.path.name)?;
+        let worker = self.client.worker();
+        let route = worker.routes.find(plain.path.name)?;
+        let fits = |route: &Route| route.cors.is_none() && plain.body as u64 <= route.body_limit;
+        // Before one is drawn: else those that do not fit here would be drawn for again.
+        let canary = route.canary.as_ref();
+        if !fits(&route) || canary.is_some_and(|canary| !fits(&canary.route)) {
+            return None;
+        }
+        let route = route.choose(|| worker.draw());
         let Target::Replicas(replicas) = &route.target else {
             return None;
         };
-        if route.cors.is_some() || plain.body as u64 > route.body_limit {
-            return None;
-        }
         let replicas = Arc::clone(replicas);
         Some((route, replicas))
     }

@@ -1,8 +1,11 @@
 //! How a call gets its hold on a replica: at once, after a wake, or in its turn.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use hob_model::{BackendLease, EndReason, NoLease, ReplicaSet};
+use hob_model::{BackendLease, EndReason, NoLease, ReplicaSet, Route, Target};
 
 use crate::{call::Call, error::GatewayError, retry::ATTEMPTS};
 
@@ -17,7 +20,17 @@ pub(crate) async fn lease(
     replicas: &ReplicaSet,
 ) -> Result<BackendLease, GatewayError> {
     let mut wakes = 0;
+    // Who answers now, where a canary has ended or taken over meanwhile.
+    let mut moved: Option<Arc<Route>> = None;
     loop {
+        let replicas = match moved.as_ref().map(|route| &route.target) {
+            None => replicas,
+            Some(Target::Replicas(others)) => others,
+            Some(Target::Static(_)) => {
+                let message = "it has become a folder of files";
+                return Err(not_started(call, EndReason::Cancelled, message));
+            }
+        };
         match replicas.lease() {
             Ok(lease) => return Ok(lease),
             Err(NoLease::Busy) => {
@@ -28,14 +41,18 @@ pub(crate) async fn lease(
             // A replica may end between its start and this line.
             Err(NoLease::Asleep) if wakes < ATTEMPTS => {
                 wakes += 1;
-                wake(call).await?;
+                let route = Arc::clone(moved.as_ref().unwrap_or(&call.route));
+                let woken = wake(call, &route).await;
+                match call.client.worker().routes.get(&route.function) {
+                    Some(now) if !now.leads_to(&route) && !replicas.has_ready() => {
+                        moved = Some(now);
+                    }
+                    _ => woken?,
+                }
             }
             Err(NoLease::Asleep) => {
-                return Err(GatewayError::NotStarted {
-                    function: call.route.function.to_string(),
-                    reason: EndReason::Exit,
-                    message: "each replica ended as soon as it was ready".to_owned(),
-                });
+                let message = "each replica ended as soon as it was ready";
+                return Err(not_started(call, EndReason::Exit, message));
             }
         }
     }
@@ -61,22 +78,26 @@ async fn in_turn(call: &Call, replicas: &ReplicaSet) -> Result<Option<BackendLea
     }
 }
 
-async fn wake(call: &mut Call) -> Result<(), GatewayError> {
+async fn wake(call: &mut Call, route: &Route) -> Result<(), GatewayError> {
     let asked = Instant::now();
-    let function = &call.route.function;
-    let woken = call.client.worker().wake.wake(function);
+    let fleet = route.fleet();
+    let woken = call.client.worker().wake.wake(&fleet);
     let woken = tokio::time::timeout_at(call.deadline.into(), woken).await;
     call.receipt.wake += asked.elapsed();
     match woken {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(GatewayError::NotStarted {
-            function: function.to_string(),
-            reason: error.reason,
-            message: error.message.to_string(),
-        }),
+        Ok(Err(error)) => Err(not_started(call, error.reason, &error.message)),
         Err(_) => Err(GatewayError::StartOverdue {
-            function: function.to_string(),
+            function: call.route.function.to_string(),
             timeout: call.route.timeout,
         }),
+    }
+}
+
+fn not_started(call: &Call, reason: EndReason, message: &str) -> GatewayError {
+    GatewayError::NotStarted {
+        function: call.route.function.to_string(),
+        reason,
+        message: message.to_owned(),
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
+    hash::{BuildHasher, RandomState},
     rc::{Rc, Weak},
     sync::{
         Arc,
@@ -31,6 +32,9 @@ pub(crate) struct Worker {
     pub(crate) buffers: Rc<Buffers>,
     pub(crate) date: DateCache,
     pub(crate) ids: RefCell<CallIds>,
+    /// Keyed by the operating system's randomness.
+    random: RandomState,
+    drawn: Cell<u64>,
     pub(crate) upstreams: http1::Builder,
     /// Connections of this thread, also those that another has accepted for it.
     load: Arc<AtomicUsize>,
@@ -70,12 +74,20 @@ impl Worker {
             wake,
             fallback,
             ids: RefCell::new(CallIds::default()),
+            random: RandomState::new(),
+            drawn: Cell::default(),
             upstreams,
             load,
             clients: RefCell::default(),
             stopping: Cell::new(false),
             changed: Notify::new(),
         }
+    }
+
+    /// A random number. It decides; it is no secret.
+    pub(crate) fn draw(&self) -> u64 {
+        self.drawn.set(self.drawn.get().wrapping_add(1));
+        self.random.hash_one(self.drawn.get())
     }
 
     /// Keeps count of a connection until its last user drops it.

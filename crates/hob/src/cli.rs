@@ -21,6 +21,7 @@ mod logs;
 mod namespace;
 mod new;
 mod progress;
+mod promote;
 mod queue;
 mod registry;
 mod remove;
@@ -70,6 +71,7 @@ enum Verb {
     Scale(scale::Scale),
     Revisions(revisions::Revisions),
     Rollback(rollback::Rollback),
+    Promote(promote::Promote),
     Remove(remove::Remove),
     #[command(subcommand)]
     Schedule(schedule::Schedule),
@@ -145,6 +147,7 @@ impl Cli {
             Verb::Scale(verb) => verb.run(context),
             Verb::Revisions(verb) => verb.run(context),
             Verb::Rollback(verb) => verb.run(context),
+            Verb::Promote(verb) => verb.run(context),
             Verb::Remove(verb) => verb.run(context),
             Verb::Schedule(verb) => verb.run(context),
             Verb::Secret(verb) => verb.run(context),

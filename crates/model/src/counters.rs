@@ -1,7 +1,7 @@
 use std::{
     array, fmt,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -40,6 +40,8 @@ pub struct Counters {
     failed: AtomicU64,
     retried: AtomicU64,
     budget: RetryBudget,
+    /// Of which these are a part: what is counted here is counted there too.
+    whole: Option<Arc<Counters>>,
     /// A list that only grows: the first outcome is nearly always the most frequent one.
     ended: OnceLock<Box<Tally>>,
 }
@@ -91,9 +93,20 @@ pub struct CodeCounts {
 // === impl Counters ===
 
 impl Counters {
+    /// Those of a part of the calls that `whole` counts.
+    pub fn within(whole: &Arc<Self>) -> Self {
+        Self {
+            whole: Some(Arc::clone(whole)),
+            ..Self::default()
+        }
+    }
+
     /// Counts a call that was let in.
     pub fn start(&self) {
         self.started.fetch_add(1, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.start();
+        }
     }
 
     /// Counts a call that is over, and was let in `took` ago. `code` is what its caller got.
@@ -103,16 +116,25 @@ impl Counters {
         tally.buckets[bucket.unwrap_or(CALL_BUCKETS.len())].fetch_add(1, Relaxed);
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         tally.sum.fetch_add(nanos, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.end(code, took, reason);
+        }
     }
 
     /// Counts a call that hob, not the function, had to answer with an error.
     pub fn failure(&self) {
         self.failed.fetch_add(1, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.failure();
+        }
     }
 
     /// Counts a further try of a call, of which the replica before has got nothing.
     pub fn retry(&self) {
         self.retried.fetch_add(1, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.retry();
+        }
     }
 
     /// The same for a call that the replica before may have worked on: as long as so few calls
@@ -278,6 +300,19 @@ mod tests {
         assert_eq!(counts.codes[0].sum, Duration::from_nanos(21_010_000_001));
         assert_eq!((counts.started, counts.under_way()), (5, 0));
         assert_eq!(counts.ends[0], (EndReason::Ok, 5));
+    }
+
+    #[test]
+    fn a_part_counts_in_the_whole_as_well() {
+        let whole = Arc::new(Counters::default());
+        let part = Counters::within(&whole);
+        whole.start();
+        part.start();
+        part.failure();
+        part.end(502, QUICK, EndReason::Exit);
+        assert_eq!((part.totals(), whole.totals()), ((1, 1), (2, 1)));
+        assert_eq!(whole.counts().codes, part.counts().codes);
+        assert_eq!(whole.counts().under_way(), 1);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Cors, Freeze, FunctionName, Isolation, Limits, Manifest, Scale, Scaling, Schedule,
-    SecretName, Timespan,
+    AsyncPolicy, Canary, Cors, Freeze, FunctionName, Isolation, Limits, Manifest, Scale, Scaling,
+    Schedule, SecretName, Timespan,
     openfaas::{FunctionDeployment, ScaleLabels},
 };
 
@@ -21,6 +21,9 @@ pub struct Function {
     /// How many replicas somebody asked for, by hand or by an alert, else 1; they hold within what
     /// its settings say ([`Scaling::range`]). 0 means asleep until the next call wakes it.
     pub replicas: u32,
+    /// The revision that has a share of its calls, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Box<Canary>>,
     /// When the first deploy of this name was acknowledged.
     #[serde(with = "crate::rfc3339")]
     pub created_at: SystemTime,
@@ -36,6 +39,25 @@ impl Function {
             (0, _) | (_, Run::Static { .. }) => 0,
             _ => self.revision.settings.scaling().min,
         }
+    }
+
+    /// The same with nothing to be started: its next call wakes it.
+    pub fn asleep(&self) -> Self {
+        let canary = self.canary.as_deref().map(|canary| Canary {
+            replicas: 0,
+            ..canary.clone()
+        });
+        Self {
+            replicas: 0,
+            canary: canary.map(Box::new),
+            ..self.clone()
+        }
+    }
+
+    /// Its revisions that answer calls: its own, and its canary's.
+    pub fn revisions(&self) -> impl Iterator<Item = &Revision> {
+        let canary = self.canary.as_ref().map(|canary| &canary.revision);
+        std::iter::once(&self.revision).chain(canary)
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod async_policy;
 mod call_id;
+mod canary;
 mod counters;
 mod ejection;
 mod end;
+mod fleet_name;
 mod freeze;
 mod function;
 mod io_words;
@@ -34,8 +36,10 @@ pub mod wire;
 
 pub use async_policy::AsyncPolicy;
 pub use call_id::CallIds;
+pub use canary::{Canary, Share, ShareError};
 pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};
 pub use end::{End, EndReason};
+pub use fleet_name::{FleetName, Track};
 pub use freeze::Freeze;
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use io_words::{IoWords, is_disk_full};
@@ -45,7 +49,7 @@ pub use moment::{Moment, MomentError};
 pub use name::{DEFAULT_NAMESPACE, FunctionName, Label, NameError, SecretName};
 pub use quantity::{Cpu, Memory, QuantityError, Timespan};
 pub use replica::{Backend, BackendLease, Endpoint, NoLease, ReplicaId, ReplicaSet, Waiting};
-pub use route::{Route, Routes, Target};
+pub use route::{CanaryRoute, Route, Routes, Target};
 pub use scale::Scale;
 pub use scaling::Scaling;
 pub use schedule::{Missed, Schedule};

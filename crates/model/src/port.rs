@@ -16,7 +16,7 @@ use futures_core::Stream;
 use thiserror::Error;
 
 use crate::{
-    End, EndReason, Function, FunctionName, ReplicaId, Revision, SecretName,
+    End, EndReason, FleetName, Function, FunctionName, ReplicaId, Revision, SecretName,
     wire::{FunctionState, Instance, LogLine},
 };
 
@@ -28,23 +28,25 @@ pub trait Engine: Send + Sync {
     /// With a changed revision, a new replica is ready before calls go to it, and the old ones
     /// are drained after. On error the former revision still answers, if there was one. With
     /// `replicas` 0 it starts nothing: the function has its route and wakes by its first call.
+    /// All that goes for its canary too; a former canary that is none any more is drained, or
+    /// goes on in place of the others if it is what the function is to run.
     async fn apply(&self, function: &Function) -> Result<(), EngineError>;
 
     /// Runs so many replicas and returns when they are ready or gone, and what that took. Frozen
     /// ones go on before others are started. Zero is legal and keeps the route. Concurrent callers
     /// that ask for the same share one start.
-    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<Effort, EngineError>;
+    async fn scale(&self, fleet: &FleetName, replicas: u32) -> Result<Effort, EngineError>;
 
-    /// Has all replicas of a function stand still until [`Engine::scale`] asks for some. False,
+    /// Has all of its replicas stand still until [`Engine::scale`] asks for some. False,
     /// and all is as before, when one of them has a call, or none can be frozen here.
-    async fn freeze(&self, name: &FunctionName) -> Result<bool, EngineError>;
+    async fn freeze(&self, fleet: &FleetName) -> Result<bool, EngineError>;
 
-    /// Asks a function that is awake for so many replicas, at least one, and returns without waiting
+    /// Asks one that is awake for so many replicas, at least one, and returns without waiting
     /// for them. Whoever asks for another number afterwards has it; one that sleeps, sleeps on.
     /// After a start that failed, the next one waits longer and longer.
-    async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError>;
+    async fn adjust(&self, fleet: &FleetName, replicas: u32) -> Result<(), EngineError>;
 
-    /// Stops every replica and takes the route out. The name is free on return.
+    /// Stops every replica, the canary's too, and takes the route out. The name is free on return.
     async fn remove(&self, name: &FunctionName) -> Result<(), EngineError>;
 
     /// What really runs now, function by function.
@@ -81,8 +83,19 @@ pub struct Observed {
     pub function: FunctionName,
     /// Where it stands.
     pub state: FunctionState,
-    /// Its replicas.
+    /// Its replicas, those of its canary too.
     pub instances: Vec<Instance>,
+    /// How its last replica that did not end well ended.
+    pub last_end: Option<End>,
+    /// The same of its canary.
+    pub canary: Option<ObservedCanary>,
+}
+
+/// A canary as an engine sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObservedCanary {
+    /// Where it stands.
+    pub state: FunctionState,
     /// How its last replica that did not end well ended.
     pub last_end: Option<End>,
 }
@@ -153,8 +166,9 @@ impl EngineError {
 /// Brings a sleeping function back: how the gateway asks the control plane.
 #[async_trait]
 pub trait Wake: Send + Sync {
-    /// Returns when a replica is ready. All calls that wait share one start.
-    async fn wake(&self, function: &FunctionName) -> Result<(), WakeError>;
+    /// Returns when a replica is ready. All calls that wait share one start. Where the canary that
+    /// is meant has ended meanwhile, this is one of the function's others.
+    async fn wake(&self, fleet: &FleetName) -> Result<(), WakeError>;
 
     /// Reports a replica that did to a call what it may not: `why` is how the call ended,
     /// [`EndReason::Timeout`] or [`EndReason::Output`]. Never blocks.

@@ -3,18 +3,22 @@ use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use arc_swap::ArcSwap;
 
-use crate::{Cors, Counters, DEFAULT_NAMESPACE, FunctionName, ReplicaSet, Timespan};
+use crate::{
+    Cors, Counters, DEFAULT_NAMESPACE, FleetName, FunctionName, ReplicaSet, Share, Timespan, Track,
+};
 
 /// Everything the data plane has to know of one function.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Route {
     /// Whose calls these are.
     pub function: FunctionName,
+    /// Which of the function's revisions this leads to.
+    pub track: Track,
     /// Digest of the revision that answers.
     pub revision: String,
     /// Longest time from a call's arrival to the end of its answer.
@@ -27,8 +31,20 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// Who answers.
     pub target: Target,
-    /// Calls so far. Shared by all revisions of the function.
+    /// Calls so far. Shared by all revisions of the function; a canary has its own besides, which
+    /// count in the function's as well.
     pub counters: Arc<Counters>,
+    /// Where a share of the calls goes. Never that of a canary's own route.
+    pub canary: Option<Arc<CanaryRoute>>,
+}
+
+/// The way to a canary.
+#[derive(Debug, Clone)]
+pub struct CanaryRoute {
+    /// How many of the function's calls it gets.
+    pub share: Share,
+    /// Who answers them.
+    pub route: Arc<Route>,
 }
 
 /// Who answers the calls of a route.
@@ -51,6 +67,8 @@ type Shard = ArcSwap<HashMap<Box<str>, Arc<Route>>>;
 #[derive(Debug)]
 pub struct Routes {
     shards: [Shard; SHARDS],
+    /// Held by who changes a route, since that depends on what it was.
+    changes: Mutex<()>,
     hasher: RandomState,
 }
 
@@ -58,8 +76,34 @@ impl Default for Routes {
     fn default() -> Self {
         Self {
             shards: array::from_fn(|_| Shard::default()),
+            changes: Mutex::default(),
             hasher: RandomState::new(),
         }
+    }
+}
+
+impl Route {
+    /// The route of one call: where its canary has a share, `draw` gives a number drawn from all.
+    pub fn choose(self: Arc<Self>, draw: impl FnOnce() -> u64) -> Arc<Self> {
+        match &self.canary {
+            None => self,
+            Some(canary) if canary.share.takes(draw()) => Arc::clone(&canary.route),
+            Some(_) => self,
+        }
+    }
+
+    /// Whose replicas answer.
+    pub fn fleet(&self) -> FleetName {
+        FleetName {
+            function: self.function.clone(),
+            track: self.track,
+        }
+    }
+
+    /// Whether calls still go by `route`: it is this one, or that of its canary.
+    pub fn leads_to(self: &Arc<Self>, route: &Arc<Self>) -> bool {
+        let canary = self.canary.as_ref().map(|canary| &canary.route);
+        Arc::ptr_eq(self, route) || canary.is_some_and(|canary| Arc::ptr_eq(canary, route))
     }
 }
 
@@ -74,40 +118,69 @@ impl Routes {
         self.find(&function.qualified())
     }
 
-    /// Every route, each once.
+    /// Every route, each once, those of canaries too.
     pub fn all(&self) -> Vec<Arc<Route>> {
         let tables = self.shards.iter().map(ArcSwap::load);
         let qualified = |table: &HashMap<Box<str>, Arc<Route>>| -> Vec<_> {
             let keys = table.iter().filter(|(key, _)| key.contains('.'));
-            keys.map(|(_, route)| Arc::clone(route)).collect()
+            let routes = keys.map(|(_, route)| route);
+            let both = |route: &Arc<Route>| {
+                let canary = route
+                    .canary
+                    .as_ref()
+                    .map(|canary| Arc::clone(&canary.route));
+                [Some(Arc::clone(route)), canary]
+            };
+            routes.flat_map(both).flatten().collect()
         };
         tables.flat_map(|table| qualified(&table)).collect()
     }
 
-    /// The routes with replicas that take calls now, each once: none of functions that sleep. Cheap,
-    /// however many do.
+    /// The routes with replicas that take calls now, those of canaries too, each once: none of
+    /// functions that sleep. Cheap, however many do.
     pub fn awake(&self) -> Vec<(Arc<Route>, Arc<ReplicaSet>)> {
         let mut awake = Vec::new();
+        let mut look = |route: &Arc<Route>| {
+            if let Target::Replicas(replicas) = &route.target
+                && replicas.has_ready()
+            {
+                awake.push((Arc::clone(route), Arc::clone(replicas)));
+            }
+        };
         for shard in &self.shards {
             for (key, route) in shard.load().iter() {
-                if let Target::Replicas(replicas) = &route.target
-                    && replicas.has_ready()
-                    && key.contains('.')
-                {
-                    awake.push((Arc::clone(route), Arc::clone(replicas)));
+                if key.contains('.') {
+                    look(route);
+                    route.canary.iter().for_each(|canary| look(&canary.route));
                 }
             }
         }
         awake
     }
 
-    /// Adds a route, or puts it in place of the one that its function had.
+    /// Adds a route, or puts it in place of the one that its function had, and of its canary's.
     pub fn set(&self, route: Route) {
-        let route = Arc::new(route);
+        let _change = self.changes();
+        self.put(&Arc::new(route));
+    }
+
+    /// Gives a share of the calls of a function to a canary, or all of them back to the one that
+    /// the function's own route leads to. Nothing if there is no such function.
+    pub fn set_canary(&self, function: &FunctionName, canary: Option<CanaryRoute>) {
+        let _change = self.changes();
+        if let Some(former) = self.get(function) {
+            self.put(&Arc::new(Route {
+                canary: canary.map(Arc::new),
+                ..Route::clone(&former)
+            }));
+        }
+    }
+
+    fn put(&self, route: &Arc<Route>) {
         for key in keys(&route.function) {
             self.shard(&key).rcu(|table| {
                 let mut table = HashMap::clone(table);
-                table.insert(key.clone(), Arc::clone(&route));
+                table.insert(key.clone(), Arc::clone(route));
                 table
             });
         }
@@ -115,6 +188,7 @@ impl Routes {
 
     /// Takes the route of `function` out.
     pub fn remove(&self, function: &FunctionName) {
+        let _change = self.changes();
         for key in keys(function) {
             self.shard(&key).rcu(|table| {
                 let mut table = HashMap::clone(table);
@@ -122,6 +196,10 @@ impl Routes {
                 table
             });
         }
+    }
+
+    fn changes(&self) -> MutexGuard<'_, ()> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn shard(&self, key: &str) -> &Shard {
@@ -142,6 +220,7 @@ mod tests {
     fn route(name: &str) -> Route {
         Route {
             function: name.parse().expect("valid"),
+            track: Track::Stable,
             revision: "r".into(),
             timeout: Timespan::from_secs(1),
             body_limit: 1,
@@ -149,6 +228,7 @@ mod tests {
             cors: None,
             target: Target::Replicas(Arc::default()),
             counters: Arc::default(),
+            canary: None,
         }
     }
 
@@ -162,5 +242,36 @@ mod tests {
         routes.remove(&"hello".parse().expect("valid"));
         assert!(routes.find("hello").is_none() && routes.find("hello.openfaas-fn").is_none());
         assert!(routes.find("hello.staging").is_some());
+    }
+    #[test]
+    fn a_canary_gets_its_share_until_it_ends() {
+        let routes = Routes::default();
+        let name: FunctionName = "hello".parse().expect("valid");
+        let canary = || {
+            let route = Route {
+                track: Track::Canary,
+                ..route("hello")
+            };
+            Some(CanaryRoute {
+                share: "25%".parse().expect("valid"),
+                route: Arc::new(route),
+            })
+        };
+        let taken = || {
+            let choose = |draw| routes.find("hello").expect("a route").choose(|| draw);
+            let tracks = (0..10_000).map(|draw| choose(draw).track);
+            tracks.filter(|track| *track == Track::Canary).count()
+        };
+        routes.set_canary(&name, canary());
+        assert!(routes.find("hello").is_none(), "nobody to be a canary of");
+        routes.set(route("hello"));
+        assert_eq!(taken(), 0);
+        routes.set_canary(&name, canary());
+        assert_eq!((taken(), routes.all().len()), (2_500, 2));
+        routes.set_canary(&name, None);
+        assert_eq!((taken(), routes.all().len()), (0, 1));
+        routes.set_canary(&name, canary());
+        routes.set(route("hello"));
+        assert_eq!(taken(), 0);
     }
 }

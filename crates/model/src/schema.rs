@@ -11,7 +11,7 @@ use utoipa::{
 
 use crate::{
     CallIds, Cors, Cpu, Freeze, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName,
-    Timespan, schedule::Written,
+    Share, Timespan, schedule::Written,
 };
 
 /// The id of a call in a request; in JSON it is a text.
@@ -66,6 +66,8 @@ schemas! {
         .description(Some("Seconds, a text with units, or `never`"))
         .item(whole())
         .item(text("30s", &format!("{}|never", time())));
+    Share => text("10%", "[0-9]{1,2}(\\.[0-9]{1,2})?%")
+        .description(Some("A part of the calls: percents over 0 and under 100"));
     Cors => OneOfBuilder::new()
         .description(Some("`*`, a web origin, or several"))
         .item(text("*", &format!("\\*|{ORIGIN}")))

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{End, FunctionName, Missed, ReplicaId, Settings};
+use crate::{End, FunctionName, Missed, ReplicaId, Settings, Share};
 
 pub use crate::schema::CallId;
 pub use calls::{
@@ -88,7 +88,7 @@ pub struct FunctionSummary {
     pub state: FunctionState,
     /// Replicas wanted now; while it sleeps, those that it wakes with.
     pub replicas: u32,
-    /// Replicas that take calls now.
+    /// Replicas that take calls now, without those of its canary.
     pub ready: u32,
     /// Replicas that are frozen, and take calls within milliseconds.
     #[serde(default)]
@@ -103,6 +103,9 @@ pub struct FunctionSummary {
     pub calls: u64,
     /// Of these, calls that hob had to answer with an error.
     pub failed: u64,
+    /// The revision that has a share of the calls, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanarySummary>,
     /// Path of the function on this server: `/function/hello`.
     pub path: String,
     /// When the last deploy was acknowledged.
@@ -131,6 +134,30 @@ pub struct WakePrice {
     pub typical_millis: f64,
 }
 
+/// A revision that has a share of a function's calls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CanarySummary {
+    /// Its digest.
+    pub revision: String,
+    /// Which of the function's revisions it is.
+    pub revision_number: u32,
+    /// Its share of the calls: `10%`.
+    pub share: Share,
+    /// Where it stands.
+    pub state: FunctionState,
+    /// Replicas wanted while awake.
+    pub replicas: u32,
+    /// Replicas that take calls now.
+    pub ready: u32,
+    /// Calls that it got since it is the canary, or since hob started.
+    pub calls: u64,
+    /// Of these, calls that hob had to answer with an error.
+    pub failed: u64,
+    /// How its last replica that did not end well ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_end: Option<End>,
+}
+
 /// A function, as `hob describe` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct FunctionDetail {
@@ -152,7 +179,7 @@ pub struct FunctionDetail {
     /// When the clock calls it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub schedules: Vec<ScheduleSummary>,
-    /// Its replicas.
+    /// Its replicas, those of its canary too.
     pub instances: Vec<Instance>,
     /// How its last replica that did not end well ended.
     pub last_end: Option<End>,
@@ -209,6 +236,9 @@ pub struct RevisionSummary {
     pub digest: String,
     /// Whether it is the one that answers.
     pub current: bool,
+    /// The share of the calls that it has as the canary, if it is that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Share>,
     /// Template, or `server`, or `image`.
     pub language: String,
     /// The image that it runs; `None` for folders.
@@ -228,7 +258,8 @@ pub struct RevisionSummary {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
-    /// Number of the revision; else the newest of those before the current one.
+    /// Number of the revision; else the canary ends if there is one, and if there is none, the
+    /// newest of those before the current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     pub revision: Option<u32>,

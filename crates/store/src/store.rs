@@ -123,6 +123,7 @@ mod tests {
             },
             number: 1,
             replicas: 1,
+            canary: None,
             created_at: std::time::UNIX_EPOCH,
             updated_at: std::time::UNIX_EPOCH,
         }

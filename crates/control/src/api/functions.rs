@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State};
 use hob_model::{
-    Function, FunctionName, Run,
+    FleetName, Function, FunctionName, Run,
     port::EngineError,
     wire::{FunctionDetail, FunctionSummary, ScaleRequest},
 };
@@ -76,8 +76,7 @@ impl Control {
     pub(super) async fn remove(&self, name: FunctionName) -> Result<(), ApiError> {
         let _change = self.changes.take(&name).await;
         let function = self.function(&name)?;
-        self.images.remember(&function.revision);
-        self.bundles.let_go(&function.revision);
+        self.let_go(&function);
         match self.engine.remove(&name).await {
             Ok(()) => {}
             // It could not be restored.
@@ -89,13 +88,7 @@ impl Control {
         }
         let gone = name.clone();
         if let Err(error) = self.stored(move |store| store.remove_function(&gone)).await {
-            let asleep = Function {
-                replicas: 0,
-                ..Function::clone(&function)
-            };
-            if let Err(undo) = self.engine.apply(&asleep).await {
-                tracing::error!("function `{name}` could not be set back: {undo}");
-            }
+            self.undo(&function.asleep()).await;
             return Err(error.into());
         }
         self.deployed.remove(&name);
@@ -154,14 +147,15 @@ impl Control {
             let text = format!("function `{name}` is a folder of files and has no replicas");
             return Err(ApiError::Bad(text));
         }
+        let fleet = FleetName::stable(name);
         self.wakes.forgive(name);
         let scaling = function.revision.settings.scaling();
-        self.engine.scale(name, scaling.fit(replicas)).await?;
+        self.engine.scale(&fleet, scaling.fit(replicas)).await?;
         let row = name.clone();
         let stored = self.stored(move |store| store.set_replicas(&row, replicas));
         if let Err(error) = stored.await {
             let before = scaling.fit(function.replicas);
-            if let Err(undo) = self.engine.scale(name, before).await {
+            if let Err(undo) = self.engine.scale(&fleet, before).await {
                 tracing::error!("function `{name}` could not be scaled back: {undo}");
             }
             return Err(error.into());
@@ -172,7 +166,7 @@ impl Control {
         });
         self.deployed.put(Arc::clone(&function));
         // Last, so that it outlives what load asked for meanwhile.
-        self.scalers.begin_anew(name, scaling.fit(replicas));
+        self.scalers.begin_anew(&fleet, scaling.fit(replicas));
         Ok(function)
     }
 

@@ -13,10 +13,17 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     error::ApiError,
     refusals::{Bad, Conflict, Missing, TooLarge},
-    request::{Asked, NamedFunction, read_body},
+    request::{Asked, Beside, NamedFunction, read_body},
     stream,
 };
-use crate::{Control, control::blocking, events, images::PruneError, origin::Origin as Made};
+use crate::{
+    Control,
+    control::blocking,
+    deploy::{Order, Precondition},
+    events,
+    images::PruneError,
+    origin::Origin as Made,
+};
 
 /// Largest body that asks for an image, in bytes.
 const DEPLOY_BODY: usize = 1 << 20;
@@ -56,11 +63,12 @@ enum Needless {
 ///
 /// Answers with the events of the deploy, as for a folder.
 #[utoipa::path(put, path = "/hob/v1/functions/{name}/image", tag = "images",
-    params(NamedFunction), request_body = ImageDeploy,
+    params(NamedFunction, Beside), request_body = ImageDeploy,
     responses((status = 200, body = DeployEvent, content_type = stream::NDJSON), Bad, TooLarge))]
 pub(super) async fn deploy(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
+    Asked(Beside { canary }): Asked<Beside>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = read_body(body, DEPLOY_BODY, "the deploy").await?;
@@ -77,7 +85,12 @@ pub(super) async fn deploy(
         }
     };
     let (events, reader) = events::channel();
-    tokio::spawn(control.deploy(name, origin, events));
+    let order = Order {
+        origin,
+        precondition: Precondition::Any,
+        canary,
+    };
+    tokio::spawn(control.deploy(name, order, events));
     Ok(stream::events(reader))
 }
 
@@ -89,9 +102,11 @@ pub(super) async fn list(
 ) -> Result<Json<Vec<ImageSummary>>, ApiError> {
     let mut users: BTreeMap<String, Vec<FunctionName>> = BTreeMap::new();
     for function in control.deployed.all().iter() {
-        if let Run::Image(run) = &function.revision.run {
-            let of_manifest = users.entry(run.manifest.clone()).or_default();
-            of_manifest.push(function.name.clone());
+        for revision in function.revisions() {
+            if let Run::Image(run) = &revision.run {
+                let of_manifest = users.entry(run.manifest.clone()).or_default();
+                of_manifest.push(function.name.clone());
+            }
         }
     }
     let store = Arc::clone(&control.images.store);

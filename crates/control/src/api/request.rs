@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequestParts, Path, Query},
 };
 use bytes::Bytes;
-use hob_model::{DEFAULT_NAMESPACE, FunctionName, Label, SecretName};
+use hob_model::{DEFAULT_NAMESPACE, FunctionName, Label, SecretName, Share};
 use http::request::Parts;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -37,6 +37,15 @@ pub(super) struct NamespaceKey {
     /// Else the default one.
     #[param(value_type = Option<Label>)]
     namespace: Option<String>,
+}
+
+/// What the query says of a deploy.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Beside {
+    /// Share of the calls that the new revision gets, as a canary beside the one that answers the
+    /// others; else it gets all.
+    pub(super) canary: Option<Share>,
 }
 
 /// The query; `T` names the keys that count, others are passed by.

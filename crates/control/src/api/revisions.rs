@@ -26,9 +26,9 @@ pub(super) async fn list(
     Ok(Json(control.revisions(&function).await?))
 }
 
-/// Goes back to a revision that ran before.
+/// Goes back to a revision that ran before, or ends the canary.
 ///
-/// Nothing is built. Answers with the events of a deploy.
+/// Nothing is built. Without a number the canary ends, if there is one. Answers with the events of a deploy.
 #[utoipa::path(post, path = "/hob/v1/functions/{name}/rollback", tag = "functions",
     params(NamedFunction), request_body = Option<RollbackRequest>,
     responses((status = 200, body = DeployEvent, content_type = stream::NDJSON),
@@ -50,5 +50,21 @@ pub(super) async fn rollback(
     control.function(&name)?;
     let (events, reader) = events::channel();
     tokio::spawn(control.roll_back(name, request.revision, events));
+    Ok(stream::events(reader))
+}
+
+/// Gives all calls to the canary.
+///
+/// Nothing is built. Answers with the events of a deploy.
+#[utoipa::path(post, path = "/hob/v1/functions/{name}/promote", tag = "functions",
+    params(NamedFunction),
+    responses((status = 200, body = DeployEvent, content_type = stream::NDJSON), Bad, Missing))]
+pub(super) async fn promote(
+    State(control): State<Arc<Control>>,
+    NamedFunction(name): NamedFunction,
+) -> Result<Response, ApiError> {
+    control.function(&name)?;
+    let (events, reader) = events::channel();
+    tokio::spawn(control.promote(name, events));
     Ok(stream::events(reader))
 }

@@ -15,10 +15,17 @@ use tokio::{fs::File, io::AsyncWriteExt, time::timeout};
 use super::{
     error::ApiError,
     refusals::{Bad, TooLarge, TooSlow},
-    request::NamedFunction,
+    request::{Asked, Beside, NamedFunction},
     stream,
 };
-use crate::{Control, control::blocking, events, origin::Origin, translate::translate};
+use crate::{
+    Control,
+    control::blocking,
+    deploy::{Order, Precondition},
+    events,
+    origin::Origin,
+    translate::translate,
+};
 
 /// Largest packed folder, in bytes.
 const LARGEST: u64 = 256 << 20;
@@ -37,19 +44,25 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// With the header `X-Hob-Deployment`, whose value is a number of bytes, the body begins with so
 /// many bytes of JSON: a `FunctionDeployment`, which is laid over the folder's `hob.toml`. The
 /// folder follows at once. (A header could not hold it: the head of a request has a bound.)
-#[utoipa::path(put, path = "/hob/v1/functions/{name}", tag = "functions", params(NamedFunction),
-    request_body(content_type = "application/octet-stream"),
+#[utoipa::path(put, path = "/hob/v1/functions/{name}", tag = "functions",
+    params(NamedFunction, Beside), request_body(content_type = "application/octet-stream"),
     responses((status = 200, body = DeployEvent, content_type = stream::NDJSON), Bad, TooSlow, TooLarge))]
 pub(super) async fn deploy(
     State(control): State<Arc<Control>>,
     NamedFunction(name): NamedFunction,
+    Asked(Beside { canary }): Asked<Beside>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let (over, body) = deployment(&headers, body).await?;
     let archive = receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
-    tokio::spawn(control.deploy(name, Origin::Folder { archive, over }, events));
+    let order = Order {
+        origin: Origin::Folder { archive, over },
+        precondition: Precondition::Any,
+        canary,
+    };
+    tokio::spawn(control.deploy(name, order, events));
     Ok(stream::events(reader))
 }
 

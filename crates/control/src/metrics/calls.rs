@@ -1,6 +1,6 @@
 //! Calls, as the gateway has counted them. Only functions that were called have values.
 
-use hob_model::{CALL_BUCKETS, CallCounts, Routes};
+use hob_model::{CALL_BUCKETS, CallCounts, Routes, Track};
 use prometheus::Error;
 
 use super::family::{Family, Text, float};
@@ -14,16 +14,27 @@ struct Called {
 
 /// Writes all that there is on calls. Each function is looked at once: its values fit together.
 pub(super) fn write(routes: &Routes, text: &mut Text) -> Result<(), Error> {
-    let called = routes.all().into_iter().filter_map(|route| {
-        let counts = route.counters.counts();
-        let name = route.function.qualified();
-        (counts.started > 0).then_some(Called { name, counts })
-    });
-    let mut called: Vec<_> = called.collect();
-    called.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    let routes = routes.all();
+    let called = |track| {
+        let routes = routes.iter().filter(|route| route.track == track);
+        let called = routes.filter_map(|route| {
+            let counts = route.counters.counts();
+            let name = route.function.qualified();
+            (counts.started > 0).then_some(Called { name, counts })
+        });
+        let mut called: Vec<_> = called.collect();
+        called.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        called
+    };
+    let canaries = called(Track::Canary);
+    let called = called(Track::Stable);
     text.add(started(&called))?;
     text.add(under_way(&called))?;
-    text.add(ended(&called))?;
+    let name = "gateway_function_invocation_total";
+    let help = "Calls that are over, by status code.";
+    text.add(ended(name, help, &called))?;
+    let help = "Calls of canaries that are over, by status code; they count as the function's too.";
+    text.add(ended("hob_canary_calls_total", help, &canaries))?;
     text.add(took(&called))?;
     text.add(reasons(&called))?;
     text.add(retried(&called))
@@ -47,9 +58,8 @@ fn under_way(called: &[Called]) -> Family {
     family
 }
 
-fn ended(called: &[Called]) -> Family {
-    let name = "gateway_function_invocation_total";
-    let mut family = Family::counters(name, "Calls that are over, by status code.");
+fn ended(name: &str, help: &str, called: &[Called]) -> Family {
+    let mut family = Family::counters(name, help);
     for Called { name, counts } in called {
         for one in &counts.codes {
             let labels = [("function_name", &**name), ("code", &one.code.to_string())];

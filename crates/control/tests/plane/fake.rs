@@ -15,11 +15,12 @@ use async_trait::async_trait;
 use futures_util::stream;
 use hob_image::{Digest, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
 use hob_model::{
-    Backend, EndReason, Endpoint, Freeze, Function, FunctionName, ReplicaId, Revision, Route,
-    Routes, Run, SecretName, Settings, Target, Timespan,
+    Backend, CanaryRoute, EndReason, Endpoint, FleetName, Freeze, Function, FunctionName,
+    ReplicaId, ReplicaSet, Revision, Route, Routes, Run, SecretName, Settings, Target, Timespan,
+    Track,
     port::{
         BuildError, BuildLine, BuildLog, Builder, Effort, Engine, EngineError, LogQuery, LogStream,
-        Observed, Packing, Source,
+        Observed, ObservedCanary, Packing, Source,
     },
     wire::{FunctionState, Instance, InstanceState, LogLine},
 };
@@ -107,10 +108,11 @@ impl FakeEngine {
             let id = ReplicaId(format!("{}-{number}", function.name).into());
             Arc::new(Backend::new(id, Endpoint::Unix("/none".into())))
         });
-        let set = hob_model::ReplicaSet::default();
+        let set = ReplicaSet::default();
         set.replace(backends.collect());
-        self.routes.set(Route {
+        let stable = Route {
             function: function.name.clone(),
+            track: Track::Stable,
             revision: function.revision.digest.clone(),
             timeout: function.revision.settings.timeout,
             body_limit: 1,
@@ -118,7 +120,18 @@ impl FakeEngine {
             cors: None,
             target: Target::Replicas(Arc::new(set)),
             counters: Arc::default(),
+            canary: None,
+        };
+        let canary = function.canary.as_ref().map(|canary| CanaryRoute {
+            share: canary.share,
+            route: Arc::new(Route {
+                track: Track::Canary,
+                revision: canary.revision.digest.clone(),
+                ..stable.clone()
+            }),
         });
+        self.routes.set(stable);
+        self.routes.set_canary(&function.name, canary);
     }
 }
 
@@ -126,15 +139,24 @@ impl FakeEngine {
 impl Engine for FakeEngine {
     async fn apply(&self, function: &Function) -> Result<(), EngineError> {
         let (name, digest) = (&function.name, &function.revision.digest);
-        self.note(format!("apply {name} {digest} {}", function.replicas));
-        if digest.contains("lost") {
+        let canary = function.canary.as_ref().map(|canary| {
+            let (share, replicas) = (canary.share, canary.replicas);
+            format!(" and {share} {} {replicas}", canary.revision.digest)
+        });
+        let canary = canary.unwrap_or_default();
+        self.note(format!(
+            "apply {name} {digest} {}{canary}",
+            function.replicas
+        ));
+        if digest.contains("lost") || canary.contains("lost") {
             return Err(EngineError::Host(format!("bundle {digest} is missing")));
         }
         self.start(function, function.replicas).await
     }
 
-    async fn scale(&self, name: &FunctionName, replicas: u32) -> Result<Effort, EngineError> {
-        self.note(format!("scale {name} {replicas}"));
+    async fn scale(&self, fleet: &FleetName, replicas: u32) -> Result<Effort, EngineError> {
+        self.note(format!("scale {fleet} {replicas}"));
+        let name = &fleet.function;
         let known = self.live.lock().expect("lock").get(name).cloned();
         let (function, before) = known.ok_or_else(|| EngineError::NotFound(name.clone()))?;
         let effort = match self.is_frozen(name) {
@@ -146,8 +168,9 @@ impl Engine for FakeEngine {
         Ok(effort)
     }
 
-    async fn freeze(&self, name: &FunctionName) -> Result<bool, EngineError> {
-        self.note(format!("freeze {name}"));
+    async fn freeze(&self, fleet: &FleetName) -> Result<bool, EngineError> {
+        self.note(format!("freeze {fleet}"));
+        let name = &fleet.function;
         let Target::Replicas(replicas) = self.route(name).target.clone() else {
             return Ok(false);
         };
@@ -156,8 +179,9 @@ impl Engine for FakeEngine {
         Ok(true)
     }
 
-    async fn adjust(&self, name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
-        self.note(format!("adjust {name} {replicas}"));
+    async fn adjust(&self, fleet: &FleetName, replicas: u32) -> Result<(), EngineError> {
+        self.note(format!("adjust {fleet} {replicas}"));
+        let name = &fleet.function;
         let known = self.live.lock().expect("lock").get(name).cloned();
         let (function, _) = known.ok_or_else(|| EngineError::NotFound(name.clone()))?;
         self.start(&function, replicas).await
@@ -193,6 +217,10 @@ impl Engine for FakeEngine {
                 },
                 instances: instances.collect(),
                 last_end: None,
+                canary: function.canary.as_ref().map(|_| ObservedCanary {
+                    state: FunctionState::Hot,
+                    last_end: None,
+                }),
             }
         });
         Ok(observed.collect())

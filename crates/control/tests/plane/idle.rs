@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hob_model::{Target, port::Wake, wire::FunctionDetail};
+use hob_model::{FleetName, Target, port::Wake, wire::FunctionDetail};
 use tokio::{sync::oneshot, task::JoinHandle};
 
 use crate::{Plane, calls::NoDoor, eventually};
@@ -87,7 +87,11 @@ async fn a_quiet_function_is_frozen_before_it_is_stopped() {
     // Once is enough, however long it lasts.
     assert_eq!(plane.engine.count("freeze brisk"), 1);
 
-    plane.control.wake(&brisk).await.expect("woken");
+    plane
+        .control
+        .wake(&FleetName::stable(&brisk))
+        .await
+        .expect("woken");
     let (_, text) = plane.call("GET /hob/v1/functions/brisk", "").await;
     let detail: FunctionDetail = serde_json::from_str(&text).expect("reads");
     let wakes = detail.summary.wakes;

@@ -4,6 +4,7 @@
 mod auth;
 mod build;
 mod calls;
+mod canary;
 mod deploy;
 mod document;
 mod fake;

@@ -1,5 +1,5 @@
 use hob_control::Restored;
-use hob_model::port::Wake;
+use hob_model::{FleetName, port::Wake};
 use http::StatusCode;
 
 use crate::Plane;
@@ -49,8 +49,16 @@ async fn a_lost_bundle_takes_no_other_function_along() {
             failed: 1
         }
     );
-    plane.control.wake(&good).await.expect("woken");
-    let error = plane.control.wake(&bad).await.expect_err("lost");
+    plane
+        .control
+        .wake(&FleetName::stable(&good))
+        .await
+        .expect("woken");
+    let error = plane
+        .control
+        .wake(&FleetName::stable(&bad))
+        .await
+        .expect_err("lost");
     assert!(error.message.contains("has lost a part"), "{error}");
     let (_, text) = plane.call("GET /hob/v1/functions/bad", "").await;
     assert!(
@@ -61,7 +69,11 @@ async fn a_lost_bundle_takes_no_other_function_along() {
     // It can be deployed again, or removed.
     plane.deployed("bad", "v3").await;
     assert_eq!(plane.engine.serving(&bad).as_deref(), Some("v3"));
-    plane.control.wake(&bad).await.expect("woken");
+    plane
+        .control
+        .wake(&FleetName::stable(&bad))
+        .await
+        .expect("woken");
     let (status, _) = plane.call("DELETE /hob/v1/functions/bad", "").await;
     assert_eq!(status, StatusCode::NO_CONTENT);
 }

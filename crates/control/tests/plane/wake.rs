@@ -2,7 +2,7 @@ use std::{sync::Arc, sync::atomic::Ordering, thread, time::Instant};
 
 use futures_util::future::join_all;
 use hob_model::{
-    EndReason, FunctionName, ReplicaId,
+    EndReason, FleetName, FunctionName, ReplicaId,
     port::{Wake, WakeError},
 };
 
@@ -26,7 +26,7 @@ async fn all_calls_that_wait_share_one_start() {
     let calls: Vec<_> = (0..500)
         .map(|_| {
             let (control, name) = (Arc::clone(&plane.control), name.clone());
-            tokio::spawn(async move { control.wake(&name).await })
+            tokio::spawn(async move { control.wake(&FleetName::stable(&name)).await })
         })
         .collect();
     eventually("the start begins", || {
@@ -48,7 +48,11 @@ async fn a_wake_starts_as_many_replicas_as_are_wished() {
         .call("POST /hob/v1/functions/hello/scale", r#"{"replicas":3}"#)
         .await;
     plane.engine.calls();
-    plane.control.wake(&name).await.expect("woken");
+    plane
+        .control
+        .wake(&FleetName::stable(&name))
+        .await
+        .expect("woken");
     assert_eq!(plane.engine.calls(), ["scale hello 3"]);
 }
 
@@ -58,7 +62,7 @@ async fn callers_that_give_up_do_not_stop_the_start() {
     let name = asleep(&plane).await;
     let hold = plane.engine.starts.acquire().await.expect("open");
     let (control, waking) = (Arc::clone(&plane.control), name.clone());
-    let caller = tokio::spawn(async move { control.wake(&waking).await });
+    let caller = tokio::spawn(async move { control.wake(&FleetName::stable(&waking)).await });
     eventually("the start begins", || {
         plane.engine.count("scale hello 1") > 0
     })
@@ -78,13 +82,18 @@ async fn a_failure_is_shared_and_answers_for_a_while() {
     let name = asleep(&plane).await;
     plane.engine.broken.store(true, Ordering::SeqCst);
     let began = Instant::now();
-    let wakes = join_all((0..100).map(|_| plane.control.wake(&name)));
+    let fleet = FleetName::stable(&name);
+    let wakes = join_all((0..100).map(|_| plane.control.wake(&fleet)));
     for result in wakes.await {
         let WakeError { reason, message } = result.expect_err("broken");
         assert_eq!(reason, EndReason::Exit);
         assert_eq!(&*message, "function `hello` ended at once: exit status 3");
     }
-    plane.control.wake(&name).await.expect_err("remembered");
+    plane
+        .control
+        .wake(&FleetName::stable(&name))
+        .await
+        .expect_err("remembered");
     // One start, and on a machine under load at most one more per pause of a second.
     let starts = plane.engine.count("scale hello 1") as u64;
     assert!(
@@ -95,7 +104,7 @@ async fn a_failure_is_shared_and_answers_for_a_while() {
     // After the pause it is tried again, and a success is the end of it.
     plane.engine.broken.store(false, Ordering::SeqCst);
     plane.engine.calls();
-    while plane.control.wake(&name).await.is_err() {
+    while plane.control.wake(&FleetName::stable(&name)).await.is_err() {
         assert!(began.elapsed() < crate::PATIENCE);
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
@@ -107,11 +116,23 @@ async fn a_deploy_ends_the_pause_of_a_broken_function() {
     let plane = Plane::new();
     let name = asleep(&plane).await;
     plane.engine.broken.store(true, Ordering::SeqCst);
-    plane.control.wake(&name).await.expect_err("broken");
+    plane
+        .control
+        .wake(&FleetName::stable(&name))
+        .await
+        .expect_err("broken");
     plane.engine.broken.store(false, Ordering::SeqCst);
-    plane.control.wake(&name).await.expect_err("remembered");
+    plane
+        .control
+        .wake(&FleetName::stable(&name))
+        .await
+        .expect_err("remembered");
     plane.deployed("hello", "v2").await;
-    plane.control.wake(&name).await.expect("at once");
+    plane
+        .control
+        .wake(&FleetName::stable(&name))
+        .await
+        .expect("at once");
 }
 
 #[tokio::test]
@@ -123,7 +144,7 @@ async fn a_wake_works_from_any_runtime() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .expect("runtime");
-        runtime.block_on(control.wake(&waking))
+        runtime.block_on(control.wake(&FleetName::stable(&waking)))
     });
     eventually("the other thread is done", || gateway.is_finished()).await;
     gateway.join().expect("no panic").expect("woken");
@@ -133,7 +154,10 @@ async fn a_wake_works_from_any_runtime() {
 #[tokio::test]
 async fn what_is_not_deployed_cannot_be_woken() {
     let plane = Plane::new();
-    let error = plane.control.wake(&"nobody".parse().expect("valid")).await;
+    let error = plane
+        .control
+        .wake(&FleetName::stable(&"nobody".parse().expect("valid")))
+        .await;
     let error = error.expect_err("unknown");
     assert_eq!(error.to_string(), "function `nobody` does not exist");
     assert!(plane.engine.calls().is_empty());

@@ -1,54 +1,37 @@
-//! The replicas of one function: what is wanted, what is there, and each step from one to the
-//! other. The steps themselves are in `rollout`, `scale`, `freeze` and `supervise`.
+//! The replicas of one revision of a function: what is wanted, what is there, and each step from
+//! one to the other. The steps themselves are in `rollout`, `canary`, `scale`, `freeze` and
+//! `supervise`.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError},
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use hob_model::{
-    Backend, Counters, End, FunctionName, ReplicaSet, SecretName,
-    port::{EngineError, Observed},
-    wire::FunctionState,
+    Backend, End, ReplicaSet, SecretName,
+    port::EngineError,
+    wire::{FunctionState, Instance},
 };
 use tokio::task::spawn_blocking;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    host::Host,
-    inherit::Inherited,
     phase::{Entry, Leaving, Phase},
-    places::Owner,
     plan::{Plan, Program},
     ready::Started,
     replica::{Replica, STOP_GRACE},
     scale::{Attempt, Backoff},
-    secrets::SecretFolder,
+    shared::Shared,
     supervise,
 };
 
-/// One function on this machine.
+/// The replicas of the revision that answers, or those of a canary.
 pub(super) struct Fleet {
-    pub(super) name: FunctionName,
-    pub(super) host: Arc<Host>,
+    pub(super) shared: Arc<Shared>,
     /// The ready replicas, as the gateway sees them. The same for all revisions.
     pub(super) set: Arc<ReplicaSet>,
-    pub(super) counters: Arc<Counters>,
-    /// By the user of the cages that see them.
-    secrets: Mutex<BTreeMap<Owner, Arc<SecretFolder>>>,
     /// Held by whoever freezes or thaws replicas: one after the other, or the kernel could hear of
     /// it in another order.
     pub(super) freezer: tokio::sync::Mutex<()>,
-    /// Held by whoever changes the revision or removes the function: one at a time.
-    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
-    /// Cancelled once, when the function is removed or hob stops.
-    pub(super) closed: CancellationToken,
-    /// Read while a replica is born, written while logs are cleaned up: the log of a replica
-    /// that is not on the list yet must not look like one of the past.
-    births: tokio::sync::RwLock<()>,
-    /// The watch over each replica, until nothing is left of it.
-    keepers: TaskTracker,
-    warned: Once,
     /// Never held across an await.
     state: Mutex<State>,
 }
@@ -56,7 +39,7 @@ pub(super) struct Fleet {
 /// What is wanted and what is there.
 #[derive(Debug, Default)]
 pub(super) struct State {
-    /// What answers calls; `None` until the first revision does.
+    /// What answers calls; `None` until the first revision does, and again once it is to end.
     pub(super) plan: Option<Arc<Plan>>,
     /// Replicas that should take calls now; 0 while stopped or frozen.
     pub(super) wanted: u32,
@@ -67,28 +50,20 @@ pub(super) struct State {
     pub(super) backoff: Backoff,
     /// How the last replica that did not end well ended.
     pub(super) last_end: Option<End>,
-    /// What an earlier daemon left and nobody went on with yet.
-    pub(super) inherited: Vec<Inherited>,
 }
 
 // === impl Fleet ===
 
 impl Fleet {
-    pub(super) fn new(host: &Arc<Host>, name: &FunctionName) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.clone(),
-            host: Arc::clone(host),
+    pub(super) fn new(shared: &Arc<Shared>) -> Arc<Self> {
+        let fleet = Arc::new(Self {
+            shared: Arc::clone(shared),
             set: Arc::default(),
-            counters: Arc::default(),
-            secrets: Mutex::default(),
             freezer: tokio::sync::Mutex::default(),
-            turn: Arc::default(),
-            closed: host.closing.child_token(),
-            births: tokio::sync::RwLock::default(),
-            keepers: TaskTracker::new(),
-            warned: Once::new(),
             state: Mutex::default(),
-        })
+        });
+        shared.join(&fleet);
+        fleet
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -122,17 +97,6 @@ impl Fleet {
         Ok(replica)
     }
 
-    /// Has whoever closes the function wait for `work`.
-    pub(super) fn watch(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.keepers.spawn(work);
-    }
-
-    /// Waits until all that was watched is over. Nothing can be started any more.
-    pub(super) async fn settled(&self) {
-        self.keepers.close();
-        self.keepers.wait().await;
-    }
-
     /// Shows the gateway which replicas take calls. Call it with the changed `state` still
     /// locked, so that the last change is the one that stays.
     pub(super) fn publish(&self, state: &State) {
@@ -145,7 +109,7 @@ impl Fleet {
     /// Has calls answered as `plan` says. Call it with the state still locked, as above.
     pub(super) fn open(&self, plan: &Plan) {
         self.set.limit(&plan.revision.settings.scale);
-        self.host.routes.set(plan.route(&self.set, &self.counters));
+        plan.publish(&self.host.routes, &self.set, &self.counters);
     }
 
     /// Ends every replica at once, those that start included; calls under way are told `end`.
@@ -165,16 +129,14 @@ impl Fleet {
         futures_util::future::join_all(all.iter().map(|replica| replica.stop(STOP_GRACE))).await;
     }
 
-    /// Ends everything for good. The caller holds `turn`, so no rollout is under way.
-    pub(super) async fn close(&self, end: End) {
-        self.closed.cancel();
+    /// Ends every replica for good. The function is closed and the caller holds `turn`, so that
+    /// none is started.
+    pub(super) async fn end(&self, end: End) {
         let settling = self.state().settling();
         if let Some(settling) = settling {
             settling.await;
         }
         self.stop_all(end).await;
-        // Those that ended by themselves a moment ago are on no list and not cleaned up yet.
-        self.settled().await;
     }
 
     /// Brings a new value to the replicas that may read it. Blocks on files.
@@ -187,67 +149,27 @@ impl Fleet {
                 state.backoff = Backoff::Calm;
             }
         }
-        let folders: Vec<_> = {
-            let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-            secrets.values().cloned().collect()
-        };
-        let mut folders = folders.iter();
-        folders.try_for_each(|folder| folder.refresh(name, &*self.host.secrets))
+        self.rewrite_secret(name)
     }
 
-    /// The folder of secrets that cages of this user see; `unusual` says who that is, if it is not
-    /// the usual one.
-    pub(super) fn secrets_of(&self, owner: Owner, unusual: Owner) -> Arc<SecretFolder> {
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = secrets.entry(owner).or_insert_with(|| {
-            let path = self.host.places.secrets(&self.name, unusual);
-            Arc::new(SecretFolder::new(path, &self.name, owner))
-        });
-        Arc::clone(folder)
-    }
-
-    /// Removes logs of replicas that are long gone.
-    pub(super) async fn tidy_logs(&self) {
-        let _no_birth = self.births.write().await;
-        let folder = self.host.places.logs(&self.name);
-        let living = self.living();
-        let keeper = Arc::clone(&self.host.logs);
-        let pruned = spawn_blocking(move || keeper.prune(&folder, &living)).await;
-        if let Ok(Err(problem)) = pruned {
-            tracing::warn!(function = %self.name, %problem, "old logs could not be removed");
-        }
-    }
-
-    /// Names of the replicas that may still write to their logs.
-    pub(super) fn living(&self) -> BTreeSet<String> {
-        let state = self.state();
-        let ids = state.entries.iter().map(|entry| &*entry.replica.id.0);
-        let inherited = state.inherited.iter().map(Inherited::id);
-        ids.chain(inherited).map(str::to_owned).collect()
-    }
-
-    pub(super) fn observe(&self) -> Option<Observed> {
+    /// Where it stands and how its last replica that did not end well ended; `None` if nothing
+    /// answers for it.
+    pub(super) fn standing(&self) -> Option<(FunctionState, Option<End>)> {
         let state = self.state();
         let plan = state.plan.as_ref()?;
-        Some(Observed {
-            function: self.name.clone(),
-            state: state.summary(plan),
-            instances: state.entries.iter().map(Entry::instance).collect(),
-            last_end: state.last_end.clone(),
-        })
+        Some((state.summary(plan), state.last_end.clone()))
     }
 
-    fn warn_of_weak_cage(&self, program: &Program) {
-        let Some(shortfall) = &program.cage.shortfall else {
-            return;
-        };
-        self.warned.call_once(|| {
-            let level = program.cage.isolation;
-            tracing::warn!(
-                function = %self.name,
-                "replicas run at isolation `{level}`, where they see the host's files, processes and network as any user does: {shortfall}"
-            );
-        });
+    pub(super) fn instances(&self) -> Vec<Instance> {
+        self.state().entries.iter().map(Entry::instance).collect()
+    }
+}
+
+impl Deref for Fleet {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
     }
 }
 

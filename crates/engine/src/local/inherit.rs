@@ -1,7 +1,7 @@
 //! What an earlier daemon left running: it goes on where it is what its function wants now, and
 //! is ended where not.
 
-use std::{collections::BTreeSet, mem::take, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hob_model::Backend;
@@ -93,10 +93,7 @@ impl Fleets {
         for (record, cage) in estate.0 {
             let fleet = self.find_or_make(&record.function);
             let belongings = cage.and_then(|cage| fleet.belongings(&record, cage));
-            fleet
-                .state()
-                .inherited
-                .push(Inherited { record, belongings });
+            fleet.inherit(Inherited { record, belongings });
         }
     }
 
@@ -105,22 +102,23 @@ impl Fleets {
         let (mut adopted, mut ended) = (0, 0);
         let mut looks_up_names = false;
         for fleet in self.list() {
-            let left = {
-                let mut state = fleet.state();
+            {
+                let state = fleet.state();
                 let outbound = |entry: &Entry| entry.replica.looks_up_names();
                 looks_up_names |= state.entries.iter().any(outbound);
                 adopted += state.ready_count() + state.frozen_count();
-                take(&mut state.inherited)
-            };
+            }
+            let left = fleet.heirs(|_| true);
             ended += left.iter().filter(|one| one.belongings.is_some()).count();
             if !left.is_empty() {
                 // Whoever closes the fleet waits for it.
                 let ends = left.into_iter().map(Inherited::end);
                 fleet.watch(async { drop(join_all(ends).await) });
             }
-            if !fleet.is_deployed() {
-                tokio::spawn(Arc::clone(self).give_up(fleet));
-            }
+        }
+        let functions = self.functions().into_iter();
+        for fleet in functions.filter(|fleet| !fleet.is_deployed()) {
+            tokio::spawn(Arc::clone(self).give_up(fleet));
         }
         if looks_up_names {
             self.host.networks.resume();
@@ -132,11 +130,14 @@ impl Fleets {
 
     /// Takes out a function that is none, unless it becomes one meanwhile.
     async fn give_up(self: Arc<Self>, fleet: Arc<Fleet>) {
-        let _turn = fleet.turn.lock().await;
+        let Ok(turn) = self.turn(&fleet.name).await else {
+            return;
+        };
+        let fleet = &turn.fleet;
         if !fleet.is_deployed() {
             fleet.closed.cancel();
             fleet.settled().await;
-            self.forget(&fleet);
+            self.forget(fleet);
         }
     }
 
@@ -190,13 +191,7 @@ impl Fleet {
         let Some(program) = plan.program() else {
             return;
         };
-        let fit: Vec<Inherited> = {
-            let mut state = self.state();
-            let all = take(&mut state.inherited).into_iter();
-            let (fit, others) = all.partition(|one| one.fits(program));
-            state.inherited = others;
-            fit
-        };
+        let fit = self.heirs(|one| one.fits(program));
         if fit.is_empty() {
             return;
         }
@@ -266,12 +261,12 @@ impl Fleet {
 
     /// Tells how many replicas that are.
     fn let_go(&self) -> usize {
-        let (replicas, inherited) = {
-            let mut state = self.state();
+        let replicas: Vec<_> = {
+            let state = self.state();
             let entries = state.entries.iter();
-            let replicas: Vec<_> = entries.map(|entry| Arc::clone(&entry.replica)).collect();
-            (replicas, take(&mut state.inherited))
+            entries.map(|entry| Arc::clone(&entry.replica)).collect()
         };
+        let inherited = self.heirs(|_| true);
         let left = replicas.len() + inherited.len();
         replicas.iter().for_each(|replica| replica.let_go());
         let belongings = inherited.into_iter().filter_map(|one| one.belongings);

@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use hob_model::{
-    Counters, Function, FunctionName, ImageRun, Network, ReplicaSet, Revision, Route, Run, Target,
-    port::EngineError,
+    CanaryRoute, Counters, FunctionName, ImageRun, Network, ReplicaSet, Revision, Route, Routes,
+    Run, Share, Target, Track, port::EngineError,
 };
 use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
 
@@ -23,6 +23,8 @@ pub(super) struct Plan {
     pub(super) function: FunctionName,
     pub(super) revision: Arc<Revision>,
     pub(super) answer: Answer,
+    /// How many of the function's calls it gets, if it is a canary.
+    pub(super) share: Option<Share>,
 }
 
 /// Who answers the calls.
@@ -64,10 +66,14 @@ pub(super) enum Home {
 
 impl Plan {
     /// Refuses what this machine cannot run, before anything is touched.
-    pub(super) fn new(host: &Host, wanted: &Function) -> Result<Self, EngineError> {
-        let function = wanted.name.clone();
-        let revision = Arc::new(wanted.revision.clone());
-        check_replicas(&function, wanted.replicas)?;
+    pub(super) fn new(
+        host: &Host,
+        function: &FunctionName,
+        revision: &Revision,
+        share: Option<Share>,
+    ) -> Result<Arc<Self>, EngineError> {
+        let function = function.clone();
+        let revision = Arc::new(revision.clone());
         let bundle = || {
             let bundle = host.places.bundle(&revision.bundle);
             there(&function, bundle, "bundle")
@@ -95,17 +101,31 @@ impl Plan {
                 program(home, &run.argv, &run.env)?
             }
         };
-        Ok(Self {
+        Ok(Arc::new(Self {
             function,
             revision,
             answer,
-        })
+            share,
+        }))
     }
 
-    pub(super) fn route(&self, set: &Arc<ReplicaSet>, counters: &Arc<Counters>) -> Route {
+    /// Has the gateway send calls to `set`: all, or a canary's share of them.
+    pub(super) fn publish(&self, routes: &Routes, set: &Arc<ReplicaSet>, all: &Arc<Counters>) {
+        match self.share {
+            None => routes.set(self.route(Track::Stable, set, Arc::clone(all))),
+            Some(share) => {
+                let counters = Arc::new(Counters::within(all));
+                let route = Arc::new(self.route(Track::Canary, set, counters));
+                routes.set_canary(&self.function, Some(CanaryRoute { share, route }));
+            }
+        }
+    }
+
+    fn route(&self, track: Track, set: &Arc<ReplicaSet>, counters: Arc<Counters>) -> Route {
         let settings = &self.revision.settings;
         Route {
             function: self.function.clone(),
+            track,
             revision: self.revision.digest.clone(),
             timeout: settings.timeout,
             body_limit: settings.limits.body.0,
@@ -115,7 +135,8 @@ impl Plan {
                 Answer::Files(root) => Target::Static(root.clone()),
                 Answer::Program(_) => Target::Replicas(Arc::clone(set)),
             },
-            counters: Arc::clone(counters),
+            counters,
+            canary: None,
         }
     }
 

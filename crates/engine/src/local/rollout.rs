@@ -36,14 +36,24 @@ impl Fleet {
         self.swap(plan, replicas, &started).await
     }
 
+    pub(super) fn answers_with(&self, plan: &Plan) -> bool {
+        let state = self.state();
+        let current = state.plan.as_ref();
+        current.is_some_and(|current| current.revision.digest == plan.revision.digest)
+    }
+
     /// Whether `plan` is what answers already, but for what no replica sees: that is taken over.
     fn refresh(&self, plan: &Arc<Plan>) -> bool {
         let mut state = self.state();
         let current = state.plan.as_ref();
-        if current.is_none_or(|current| current.revision.digest != plan.revision.digest) {
+        let Some(current) = current.filter(|one| one.revision.digest == plan.revision.digest)
+        else {
             return false;
+        };
+        // A route that is new begins its canary's counters anew.
+        if current.revision.settings != plan.revision.settings {
+            self.open(plan);
         }
-        self.open(plan);
         state.plan = Some(Arc::clone(plan));
         true
     }

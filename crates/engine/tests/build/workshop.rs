@@ -205,6 +205,7 @@ pub(crate) fn function(name: &str, revision: Revision) -> Function {
         revision,
         number: 1,
         replicas: 1,
+        canary: None,
         created_at: now,
         updated_at: now,
     }

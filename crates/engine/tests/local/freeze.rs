@@ -5,7 +5,7 @@ use hob_model::{
     wire::{FunctionState, InstanceState},
 };
 
-use crate::world::{World, entries, eventually, is_running, name};
+use crate::world::{World, entries, eventually, fleet, is_running, name};
 
 /// A world with a frozen function of so many replicas, and their processes. `None` where nothing
 /// can be frozen.
@@ -25,7 +25,7 @@ async fn frozen(replicas: u32) -> Option<(World, Vec<u32>)> {
 }
 
 async fn freeze(world: &World) {
-    assert!(world.engine.freeze(&name("hello")).await.unwrap());
+    assert!(world.engine.freeze(&fleet("hello")).await.unwrap());
     assert_eq!(world.observe("hello").await.state, FunctionState::Frozen);
     assert!(world.lease("hello").is_none());
 }
@@ -53,7 +53,10 @@ async fn frozen_replicas_go_on_when_they_are_wanted() {
     };
     let states = world.observe("hello").await.instances;
     assert!(states.iter().all(|one| one.state == InstanceState::Frozen));
-    assert!(!world.engine.freeze(&name("hello")).await.unwrap(), "it is");
+    assert!(
+        !world.engine.freeze(&fleet("hello")).await.unwrap(),
+        "it is"
+    );
     assert_eq!(world.scale("hello", 2).await.unwrap(), Effort::Thawed);
     assert_eq!(world.text("hello", "/").await, "one");
     assert_eq!(pids(&world).await, pids_before);
@@ -78,7 +81,7 @@ async fn a_call_keeps_its_function_awake() {
     };
     world.scale("hello", 2).await.unwrap();
     let call = world.lease("hello").unwrap();
-    assert!(!world.engine.freeze(&name("hello")).await.unwrap());
+    assert!(!world.engine.freeze(&fleet("hello")).await.unwrap());
     assert_eq!(world.ready("hello").len(), 2);
     assert_eq!(world.text("hello", "/").await, "one");
     drop(call);
@@ -111,7 +114,7 @@ async fn calls_that_race_with_freezing_are_all_answered() {
     };
     let freezes = async {
         while left.load(Ordering::SeqCst) > 0 {
-            let done = world.engine.freeze(&name("hello")).await.unwrap();
+            let done = world.engine.freeze(&fleet("hello")).await.unwrap();
             frozen.fetch_add(done.into(), Ordering::SeqCst);
             tokio::task::yield_now().await;
         }

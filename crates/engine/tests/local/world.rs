@@ -16,8 +16,8 @@ use std::{
 
 use hob_engine::{LocalConfig, LocalEngine};
 use hob_model::{
-    Backend, BackendLease, Endpoint, Function, FunctionName, Revision, Routes, Run, SecretName,
-    Settings, Target,
+    Backend, BackendLease, Endpoint, FleetName, Function, FunctionName, Revision, Routes, Run,
+    SecretName, Settings, Target,
     port::{Effort, Engine, EngineError, Observed, SecretBytes, SecretError, Secrets},
 };
 use hob_sandbox::{Sandbox, SandboxConfig};
@@ -141,6 +141,7 @@ impl World {
             },
             number: 1,
             replicas: 1,
+            canary: None,
             created_at: now,
             updated_at: now,
         }
@@ -165,7 +166,7 @@ impl World {
     }
 
     pub(crate) async fn scale(&self, function: &str, replicas: u32) -> Result<Effort, EngineError> {
-        self.engine.scale(&name(function), replicas).await
+        self.engine.scale(&fleet(function), replicas).await
     }
 
     pub(crate) async fn observe(&self, function: &str) -> Observed {
@@ -239,6 +240,10 @@ impl Secrets for Vault {
 
 pub(crate) fn name(text: &str) -> FunctionName {
     text.parse().unwrap()
+}
+
+pub(crate) fn fleet(function: &str) -> FleetName {
+    FleetName::stable(&name(function))
 }
 
 /// Waits until `condition` holds; fails the test if it does not in time.

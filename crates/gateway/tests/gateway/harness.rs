@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
 use hob_model::{
-    Backend, EndReason, Endpoint, FunctionName, ReplicaId, ReplicaSet, Route, Routes, Target,
-    Timespan,
+    Backend, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes,
+    Target, Timespan, Track,
     port::{Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
@@ -89,6 +89,7 @@ impl World {
         let replicas = Arc::new(ReplicaSet::default());
         let mut route = Route {
             function: name.parse().unwrap(),
+            track: Track::Stable,
             revision: "1".into(),
             timeout: Timespan::from_secs(30),
             body_limit: 1 << 40,
@@ -96,6 +97,7 @@ impl World {
             cors: None,
             target: Target::Replicas(Arc::clone(&replicas)),
             counters: Arc::default(),
+            canary: None,
         };
         adjust(&mut route);
         self.routes.set(route);
@@ -179,7 +181,7 @@ impl FakeWake {
 
 #[async_trait::async_trait]
 impl Wake for FakeWake {
-    async fn wake(&self, _: &FunctionName) -> Result<(), WakeError> {
+    async fn wake(&self, _: &FleetName) -> Result<(), WakeError> {
         self.woken.fetch_add(1, Ordering::SeqCst);
         if self.hangs.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;

@@ -7,6 +7,7 @@ mod harness;
 
 mod balance;
 mod bodies;
+mod canary;
 mod cors;
 mod counts;
 mod deadline;

@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hob_model::{
-    FunctionName, Label, Manifest,
+    FunctionName, Label, Manifest, Share,
     openfaas::{DEPLOYMENT_HEADER, FunctionDeployment},
-    wire::{DeployEvent, FunctionSummary, ImageDeploy},
+    wire::{CanarySummary, DeployEvent, FunctionSummary, ImageDeploy},
 };
 use http::{HeaderMap, Method};
 use http_body_util::{BodyExt, StreamBody};
@@ -55,6 +55,14 @@ pub(super) struct Deploy {
     /// Name of the function [default: `name` in hob.toml, else that of the folder or image]
     #[arg(long, conflicts_with_all = ["yaml", "filter", "regex", "skip_build"])]
     name: Option<String>,
+    /// Give the new revision this share of the calls only, as in 10% or 0.5%; what ran before
+    /// answers the others until `hob promote` or `hob rollback`
+    #[arg(
+        long,
+        value_name = "SHARE",
+        conflicts_with_all = ["yaml", "filter", "regex", "skip_build"]
+    )]
+    canary: Option<Share>,
     #[command(flatten)]
     image: image::ImageArgs,
     #[command(flatten)]
@@ -87,6 +95,7 @@ impl Deploy {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
         let alone = self.folder.is_none() && self.name.is_none() && !self.image.is_given();
+        let alone = alone && self.canary.is_none();
         if alone && self.stack.is_meant() {
             return self
                 .stack
@@ -105,16 +114,23 @@ impl Deploy {
         context.wait(async {
             let sent = match &what {
                 What::Folder(folder) => {
-                    send(&session.client, &name, None, pack::pack(folder)?, &progress).await
+                    let path = path(&name, "", self.canary);
+                    send(&session.client, &path, None, pack::pack(folder)?, &progress).await
                 }
-                What::Image(asked) => image::send(&session.client, &name, asked, &progress).await,
+                What::Image(asked) => {
+                    let path = path(&name, "/image", self.canary);
+                    image::send(&session.client, &path, asked, &progress).await
+                }
             };
             progress.finish();
             let done = sent?;
             let gateway = session.gateway().await?;
             let url = format!("{gateway}{}", done.function.path);
             match self.output.output {
-                Format::Text => output::line(&summary(&done, &url)),
+                Format::Text => output::line(&match &done.function.canary {
+                    Some(canary) if self.canary.is_some() => canary_line(&done, canary, &url),
+                    _ => summary(&done, &url),
+                }),
                 Format::Json => output::json(&[Report::of(&done, url)]),
             }
         })
@@ -138,6 +154,8 @@ struct Done {
     url: String,
     revision: String,
     revision_number: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    canary: Option<CanarySummary>,
     changed: bool,
     millis: u64,
 }
@@ -150,6 +168,7 @@ impl Report {
                 url,
                 revision: done.function.revision.clone(),
                 revision_number: done.function.revision_number,
+                canary: done.function.canary.clone(),
                 changed: done.changed,
                 millis: done.millis,
             }),
@@ -168,6 +187,28 @@ pub(super) fn summary(done: &Deployed, url: &str) -> String {
     } else {
         format!("{name} is unchanged and live at {url} ({revision})")
     }
+}
+
+/// The line that ends the deploy of a canary.
+fn canary_line(done: &Deployed, canary: &CanarySummary, url: &str) -> String {
+    let (name, share, millis) = (&done.function.name, canary.share, done.millis);
+    let (number, digest) = (
+        canary.revision_number,
+        output::short_digest(&canary.revision),
+    );
+    let which = format!("revision {number}, {digest}");
+    if done.changed {
+        format!("a canary answers {share} of the calls of {name} at {url} ({which}, {millis} ms)")
+    } else {
+        format!("the canary of {name} is unchanged, with {share} of the calls at {url} ({which})")
+    }
+}
+
+/// Where a function is deployed, all at once or as a canary.
+fn path(name: &FunctionName, rest: &str, canary: Option<Share>) -> String {
+    // The percent sign is one of the query's own.
+    let query = canary.map(|share| format!("?canary={share}25"));
+    format!("{}{}", function_path(name, rest), query.unwrap_or_default())
 }
 
 /// Which revision answers, as the line that ends a deploy says it.
@@ -228,7 +269,7 @@ fn one_line(text: &str) -> Failure {
 /// the end.
 pub(super) async fn send(
     client: &Client,
-    name: &FunctionName,
+    path: &str,
     over: Option<&FunctionDeployment>,
     archive: Archive,
     progress: &Progress,
@@ -243,8 +284,7 @@ pub(super) async fn send(
     let files = output::count(archive.files, "file");
     progress.step(format!("sending {files}, {}", output::bytes(length)));
     let body = upload_after(before, archive, progress);
-    let path = function_path(name, "");
-    let answer = client.stream_with(headers, Method::PUT, &path, body, Some(length));
+    let answer = client.stream_with(headers, Method::PUT, path, body, Some(length));
     follow(client.lines(answer.await?), progress).await
 }
 

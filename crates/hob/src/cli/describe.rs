@@ -1,7 +1,7 @@
 use clap::Args;
 use hob_model::{
     AsyncPolicy, Cors, Network, Settings,
-    wire::{FunctionDetail, Instance, InstanceState, WakePrice},
+    wire::{CanarySummary, FunctionDetail, Instance, InstanceState, WakePrice},
 };
 
 use super::{
@@ -71,7 +71,13 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
         table.pair("image", image.name.as_str());
         table.pair("manifest", image.manifest.as_str());
     }
-    table.pair("revision", revision(summary));
+    table.pair(
+        "revision",
+        revision(summary.revision_number, &summary.revision),
+    );
+    if let Some(canary) = &summary.canary {
+        self::canary(&mut table, canary);
+    }
     table.pair(
         "updated",
         format!("{} ago", output::age(summary.updated_at)),
@@ -110,6 +116,19 @@ fn price(price: Option<&WakePrice>) -> String {
         ),
     };
     format!("woke in {typical} ({times})")
+}
+
+fn canary(table: &mut Table, canary: &CanarySummary) {
+    let which = revision(canary.revision_number, &canary.revision);
+    let (share, calls, failed) = (canary.share, canary.calls, canary.failed);
+    table.pair(
+        "canary",
+        format!("revision {which}, {share} of the calls, {calls} calls, {failed} failed"),
+    );
+    table.pair("canary state", state(canary.state));
+    if let Some(end) = &canary.last_end {
+        table.pair("canary end", Cell::tinted(end.to_string(), Tint::Odd));
+    }
 }
 
 fn settings(table: &mut Table, settings: &Settings) {

@@ -151,7 +151,8 @@ impl Bench {
 
     async fn deploy(&self, progress: &Progress) -> anyhow::Result<String> {
         let archive = pack::pack(&self.folder)?;
-        let done = deploy::send(&self.client, &self.name, None, archive, progress).await?;
+        let path = function_path(&self.name, "");
+        let done = deploy::send(&self.client, &path, None, archive, progress).await?;
         let url = format!("{}{}", self.url, done.function.path);
         Ok(deploy::summary(&done, &url))
     }

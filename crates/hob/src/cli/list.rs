@@ -43,7 +43,7 @@ impl List {
                 function.calls.to_string().into(),
                 function.failed.to_string().into(),
                 function.language.clone().into(),
-                revision(function).into(),
+                revisions(function).into(),
                 output::age(function.updated_at).into(),
             ]);
         }
@@ -64,10 +64,21 @@ pub(super) fn is_files(function: &FunctionSummary) -> bool {
     function.state == FunctionState::Hot && function.ready == 0 && function.replicas == 0
 }
 
-/// Which revision answers: `3 (0123456789ab)`.
-pub(super) fn revision(function: &FunctionSummary) -> String {
-    let digest = output::short_digest(&function.revision);
-    format!("{} ({digest})", function.revision_number)
+/// Which revision answers: `3 (0123456789ab)`, and while there is a canary `, 10% 4 (89abcdef0123)`.
+fn revisions(function: &FunctionSummary) -> String {
+    let stable = revision(function.revision_number, &function.revision);
+    match &function.canary {
+        None => stable,
+        Some(canary) => {
+            let number = revision(canary.revision_number, &canary.revision);
+            format!("{stable}, {} {number}", canary.share)
+        }
+    }
+}
+
+/// A revision by number and digest: `3 (0123456789ab)`.
+pub(super) fn revision(number: u32, digest: &str) -> String {
+    format!("{number} ({})", output::short_digest(digest))
 }
 
 /// How long it typically took to wake; `-` when nobody has seen it.

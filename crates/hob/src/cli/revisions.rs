@@ -32,9 +32,10 @@ impl Revisions {
         let mut table = Table::with_head(["NUMBER", "REVISION", "MADE OF", "DEPLOYED", "STATE"]);
         for one in &revisions {
             let image = one.image.as_ref().map(|image| image.name.clone());
-            let state = match one.current {
-                true => Cell::tinted("current", Tint::Good),
-                false => Cell::tinted("kept", Tint::Dim),
+            let state = match (one.current, one.canary) {
+                (true, _) => Cell::tinted("current", Tint::Good),
+                (false, Some(share)) => Cell::tinted(format!("canary, {share}"), Tint::Odd),
+                (false, None) => Cell::tinted("kept", Tint::Dim),
             };
             table.row([
                 one.number.to_string().into(),

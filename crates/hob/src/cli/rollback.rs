@@ -7,7 +7,7 @@ use http::Method;
 
 use super::{
     Context,
-    deploy::{Report, follow, revision},
+    deploy::{Deployed, Report, follow, revision},
     progress::Progress,
     revisions,
     session::{Session, function_path},
@@ -24,13 +24,14 @@ const SHORTEST_DIGEST: usize = 4;
 
 /// Go back to a revision of a function that ran before, without a build
 ///
-/// It becomes the current one again under the number that it has. As for a deploy, what runs
+/// With no revision named, the canary ends if there is one. Else the revision becomes the current one again under the number that it has. As for a deploy, what runs
 /// answers until the other is ready, and stays when that fails.
 #[derive(Debug, Args)]
 pub(super) struct Rollback {
     /// The function
     name: String,
-    /// Number of the revision, or the beginning of its digest [default: the one before the current]
+    /// Number of the revision, or the beginning of its digest [default: the current one while there is a
+    /// canary, else the one before it]
     #[arg(value_name = "REV")]
     revision: Option<String>,
     #[command(flatten)]
@@ -50,17 +51,7 @@ impl Rollback {
                 None => None,
             };
             let body = serde_json::to_vec(&RollbackRequest { revision: wanted })?;
-            let (path, length) = (function_path(&name, "/rollback"), body.len() as u64);
-            let client = &session.client;
-            let answer = client.stream(Method::POST, &path, full(body), Some(length));
-            let answer = match answer.await {
-                Ok(answer) => answer,
-                Err(error) => return Err(session.explain(&name, error).await),
-            };
-            let done = follow(client.lines(answer), &progress).await;
-            progress.finish();
-            let done = done?;
-            let url = format!("{}{}", session.gateway().await?, done.function.path);
+            let (done, url) = change(&session, &name, "/rollback", body, &progress).await?;
             if self.output.output == Format::Json {
                 return output::json(&Report::of(&done, url));
             }
@@ -73,6 +64,29 @@ impl Rollback {
             })
         })
     }
+}
+
+/// Has another of the function's revisions answer, and follows that to its end; returns where the
+/// function is as well.
+pub(super) async fn change(
+    session: &Session,
+    name: &FunctionName,
+    verb: &str,
+    body: Vec<u8>,
+    progress: &Progress,
+) -> anyhow::Result<(Deployed, String)> {
+    let (path, length) = (function_path(name, verb), body.len() as u64);
+    let client = &session.client;
+    let answer = client.stream(Method::POST, &path, full(body), Some(length));
+    let answer = match answer.await {
+        Ok(answer) => answer,
+        Err(error) => return Err(session.explain(name, error).await),
+    };
+    let done = follow(client.lines(answer), progress).await;
+    progress.finish();
+    let done = done?;
+    let url = format!("{}{}", session.gateway().await?, done.function.path);
+    Ok((done, url))
 }
 
 /// The number of the revision that `text` means.
@@ -111,6 +125,7 @@ mod tests {
             number,
             digest: digest.into(),
             current: false,
+            canary: None,
             language: "python".into(),
             image: None,
             built_at: UNIX_EPOCH,

@@ -8,6 +8,7 @@ mod balance;
 mod bench;
 mod build;
 mod builder;
+mod canary;
 mod clock;
 mod command_line;
 mod conformance;

@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hob_model::{Function, FunctionName, Label};
+use hob_model::{Canary, Function, FunctionName, Label, Share};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
@@ -13,13 +13,13 @@ use crate::StoreError;
 const LAST_SECOND: u64 = 253_402_300_799;
 
 impl Store {
-    /// Adds `function`, or puts it in place of the one of its name. Its revision is one that is kept:
-    /// [`Store::add_revision`] keeps a new one.
+    /// Adds `function`, or puts it in place of the one of its name. Its revision and its canary's are
+    /// kept ones: [`Store::add_revision`] and [`Store::add_canary`] keep new ones.
     ///
     /// # Errors
     /// When the database cannot be written; then it is as it was.
     pub fn put_function(&self, function: &Function) -> Result<(), StoreError> {
-        let columns = Columns::of(function)?;
+        let columns = Columns::of(&function.name, &function.revision)?;
         self.with(|connection| put(connection, function, function.number, &columns))
     }
 
@@ -30,7 +30,7 @@ impl Store {
     pub fn function(&self, name: &FunctionName) -> Result<Option<Function>, StoreError> {
         let row = self.with(|connection| {
             connection
-                .prepare(&select("WHERE namespace = ?1 AND name = ?2"))?
+                .prepare(&select("WHERE f.namespace = ?1 AND f.name = ?2"))?
                 .query_row([name.namespace(), name.name()], Stored::read)
                 .optional()
         })?;
@@ -45,7 +45,7 @@ impl Store {
     pub fn functions(&self) -> Result<Vec<Function>, StoreError> {
         let rows: Vec<Stored> = self.with(|connection| {
             connection
-                .prepare(&select("ORDER BY namespace, name"))?
+                .prepare(&select("ORDER BY f.namespace, f.name"))?
                 .query_map([], Stored::read)?
                 .collect()
         })?;
@@ -101,18 +101,21 @@ pub(super) fn put(
     number: u32,
     columns: &Columns,
 ) -> rusqlite::Result<()> {
+    let canary = function.canary.as_deref();
     let [digest, bundle, language, run, settings, built_at] = columns.values();
     connection
         .prepare(&format!(
             "INSERT INTO functions (namespace, name, number, replicas, created_at, updated_at,
-                 {COLUMNS})
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                 {COLUMNS}, canary, canary_share, canary_replicas)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT (namespace, name) DO UPDATE SET
                  number = excluded.number, replicas = excluded.replicas,
                  created_at = excluded.created_at, updated_at = excluded.updated_at,
                  digest = excluded.digest, bundle = excluded.bundle,
                  language = excluded.language, run = excluded.run,
-                 settings = excluded.settings, built_at = excluded.built_at"
+                 settings = excluded.settings, built_at = excluded.built_at,
+                 canary = excluded.canary, canary_share = excluded.canary_share,
+                 canary_replicas = excluded.canary_replicas"
         ))?
         .execute(params![
             function.name.namespace(),
@@ -127,14 +130,27 @@ pub(super) fn put(
             run,
             settings,
             built_at,
+            canary.map(|canary| canary.number),
+            canary.map(|canary| canary.share.hundredths()),
+            canary.map(|canary| canary.replicas),
         ])
         .map(drop)
 }
 
 fn select(rest: &str) -> String {
+    let columns = |table: &str| {
+        let columns = COLUMNS
+            .split(", ")
+            .map(|column| format!("{table}.{column}"));
+        columns.collect::<Vec<_>>().join(", ")
+    };
+    let (own, canary) = (columns("f"), columns("c"));
     format!(
-        "SELECT namespace, name, number, replicas, created_at, updated_at, {COLUMNS}
-         FROM functions {rest}"
+        "SELECT f.namespace, f.name, f.number, f.replicas, f.created_at, f.updated_at, {own},
+             c.number, f.canary_share, f.canary_replicas, {canary}
+         FROM functions f LEFT JOIN revisions c ON c.namespace = f.namespace
+             AND c.function = f.name AND c.number = f.canary
+         {rest}"
     )
 }
 
@@ -146,6 +162,15 @@ struct Stored {
     replicas: u32,
     created_at: String,
     updated_at: String,
+    revision: Columns,
+    canary: Option<StoredCanary>,
+}
+
+/// A canary as it stands in that row.
+struct StoredCanary {
+    number: u32,
+    share: u16,
+    replicas: u32,
     revision: Columns,
 }
 
@@ -159,6 +184,26 @@ impl Stored {
             created_at: row.get(4)?,
             updated_at: row.get(5)?,
             revision: Columns::read(row, 6)?,
+            canary: match row.get(12)? {
+                Some(number) => Some(StoredCanary {
+                    number,
+                    share: row.get(13)?,
+                    replicas: row.get(14)?,
+                    revision: Columns::read(row, 15)?,
+                }),
+                None => None,
+            },
+        })
+    }
+}
+
+impl StoredCanary {
+    fn canary(self, whose: &str) -> Result<Canary, StoreError> {
+        Ok(Canary {
+            number: self.number,
+            share: Share::new(self.share).map_err(|_| damaged(whose, "canary_share"))?,
+            replicas: self.replicas,
+            revision: self.revision.revision(whose)?,
         })
     }
 }
@@ -169,6 +214,13 @@ impl TryFrom<Stored> for Function {
     fn try_from(row: Stored) -> Result<Self, StoreError> {
         let whose = format!("{}.{}", row.name, row.namespace);
         let label = |text: &str, field| text.parse::<Label>().map_err(|_| damaged(&whose, field));
+        // The function itself serves all the same.
+        let canary = row.canary.and_then(|canary| {
+            let canary = canary.canary(&whose);
+            canary
+                .inspect_err(|error| tracing::error!("its canary is left out: {error}"))
+                .ok()
+        });
         Ok(Self {
             name: FunctionName::new(
                 label(&row.name, "name")?,
@@ -179,6 +231,7 @@ impl TryFrom<Stored> for Function {
             created_at: read_time(&whose, "created_at", &row.created_at)?,
             updated_at: read_time(&whose, "updated_at", &row.updated_at)?,
             revision: row.revision.revision(&whose)?,
+            canary: canary.map(Box::new),
         })
     }
 }

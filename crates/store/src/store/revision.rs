@@ -1,6 +1,6 @@
 use std::{collections::BTreeSet, time::SystemTime};
 
-use hob_model::{Function, FunctionName, Revision, Run};
+use hob_model::{Canary, Function, FunctionName, Revision, Run};
 use rusqlite::{Connection, Row, params};
 use serde_json as json;
 
@@ -35,20 +35,38 @@ impl Store {
     /// # Errors
     /// When the database cannot be written; then it is as it was.
     pub fn add_revision(&self, function: &Function, keep: u32) -> Result<u32, StoreError> {
-        let columns = Columns::of(function)?;
+        let columns = Columns::of(&function.name, &function.revision)?;
         self.with(|connection| {
             let transaction = connection.unchecked_transaction()?;
-            let number = next_number(&transaction, &function.name)?;
-            insert(&transaction, function, number, &columns)?;
-            transaction.execute(
-                "DELETE FROM revisions WHERE namespace = ?1 AND function = ?2 AND number NOT IN (
-                     SELECT number FROM revisions WHERE namespace = ?1 AND function = ?2
-                     ORDER BY number DESC LIMIT max(?3, 1))",
-                params![function.name.namespace(), function.name.name(), keep],
-            )?;
+            let number = add(&transaction, function, &columns)?;
             function::put(&transaction, function, number, &columns)?;
+            prune(&transaction, &function.name, keep)?;
             transaction.commit()?;
             Ok(number)
+        })
+    }
+
+    /// The same of the revision of a `canary`, which the function has from then on; the one that
+    /// answers stays. Returns the function as it is then.
+    ///
+    /// # Errors
+    /// When the database cannot be written; then it is as it was.
+    pub fn add_canary(
+        &self,
+        mut function: Function,
+        mut canary: Canary,
+        keep: u32,
+    ) -> Result<Function, StoreError> {
+        let columns = Columns::of(&function.name, &function.revision)?;
+        let added = Columns::of(&function.name, &canary.revision)?;
+        self.with(|connection| {
+            let transaction = connection.unchecked_transaction()?;
+            canary.number = add(&transaction, &function, &added)?;
+            function.canary = Some(Box::new(canary));
+            function::put(&transaction, &function, function.number, &columns)?;
+            prune(&transaction, &function.name, keep)?;
+            transaction.commit()?;
+            Ok(function)
         })
     }
 
@@ -134,11 +152,9 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub(super) fn of(function: &Function) -> Result<Self, StoreError> {
-        let revision = &function.revision;
-        let text = |field, text: json::Result<String>| {
-            text.map_err(|_| damaged(&function.name.to_string(), field))
-        };
+    pub(super) fn of(name: &FunctionName, revision: &Revision) -> Result<Self, StoreError> {
+        let text =
+            |field, text: json::Result<String>| text.map_err(|_| damaged(&name.to_string(), field));
         Ok(Self {
             digest: revision.digest.clone(),
             bundle: revision.bundle.clone(),
@@ -211,12 +227,23 @@ fn next_number(connection: &Connection, name: &FunctionName) -> rusqlite::Result
     )
 }
 
-fn insert(
-    connection: &Connection,
-    function: &Function,
-    number: u32,
-    columns: &Columns,
-) -> rusqlite::Result<()> {
+/// Takes away all but the newest `keep` of a function, and those that answer its calls.
+fn prune(connection: &Connection, name: &FunctionName, keep: u32) -> rusqlite::Result<()> {
+    connection
+        .execute(
+            "DELETE FROM revisions WHERE namespace = ?1 AND function = ?2 AND number NOT IN (
+                 SELECT number FROM revisions WHERE namespace = ?1 AND function = ?2
+                 ORDER BY number DESC LIMIT max(?3, 1))
+             AND number NOT IN (
+                 SELECT number FROM functions WHERE namespace = ?1 AND name = ?2)",
+            params![name.namespace(), name.name(), keep],
+        )
+        .map(drop)
+}
+
+/// Writes the row of a new revision of the function, and returns its number.
+fn add(connection: &Connection, function: &Function, columns: &Columns) -> rusqlite::Result<u32> {
+    let number = next_number(connection, &function.name)?;
     let [digest, bundle, language, run, settings, built_at] = columns.values();
     let sql = format!(
         "INSERT INTO revisions (namespace, function, number, deployed_at, {COLUMNS})
@@ -238,7 +265,7 @@ fn insert(
                 built_at,
             ],
         )
-        .map(drop)
+        .map(|_| number)
 }
 
 pub(super) fn read_time(

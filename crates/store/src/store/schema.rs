@@ -5,10 +5,11 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Each brings the database from the schema of its index to the next. Released ones never change.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/1.sql"),
     include_str!("../../migrations/2.sql"),
     include_str!("../../migrations/3.sql"),
+    include_str!("../../migrations/4.sql"),
 ];
 
 /// Brings the database to the schema that this hob works with.

@@ -31,6 +31,7 @@ fn function(name: &str) -> Function {
         },
         number: 1,
         replicas: 3,
+        canary: None,
         created_at: UNIX_EPOCH + Duration::from_millis(1_700_000_000_001),
         updated_at: SystemTime::now(),
     }

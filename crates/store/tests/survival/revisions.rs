@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use hob_model::{Function, FunctionName, Run};
+use hob_model::{Canary, Function, FunctionName, Run};
 use hob_store::Store;
 
 use crate::function;
@@ -55,6 +55,44 @@ fn numbers_grow_and_the_newest_are_kept() {
     assert_eq!(back.map(|function| function.number), Some(2));
     assert_eq!(add(&store, &mut hello, "r5", 1), 5);
     assert_eq!(numbers(&store, &hello.name), [5]);
+}
+
+#[test]
+fn a_canary_is_a_kept_revision_beside_the_one_that_answers() {
+    let data = tempfile::tempdir().expect("tempdir");
+    let store = open(data.path());
+    let mut hello = function("hello");
+    add(&store, &mut hello, "r1", 1);
+    let mut revision = hello.revision.clone();
+    revision.digest = "r2".into();
+    revision.bundle = "r2".into();
+    let canary = Canary {
+        revision,
+        number: 0,
+        share: "0.25%".parse().expect("valid"),
+        replicas: 2,
+    };
+    let both = store.add_canary(hello.clone(), canary.clone(), 1);
+    let both = both.expect("adds");
+    let number = both.canary.as_ref().map(|canary| canary.number);
+    assert_eq!((both.number, number), (1, Some(2)));
+    drop(store);
+    let store = open(data.path());
+    assert_eq!(
+        store.functions().expect("reads"),
+        std::slice::from_ref(&both)
+    );
+    // However few are kept, what answers calls is.
+    assert_eq!(numbers(&store, &hello.name), [2, 1]);
+    let bundles = store.needed_bundles().expect("reads");
+    assert!(bundles.iter().eq(["r1", "r2"]), "{bundles:?}");
+
+    // The next one takes its place, and its number is one more.
+    let next = store.add_canary(both, canary, 1).expect("adds");
+    assert_eq!(next.canary.as_ref().map(|canary| canary.number), Some(3));
+    assert_eq!(numbers(&store, &hello.name), [3, 1]);
+    store.put_function(&hello).expect("puts");
+    assert_eq!(store.function(&hello.name).expect("reads"), Some(hello));
 }
 
 #[test]

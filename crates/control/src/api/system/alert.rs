@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State};
-use hob_model::{Function, FunctionName, openfaas::Alerts};
+use hob_model::{FleetName, Function, FunctionName, openfaas::Alerts};
 use http::StatusCode;
 
 use super::{
@@ -56,7 +56,7 @@ impl Control {
             let by_hand = function.replicas;
             let replicas = match status {
                 FIRING => {
-                    let now = self.scalers.wanted(&function.name);
+                    let now = self.scalers.wanted(&FleetName::stable(&function.name));
                     scaling.raised(by_hand, now.unwrap_or(0).max(scaling.fit(by_hand)))
                 }
                 _ => scaling.lowered(by_hand),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     Control,
-    deploy::{DeployError, Precondition},
+    deploy::{DeployError, Order, Precondition},
     events,
     origin::Origin,
 };
@@ -182,8 +182,12 @@ async fn bring_up(
     let (events, _) = events::channel();
     let deploy = tokio::spawn(async move {
         let _coming = control.coming.add(&name, &asked);
-        let origin = Origin::Asked(Box::new(asked));
-        let deployed = control.try_deploy(name.clone(), origin, precondition, &events);
+        let order = Order {
+            origin: Origin::Asked(Box::new(asked)),
+            precondition,
+            canary: None,
+        };
+        let deployed = control.try_deploy(name.clone(), order, &events);
         deployed.await.map(drop).inspect_err(|error| {
             tracing::warn!("function `{name}` was not deployed: {error}");
         })

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use clap::Args;
 use hob_image::ImageRef;
-use hob_model::{FunctionName, Manifest, NameError, SecretName, wire::ImageDeploy};
+use hob_model::{Manifest, NameError, SecretName, wire::ImageDeploy};
 use http::Method;
 
 use super::{Deployed, SettingArgs, follow, manifest_of};
 use crate::{
-    cli::{progress::Progress, session::function_path},
+    cli::progress::Progress,
     client::{Client, full},
     exit::Failure,
 };
@@ -74,15 +74,14 @@ pub(super) fn name_of(asked: &ImageDeploy) -> anyhow::Result<String> {
 /// Has the server pull the image, and follows it to the end.
 pub(super) async fn send(
     client: &Client,
-    name: &FunctionName,
+    path: &str,
     asked: &ImageDeploy,
     progress: &Progress,
 ) -> anyhow::Result<Deployed> {
     let body = serde_json::to_vec(asked)?;
     let length = body.len() as u64;
-    let path = function_path(name, "/image");
     let answer = client
-        .stream(Method::PUT, &path, full(body), Some(length))
+        .stream(Method::PUT, path, full(body), Some(length))
         .await?;
     follow(client.lines(answer), progress).await
 }

@@ -16,7 +16,7 @@ use crate::{
         Context,
         build::{OrderArgs, build},
         progress::Progress,
-        session::Session,
+        session::{Session, function_path},
     },
     exit::{Failure, report},
     output::{self, Format},
@@ -222,7 +222,8 @@ async fn deploy(session: &Session, plan: &Plan, progress: &Progress) -> anyhow::
     match &plan.what {
         What::Folder(folder) => {
             let (over, archive) = (Some(&plan.deployment), pack::pack(folder)?);
-            return send(client, &plan.name, over, archive, progress).await;
+            let path = function_path(&plan.name, "");
+            return send(client, &path, over, archive, progress).await;
         }
         What::Dockerfile(folder) => {
             let image: ImageRef = plan.deployment.image.parse()?;
@@ -236,7 +237,8 @@ async fn deploy(session: &Session, plan: &Plan, progress: &Progress) -> anyhow::
         manifest: Manifest::default(),
         openfaas: Some(Box::new(plan.deployment.clone())),
     };
-    image::send(client, &plan.name, &asked, progress).await
+    let path = function_path(&plan.name, "/image");
+    image::send(client, &path, &asked, progress).await
 }
 
 #[cfg(test)]
