@@ -143,10 +143,9 @@ impl Control {
             .settings
             .scaling()
             .range(function.replicas);
-        let now = self
-            .scalers
-            .wanted(&FleetName::stable(&function.name))
-            .unwrap_or(1);
+        let both = FleetName::both(&function.name);
+        // All calls of a canary that ends come here.
+        let now: u32 = both.iter().filter_map(|one| self.scalers.wanted(one)).sum();
         Function {
             replicas: now.clamp(*range.start(), *range.end()),
             ..function.clone()
@@ -193,7 +192,11 @@ impl Control {
         if same && former.canary.is_none() {
             return Ok((former, false));
         }
-        let next = self.keep(next, candidate.number, Some(&former)).await?;
+        let running = match next.replicas {
+            0 => Function::clone(&former),
+            _ => self.awake(&former),
+        };
+        let next = self.keep(next, candidate.number, Some(&running)).await?;
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&next.name, &next.revision.settings.schedule)
             .await;
@@ -217,6 +220,7 @@ impl Control {
         let next = self.keep(next, number, former.as_ref()).await?;
         self.found(&name);
         self.wakes.forgive(&name);
+        self.metrics.wakings.forget(&name);
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&name, &next.revision.settings.schedule)
             .await;

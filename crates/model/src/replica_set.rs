@@ -154,19 +154,20 @@ fn lease_well(one: &Arc<Backend>, most: u32) -> Option<BackendLease> {
     one.lease(most)
 }
 
-/// The first that has room, from `start` on. Where all are left out, the one whose time is over
-/// first: it is better than nobody.
+/// The first that has room, from `start` on. Where all are left out, the ones whose time is over
+/// first: they are better than nobody.
 fn lease_any(many: &[Arc<Backend>], start: usize, most: u32) -> Option<BackendLease> {
     let (before, after) = many.split_at(start);
     let mut all = after.iter().chain(before);
     if let Some(lease) = all.find_map(|one| lease_well(one, most)) {
         return Some(lease);
     }
-    let open = || many.iter().filter(|one| one.is_open());
-    if open().any(|one| !one.is_ejected()) {
+    let mut open: Vec<_> = many.iter().filter(|one| one.is_open()).collect();
+    if open.iter().any(|one| !one.is_ejected()) {
         return None;
     }
-    open().min_by_key(|one| one.ejection.until())?.lease(most)
+    open.sort_by_key(|one| one.ejection.until());
+    open.into_iter().find_map(|one| one.lease(most))
 }
 
 /// Two different numbers below `count`, which is 2 or more, at random.
