@@ -194,6 +194,16 @@ impl Scalers {
         self.lock().get(fleet).map_or(0, |scaler| scaler.needed)
     }
 
+    /// Its settings may be others now: what load asked for by the former ones counts no more.
+    pub(crate) fn look_anew(&self, function: &FunctionName) {
+        let mut all = self.lock();
+        for fleet in FleetName::both(function) {
+            if let Some(scaler) = all.get_mut(&fleet) {
+                scaler.needed = 0;
+            }
+        }
+    }
+
     /// Forgets the load up to now, since somebody has given `fleet` so many replicas.
     pub(crate) fn begin_anew(&self, fleet: &FleetName, replicas: u32) {
         let mut all = self.lock();

@@ -188,6 +188,7 @@ impl Control {
             self.engine.apply(&next).await?;
         }
         self.wakes.forgive(&next.name);
+        self.scalers.look_anew(&next.name);
         let same = candidate.number == Some(former.number) && next.replicas == former.replicas;
         if same && former.canary.is_none() {
             return Ok((former, false));
@@ -221,6 +222,7 @@ impl Control {
         self.found(&name);
         self.wakes.forgive(&name);
         self.metrics.wakings.forget(&name);
+        self.scalers.look_anew(&name);
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&name, &next.revision.settings.schedule)
             .await;
