@@ -8,7 +8,7 @@ use std::{
 use hob_model::{
     DEFAULT_NAMESPACE, FleetName, Function, FunctionName, Revision, Share,
     port::EngineError,
-    wire::{DeployEvent, Fault},
+    wire::{DeployEvent, DeployStage, Fault},
 };
 use hob_store::StoreError;
 
@@ -107,6 +107,7 @@ impl Control {
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
         events.push(DeployEvent::Step {
+            stage: DeployStage::Starting,
             text: format!("starting {name}"),
         });
         let former = self.deployed.get(name);
@@ -162,6 +163,7 @@ impl Control {
             return turn;
         }
         events.push(DeployEvent::Step {
+            stage: DeployStage::Waiting,
             text: format!("waiting for another deploy of {name}"),
         });
         self.deploys.take(name).await
