@@ -33,6 +33,8 @@ pub(crate) struct Scalers {
 struct Scaler {
     course: Course,
     rate: Rate,
+    /// Replicas that its load asked for at the last look, whatever its bounds.
+    needed: u32,
     /// Replicas that it is to have.
     wanted: u32,
 }
@@ -59,7 +61,7 @@ struct Awake {
     part: f64,
     replicas: u32,
     calls: u32,
-    /// Calls since hob started.
+    /// Calls of the function as a whole since hob started.
     started: u64,
 }
 
@@ -89,31 +91,27 @@ impl Control {
     }
 
     /// Starts what always runs and has no replica. Where that failed a moment ago, nothing.
-    fn rouse(self: &Arc<Self>, under_way: &mut HashMap<FunctionName, JoinHandle<()>>) {
+    fn rouse(self: &Arc<Self>, under_way: &mut HashMap<FleetName, JoinHandle<()>>) {
         under_way.retain(|_, start| !start.is_finished());
-        for name in self.deployed.always() {
-            let route = self.routes.get(&name);
-            let target = route.as_ref().map(|route| &route.target);
-            let is_down =
-                matches!(target, Some(Target::Replicas(replicas)) if !replicas.has_ready());
-            if !is_down || under_way.contains_key(&name) {
+        for fleet in self.deployed.always() {
+            // Somebody who changes it starts it as well, or is about to stop it.
+            let is_left_alone = self.changes.try_take(&fleet.function).is_some();
+            if under_way.contains_key(&fleet) || !is_left_alone || !self.is_down(&fleet) {
                 continue;
             }
-            // Somebody may be about to stop it.
-            let Some(change) = self.changes.try_take(&name) else {
-                continue;
+            let (control, name) = (Arc::clone(self), fleet.clone());
+            let start = async move {
+                // Told to the log by whoever makes the start, once for each.
+                let _ = control.wake(&name).await;
             };
-            let function = self.deployed.get(&name);
-            if function.is_some_and(|function| function.always() > 0) {
-                let (control, function) = (Arc::clone(self), name.clone());
-                let start = async move {
-                    // Told to the log by whoever makes the start, once for each.
-                    let _ = control.wake(&FleetName::stable(&function)).await;
-                    drop(change);
-                };
-                under_way.insert(name, tokio::spawn(start));
-            }
+            under_way.insert(fleet, tokio::spawn(start));
         }
+    }
+
+    fn is_down(&self, fleet: &FleetName) -> bool {
+        let route = self.routes.of(fleet);
+        let target = route.as_ref().map(|route| &route.target);
+        matches!(target, Some(Target::Replicas(replicas)) if !replicas.has_ready())
     }
 
     fn awake_functions(&self) -> Vec<Awake> {
@@ -124,13 +122,14 @@ impl Control {
 
     fn look_at(&self, route: &Route, replicas: &ReplicaSet) -> Option<Awake> {
         let function = self.deployed.get(&route.function)?;
-        let (revision, by_hand, part) = match (route.track, function.canary.as_deref()) {
-            (Track::Stable, _) => (&function.revision, function.replicas, 1.0),
-            (Track::Canary, Some(canary)) => {
-                (&canary.revision, canary.replicas, canary.share.fraction())
-            }
-            (Track::Canary, None) => return None,
+        let (revision, by_hand) = function.answering(route.track)?;
+        let canary = function.canary.as_ref();
+        let taken = canary.map_or(0.0, |canary| canary.share.fraction());
+        let part = match route.track {
+            Track::Stable => 1.0 - taken,
+            Track::Canary => taken,
         };
+        let whole = self.routes.get(&route.function)?;
         Some(Awake {
             fleet: route.fleet(),
             scaling: revision.settings.scaling(),
@@ -138,7 +137,7 @@ impl Control {
             part,
             replicas: u32::try_from(replicas.ready().len()).unwrap_or(u32::MAX),
             calls: calls(replicas),
-            started: route.counters.totals().0,
+            started: whole.counters.totals().0,
         })
     }
 
@@ -165,10 +164,6 @@ impl Control {
     }
 
     async fn adjust(&self, fleet: &FleetName) {
-        // Whoever changes it goes first; there is another look soon.
-        let Some(_change) = self.changes.try_take(&fleet.function) else {
-            return;
-        };
         // Not what the look said: that may be from before a change.
         let Some(wanted) = self.scalers.wanted(fleet) else {
             return;
@@ -192,6 +187,21 @@ impl Scalers {
     /// How many replicas a function is to have while it is awake; `None` for one that sleeps.
     pub(crate) fn wanted(&self, fleet: &FleetName) -> Option<u32> {
         self.lock().get(fleet).map(|scaler| scaler.wanted)
+    }
+
+    /// How many replicas its load alone asks for; 0 for one that sleeps.
+    pub(crate) fn needed(&self, fleet: &FleetName) -> u32 {
+        self.lock().get(fleet).map_or(0, |scaler| scaler.needed)
+    }
+
+    /// Its settings may be others now: what load asked for by the former ones counts no more.
+    pub(crate) fn look_anew(&self, function: &FunctionName) {
+        let mut all = self.lock();
+        for fleet in FleetName::both(function) {
+            if let Some(scaler) = all.get_mut(&fleet) {
+                scaler.needed = 0;
+            }
+        }
     }
 
     /// Forgets the load up to now, since somebody has given `fleet` so many replicas.
@@ -259,6 +269,7 @@ impl Scaler {
                 started: one.started,
                 per_second: 0.0,
             },
+            needed: 0,
             wanted: one.fit(one.replicas),
         }
     }
@@ -267,7 +278,7 @@ impl Scaler {
         let name = &one.fleet.function;
         let load = match one.scaling.load {
             Load::Calls => f64::from(one.calls),
-            Load::Rate => self.rate.look(one.started, now),
+            Load::Rate => self.rate.look(one.started, now) * one.part,
             Load::Cpu => measured.millicores.get(name).copied().unwrap_or(0.0) * one.part,
             #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 calls")]
             Load::Queue => measured
@@ -276,9 +287,10 @@ impl Scaler {
                 .map_or(0.0, |calls| *calls as f64 * one.part),
             Load::Custom => 0.0,
         };
-        let needed = one.fit(one.scaling.needed(load));
+        self.needed = one.scaling.needed(load);
         let window = one.scaling.window.0;
-        self.wanted = one.fit(self.course.follow(needed, window, now));
+        let most = self.course.follow(one.fit(self.needed), window, now);
+        self.wanted = one.fit(most);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use hob_model::{Canary, Function, FunctionName, Run, Share, wire::DeployEvent};
+use hob_model::{
+    Canary, Function, FunctionName, Run, Share,
+    wire::{DeployEvent, DeployStage},
+};
 
 use crate::{
     Control,
@@ -158,6 +161,7 @@ pub(crate) fn tell_of_ended_canary(former: Option<&Function>, now: &Function, ev
     let here = now.canary.as_ref().map(|canary| canary.number);
     if now.number != canary.number && here != Some(canary.number) {
         let text = format!("the canary, revision {}, has ended", canary.number);
-        events.push(DeployEvent::Step { text });
+        let stage = DeployStage::Draining;
+        events.push(DeployEvent::Step { stage, text });
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use hob_model::{
     DEFAULT_NAMESPACE, FleetName, Function, FunctionName, Revision, Share,
     port::EngineError,
-    wire::{DeployEvent, Fault},
+    wire::{DeployEvent, DeployStage, Fault},
 };
 use hob_store::StoreError;
 
@@ -107,6 +107,7 @@ impl Control {
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
         events.push(DeployEvent::Step {
+            stage: DeployStage::Starting,
             text: format!("starting {name}"),
         });
         let former = self.deployed.get(name);
@@ -143,10 +144,9 @@ impl Control {
             .settings
             .scaling()
             .range(function.replicas);
-        let now = self
-            .scalers
-            .wanted(&FleetName::stable(&function.name))
-            .unwrap_or(1);
+        let both = FleetName::both(&function.name);
+        // All calls of a canary that ends come here.
+        let now: u32 = both.iter().filter_map(|one| self.scalers.wanted(one)).sum();
         Function {
             replicas: now.clamp(*range.start(), *range.end()),
             ..function.clone()
@@ -163,6 +163,7 @@ impl Control {
             return turn;
         }
         events.push(DeployEvent::Step {
+            stage: DeployStage::Waiting,
             text: format!("waiting for another deploy of {name}"),
         });
         self.deploys.take(name).await
@@ -189,11 +190,16 @@ impl Control {
             self.engine.apply(&next).await?;
         }
         self.wakes.forgive(&next.name);
+        self.scalers.look_anew(&next.name);
         let same = candidate.number == Some(former.number) && next.replicas == former.replicas;
         if same && former.canary.is_none() {
             return Ok((former, false));
         }
-        let next = self.keep(next, candidate.number, Some(&former)).await?;
+        let running = match next.replicas {
+            0 => Function::clone(&former),
+            _ => self.awake(&former),
+        };
+        let next = self.keep(next, candidate.number, Some(&running)).await?;
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&next.name, &next.revision.settings.schedule)
             .await;
@@ -217,6 +223,8 @@ impl Control {
         let next = self.keep(next, number, former.as_ref()).await?;
         self.found(&name);
         self.wakes.forgive(&name);
+        self.metrics.wakings.forget(&name);
+        self.scalers.look_anew(&name);
         self.deployed.put(Arc::clone(&next));
         self.reschedule(&name, &next.revision.settings.schedule)
             .await;

@@ -3,14 +3,14 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use hob_model::{Function, FunctionName};
+use hob_model::{FleetName, Function, FunctionName};
 
 /// The functions of the store, kept in memory. Written only after the store was.
 #[derive(Default)]
 pub(crate) struct Deployed {
     all: RwLock<BTreeMap<FunctionName, Arc<Function>>>,
     /// Those that always run, apart since somebody looks for them all the time.
-    always: RwLock<BTreeSet<FunctionName>>,
+    always: RwLock<BTreeSet<FleetName>>,
 }
 
 impl Deployed {
@@ -35,22 +35,24 @@ impl Deployed {
     pub(crate) fn put(&self, function: Arc<Function>) {
         let mut map = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let mut always = self.always.write().unwrap_or_else(PoisonError::into_inner);
-        match function.always() {
-            0 => always.remove(&function.name),
-            _ => always.insert(function.name.clone()),
-        };
+        for fleet in FleetName::both(&function.name) {
+            match function.always(fleet.track) {
+                0 => always.remove(&fleet),
+                _ => always.insert(fleet),
+            };
+        }
         map.insert(function.name.clone(), function);
     }
 
     pub(crate) fn remove(&self, name: &FunctionName) {
         let mut map = self.all.write().unwrap_or_else(PoisonError::into_inner);
         let mut always = self.always.write().unwrap_or_else(PoisonError::into_inner);
-        always.remove(name);
+        always.retain(|fleet| fleet.function != *name);
         map.remove(name);
     }
 
-    /// Functions of which some replicas always run.
-    pub(crate) fn always(&self) -> Vec<FunctionName> {
+    /// Those of which some replicas always run.
+    pub(crate) fn always(&self) -> Vec<FleetName> {
         let always = self.always.read().unwrap_or_else(PoisonError::into_inner);
         always.iter().cloned().collect()
     }

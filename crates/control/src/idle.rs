@@ -97,11 +97,7 @@ impl Control {
         };
         let name = &route.function;
         let function = self.deployed.get(name)?;
-        let (revision, always) = match (route.track, function.canary.as_deref()) {
-            (Track::Stable, _) => (&function.revision, function.always()),
-            (Track::Canary, Some(canary)) => (&canary.revision, canary.always()),
-            (Track::Canary, None) => return None,
-        };
+        let (revision, _) = function.answering(route.track)?;
         let settings = &revision.settings;
         let (ready, frozen) = (replicas.ready(), replicas.frozen());
         let near = |ahead| self.timetable.is_near(name, unix_now(), ahead);
@@ -109,7 +105,7 @@ impl Control {
         if prewake.is_some_and(|ahead| near(ahead.0)) {
             return ready.is_empty().then_some(Step::Wake);
         }
-        if always > 0 {
+        if function.always(route.track) > 0 {
             return None;
         }
         let all = ready.iter().chain(frozen.iter());

@@ -13,7 +13,7 @@ use hob_image::{
 use hob_model::{
     FunctionName, ImageRun, Revision, Run, Settings,
     port::{EngineError, Observed},
-    wire::{DeployEvent, FunctionImage},
+    wire::{DeployEvent, DeployStage, FunctionImage},
 };
 use hob_store::StoreError;
 
@@ -299,7 +299,8 @@ fn digest(run: &ImageRun, settings: &Settings) -> String {
 }
 
 fn step(events: &Events, text: String) {
-    events.push(DeployEvent::Step { text });
+    let stage = DeployStage::Building;
+    events.push(DeployEvent::Step { stage, text });
 }
 
 pub(crate) fn progress(events: &Events) -> Progress {

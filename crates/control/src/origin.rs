@@ -7,7 +7,7 @@ use hob_model::{
     Function, FunctionName, Label, Revision, Run, SecretName, Settings,
     openfaas::FunctionDeployment,
     port::{BuildLine, BuildLog, Packing, Source},
-    wire::{DeployEvent, ImageDeploy},
+    wire::{DeployEvent, DeployStage, ImageDeploy},
 };
 use tempfile::TempPath;
 
@@ -188,7 +188,10 @@ fn build_log(events: &Events) -> BuildLog {
     let events = events.clone();
     Arc::new(move |line| {
         events.push(match line {
-            BuildLine::Step(text) => DeployEvent::Step { text },
+            BuildLine::Step(text) => DeployEvent::Step {
+                stage: DeployStage::Building,
+                text,
+            },
             BuildLine::Output(text) => DeployEvent::Output { text },
         });
     })

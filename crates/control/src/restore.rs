@@ -39,8 +39,13 @@ impl Control {
                 && function.canary.take().is_some()
             {
                 let name = &function.name;
-                tracing::error!("the canary of function `{name}` is not served: {error}");
+                tracing::error!("the canary of function `{name}` has ended: {error}");
                 applied = self.engine.apply(&function.asleep()).await;
+                let written = function.clone();
+                let ended = self.stored(move |store| store.put_function(&written));
+                if let Err(error) = ended.await {
+                    tracing::error!("it comes back at the next start: {error}");
+                }
             }
             match applied {
                 Ok(()) => restored.functions += 1,

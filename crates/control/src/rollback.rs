@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use hob_model::{Function, FunctionName, wire::RevisionSummary};
+use hob_model::{
+    Function, FunctionName,
+    wire::{RevisionState, RevisionSummary},
+};
 use hob_store::{KeptRevision, StoreError};
 
 use crate::{
@@ -82,12 +85,18 @@ impl Control {
     ) -> Result<Vec<RevisionSummary>, StoreError> {
         let kept = self.kept_revisions(&function.name).await?;
         let canary = function.canary.as_deref();
+        let share = |number| {
+            let canary = canary.filter(|canary| canary.number == number);
+            canary.map(|canary| canary.share)
+        };
         let summaries = kept.into_iter().map(|one| RevisionSummary {
             number: one.number,
-            current: one.number == function.number,
-            canary: canary
-                .filter(|canary| canary.number == one.number)
-                .map(|canary| canary.share),
+            state: match share(one.number) {
+                _ if one.number == function.number => RevisionState::Current,
+                Some(_) => RevisionState::Canary,
+                None => RevisionState::Kept,
+            },
+            canary: share(one.number),
             image: image_of(&one.revision.run),
             digest: one.revision.digest,
             language: one.revision.language,

@@ -48,9 +48,41 @@ impl Control {
             wakes: self.metrics.wakings.of(&function.name),
             calls,
             failed,
-            canary: canary.map(|canary| canary_summary(canary, route.as_deref(), observed)),
+            canary: canary
+                .map(|canary| self.canary_summary(canary, function, route.as_deref(), observed)),
             path: format!("/function/{}", function.name),
             updated_at: function.updated_at,
+        }
+    }
+
+    fn canary_summary(
+        &self,
+        canary: &Canary,
+        function: &Function,
+        route: Option<&Route>,
+        observed: Option<&Observed>,
+    ) -> CanarySummary {
+        let way = route.and_then(|route| route.canary.as_ref());
+        let (calls, failed) = calls(way.map(|way| &*way.route));
+        let seen = observed.and_then(|observed| observed.canary.as_ref());
+        let ready = count(observed, InstanceState::Ready, |revision| {
+            revision == canary.revision.digest
+        });
+        let [_, fleet] = FleetName::both(&function.name);
+        CanarySummary {
+            revision: canary.revision.digest.clone(),
+            revision_number: canary.number,
+            share: canary.share,
+            state: seen.map_or(FunctionState::Failing, |seen| seen.state),
+            replicas: self
+                .scalers
+                .wanted(&fleet)
+                .filter(|_| ready > 0)
+                .unwrap_or(canary.replicas),
+            ready,
+            calls,
+            failed,
+            last_end: seen.and_then(|seen| seen.last_end.clone()),
         }
     }
 
@@ -63,29 +95,6 @@ impl Control {
             .wanted(&FleetName::stable(&function.name))
             .filter(|_| ready > 0);
         now.unwrap_or_else(|| function.revision.settings.scaling().fit(function.replicas))
-    }
-}
-
-fn canary_summary(
-    canary: &Canary,
-    route: Option<&Route>,
-    observed: Option<&Observed>,
-) -> CanarySummary {
-    let way = route.and_then(|route| route.canary.as_ref());
-    let (calls, failed) = calls(way.map(|way| &*way.route));
-    let seen = observed.and_then(|observed| observed.canary.as_ref());
-    CanarySummary {
-        revision: canary.revision.digest.clone(),
-        revision_number: canary.number,
-        share: canary.share,
-        state: seen.map_or(FunctionState::Failing, |seen| seen.state),
-        replicas: canary.replicas,
-        ready: count(observed, InstanceState::Ready, |revision| {
-            revision == canary.revision.digest
-        }),
-        calls,
-        failed,
-        last_end: seen.and_then(|seen| seen.last_end.clone()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 
 use async_trait::async_trait;
 use hob_model::{
-    EndReason, FleetName, FunctionName, ReplicaId, Track,
+    EndReason, FleetName, FunctionName, ReplicaId, Target,
     port::{Engine, EngineError, Wake, WakeError},
 };
 use tokio::{runtime::Handle, sync::watch};
@@ -60,15 +60,18 @@ impl Wake for Control {
                 .into(),
             });
         }
-        let (fleet, revision, by_hand) = match (fleet.track, deployed.canary.as_deref()) {
-            (Track::Canary, Some(canary)) => (fleet.clone(), &canary.revision, canary.replicas),
-            _ => (
+        let (fleet, (revision, by_hand)) = match deployed.answering(fleet.track) {
+            Some(answering) => (fleet.clone(), answering),
+            // A canary that has ended.
+            None => (
                 FleetName::stable(function),
-                &deployed.revision,
-                deployed.replicas,
+                (&deployed.revision, deployed.replicas),
             ),
         };
-        let replicas = *revision.settings.scaling().range(by_hand).start();
+        let least = *revision.settings.scaling().range(by_hand).start();
+        // All that were needed a moment ago, as long as they are here: those that are too many go
+        // when fewer have been enough for a while.
+        let replicas = least.max(self.frozen(&fleet));
         let mut outcome = self.wakes.join(&fleet, |report| {
             let start = Start {
                 wakes: Arc::clone(&self.wakes),
@@ -94,6 +97,19 @@ impl Wake for Control {
         self.config.runtime.spawn(async move {
             engine.condemn(&name, &replica, why).await;
         });
+    }
+}
+
+impl Control {
+    /// Replicas that stand still.
+    fn frozen(&self, fleet: &FleetName) -> u32 {
+        let route = self.routes.of(fleet);
+        match route.as_ref().map(|route| &route.target) {
+            Some(Target::Replicas(replicas)) => {
+                u32::try_from(replicas.frozen().len()).unwrap_or(u32::MAX)
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -180,7 +196,7 @@ impl Start {
                 Ok(effort) => {
                     // With none missing, somebody else has woken it.
                     if let Some(tier) = Tier::of(effort) {
-                        metrics.wakings.woke(&fleet.function, tier, begun.elapsed());
+                        metrics.wakings.woke(&fleet, tier, begun.elapsed());
                     }
                     Ok(())
                 }

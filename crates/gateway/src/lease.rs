@@ -44,9 +44,9 @@ pub(crate) async fn lease(
                 let route = Arc::clone(moved.as_ref().unwrap_or(&call.route));
                 let woken = wake(call, &route).await;
                 match call.client.worker().routes.get(&route.function) {
-                    Some(now) if !now.leads_to(&route) && !replicas.has_ready() => {
-                        moved = Some(now);
-                    }
+                    // Woken by somebody else, or the canary that they are of has taken over.
+                    _ if replicas.has_ready() => {}
+                    Some(now) if !now.leads_to(&route) => moved = Some(now),
                     _ => woken?,
                 }
             }

@@ -28,15 +28,6 @@ pub struct Share(u16);
 #[error("share `{0}` is invalid: write percents over 0 and under 100, as in `10%` or `0.5%`")]
 pub struct ShareError(String);
 
-// === impl Canary ===
-
-impl Canary {
-    /// Replicas that are there whether somebody calls or not; 0 where it may sleep.
-    pub fn always(&self) -> u32 {
-        self.revision.settings.scaling().min
-    }
-}
-
 // === impl Share ===
 
 impl Share {

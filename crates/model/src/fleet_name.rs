@@ -29,6 +29,14 @@ impl FleetName {
             track: Track::Stable,
         }
     }
+
+    /// Those, and the ones of a canary if there is one.
+    pub fn both(function: &FunctionName) -> [Self; 2] {
+        [Track::Stable, Track::Canary].map(|track| Self {
+            function: function.clone(),
+            track,
+        })
+    }
 }
 
 /// For people: the function's name, and whether its canary is meant.

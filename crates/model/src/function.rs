@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::{
     AsyncPolicy, Canary, Cors, Freeze, FunctionName, Isolation, Limits, Manifest, Scale, Scaling,
-    Schedule, SecretName, Timespan,
+    Schedule, SecretName, Timespan, Track,
     openfaas::{FunctionDeployment, ScaleLabels},
 };
 
@@ -33,11 +33,37 @@ pub struct Function {
 }
 
 impl Function {
-    /// Replicas that are there whether somebody calls or not; 0 where it may sleep, or was told to.
-    pub fn always(&self) -> u32 {
-        match (self.replicas, &self.revision.run) {
-            (0, _) | (_, Run::Static { .. }) => 0,
-            _ => self.revision.settings.scaling().min,
+    /// What answers by `track`, and the number of replicas that somebody asked for there.
+    pub fn answering(&self, track: Track) -> Option<(&Revision, u32)> {
+        match track {
+            Track::Stable => Some((&self.revision, self.replicas)),
+            Track::Canary => {
+                let canary = self.canary.as_deref()?;
+                Some((&canary.revision, canary.replicas))
+            }
+        }
+    }
+
+    /// Replicas of `track` that are there whether somebody calls or not; 0 where it may sleep, or
+    /// was told to.
+    pub fn always(&self, track: Track) -> u32 {
+        let answering = self.answering(track).filter(|_| self.replicas > 0);
+        answering.map_or(0, |(revision, _)| match revision.run {
+            Run::Static { .. } => 0,
+            _ => revision.settings.scaling().min,
+        })
+    }
+
+    /// The same with so many replicas asked for, of which its canary has its share.
+    pub fn with_replicas(&self, replicas: u32) -> Self {
+        let canary = self.canary.as_deref().map(|canary| Canary {
+            replicas: canary.share.of(replicas),
+            ..canary.clone()
+        });
+        Self {
+            replicas,
+            canary: canary.map(Box::new),
+            ..self.clone()
         }
     }
 

@@ -118,6 +118,15 @@ impl Routes {
         self.find(&function.qualified())
     }
 
+    /// The route that leads to the replicas of `fleet`.
+    pub fn of(&self, fleet: &FleetName) -> Option<Arc<Route>> {
+        let route = self.get(&fleet.function)?;
+        match fleet.track {
+            Track::Stable => Some(route),
+            Track::Canary => Some(Arc::clone(&route.canary.as_ref()?.route)),
+        }
+    }
+
     /// Every route, each once, those of canaries too.
     pub fn all(&self) -> Vec<Arc<Route>> {
         let tables = self.shards.iter().map(ArcSwap::load);

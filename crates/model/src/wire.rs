@@ -234,8 +234,8 @@ pub struct RevisionSummary {
     pub number: u32,
     /// Its digest. Revisions of one digest behave alike.
     pub digest: String,
-    /// Whether it is the one that answers.
-    pub current: bool,
+    /// Where it stands.
+    pub state: RevisionState,
     /// The share of the calls that it has as the canary, if it is that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<Share>,
@@ -252,6 +252,18 @@ pub struct RevisionSummary {
     #[serde(with = "crate::rfc3339")]
     #[schema(value_type = String, format = DateTime)]
     pub deployed_at: SystemTime,
+}
+
+/// Where a kept revision stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RevisionState {
+    /// It answers the calls, but for those of a canary.
+    Current,
+    /// It has a share of the calls.
+    Canary,
+    /// It answers none, and can again.
+    Kept,
 }
 
 /// `{"revision": 3}`, the body of a rollback.
@@ -271,6 +283,8 @@ pub struct RollbackRequest {
 pub enum DeployEvent {
     /// hob begins a step.
     Step {
+        /// How far the deploy has come with it.
+        stage: DeployStage,
         /// "python: installing requirements.txt".
         text: String,
     },
@@ -295,6 +309,20 @@ pub enum DeployEvent {
         /// Who is at fault.
         fault: Fault,
     },
+}
+
+/// How far a deploy has come that is neither done nor failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployStage {
+    /// Another deploy of the function is under way.
+    Waiting,
+    /// The revision is made, or brought here.
+    Building,
+    /// Its replicas are started; no call goes to them before all are ready.
+    Starting,
+    /// What answered before takes no new calls.
+    Draining,
 }
 
 /// Who has to mend a failure.

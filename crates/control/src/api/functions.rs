@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State};
 use hob_model::{
-    FleetName, Function, FunctionName, Run,
+    FleetName, Function, FunctionName, Run, Target,
     port::EngineError,
     wire::{FunctionDetail, FunctionSummary, ScaleRequest},
 };
@@ -147,27 +147,58 @@ impl Control {
             let text = format!("function `{name}` is a folder of files and has no replicas");
             return Err(ApiError::Bad(text));
         }
-        let fleet = FleetName::stable(name);
         self.wakes.forgive(name);
-        let scaling = function.revision.settings.scaling();
-        self.engine.scale(&fleet, scaling.fit(replicas)).await?;
-        let row = name.clone();
-        let stored = self.stored(move |store| store.set_replicas(&row, replicas));
+        let before = self.running(name);
+        let next = function.with_replicas(replicas);
+        let numbers = self.numbers(&next);
+        for (fleet, number) in &numbers {
+            self.engine.scale(fleet, *number).await?;
+        }
+        let (row, canary) = (name.clone(), next.canary.as_ref().map(|one| one.replicas));
+        let stored = self.stored(move |store| store.set_replicas(&row, replicas, canary));
         if let Err(error) = stored.await {
-            let before = scaling.fit(function.replicas);
-            if let Err(undo) = self.engine.scale(&fleet, before).await {
-                tracing::error!("function `{name}` could not be scaled back: {undo}");
+            for (fleet, number) in before {
+                if let Err(undo) = self.engine.scale(&fleet, number).await {
+                    tracing::error!("function `{fleet}` could not be scaled back: {undo}");
+                }
             }
             return Err(error.into());
         }
-        let function = Arc::new(Function {
-            replicas,
-            ..Function::clone(&function)
-        });
+        let function = Arc::new(next);
         self.deployed.put(Arc::clone(&function));
         // Last, so that it outlives what load asked for meanwhile.
-        self.scalers.begin_anew(&fleet, scaling.fit(replicas));
+        for (fleet, number) in numbers {
+            self.scalers.begin_anew(&fleet, number);
+        }
         Ok(function)
+    }
+
+    /// How many replicas the fleets of a function are to have: those that somebody asked for, and
+    /// more where their load needs them.
+    fn numbers(&self, function: &Function) -> Vec<(FleetName, u32)> {
+        let both = FleetName::both(&function.name).into_iter();
+        let numbers = both.filter_map(|fleet| {
+            let (revision, by_hand) = function.answering(fleet.track)?;
+            let range = revision.settings.scaling().range(by_hand);
+            let needed = self.scalers.needed(&fleet);
+            let number = needed.clamp(*range.start(), *range.end());
+            Some((fleet, if function.replicas == 0 { 0 } else { number }))
+        });
+        numbers.collect()
+    }
+
+    /// How many they have now, or are about to.
+    fn running(&self, name: &FunctionName) -> Vec<(FleetName, u32)> {
+        let both = FleetName::both(name).into_iter();
+        let numbers = both.filter_map(|fleet| {
+            let Target::Replicas(replicas) = &self.routes.of(&fleet)?.target else {
+                return None;
+            };
+            let wanted = self.scalers.wanted(&fleet).unwrap_or(1);
+            let number = if replicas.has_ready() { wanted } else { 0 };
+            Some((fleet, number))
+        });
+        numbers.collect()
     }
 
     /// The function called `name`, or the 404 that says so.

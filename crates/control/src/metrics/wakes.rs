@@ -7,7 +7,7 @@ use std::{
 };
 
 use hob_model::{
-    FunctionName,
+    FleetName, FunctionName, Track,
     port::Effort,
     wire::{WakePrice, Wakes},
 };
@@ -86,12 +86,16 @@ impl Default for Wakings {
 }
 
 impl Wakings {
-    /// A function is awake, `took` after its first call.
-    pub(crate) fn woke(&self, name: &FunctionName, tier: Tier, took: Duration) {
+    /// A function, or its canary, is awake, `took` after its first call.
+    pub(crate) fn woke(&self, fleet: &FleetName, tier: Tier, took: Duration) {
         let histogram = self.histogram.with_label_values(&[tier.as_str()]);
         histogram.observe(took.as_secs_f64());
+        if fleet.track == Track::Canary {
+            // Another program than the one whose price is asked for.
+            return;
+        }
         let mut prices = self.prices();
-        let prices = prices.entry(name.clone()).or_default();
+        let prices = prices.entry(fleet.function.clone()).or_default();
         prices[tier as usize].add(took);
     }
 
@@ -105,7 +109,7 @@ impl Wakings {
         }
     }
 
-    /// A function is no more.
+    /// A function is no more, or runs another program.
     pub(crate) fn forget(&self, name: &FunctionName) {
         self.prices().remove(name);
     }
@@ -149,7 +153,11 @@ mod tests {
         let (wakings, name) = (Wakings::default(), "hello".parse().expect("valid"));
         assert_eq!(wakings.of(&name), Wakes::default());
         for millis in [900, 1, 2, 3, 4, 5, 6, 7, 8, 100] {
-            wakings.woke(&name, Tier::Frozen, Duration::from_millis(millis));
+            wakings.woke(
+                &FleetName::stable(&name),
+                Tier::Frozen,
+                Duration::from_millis(millis),
+            );
         }
         let wakes = wakings.of(&name);
         assert_eq!(wakes.stopped, None);

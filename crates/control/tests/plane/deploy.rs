@@ -1,14 +1,15 @@
 use std::{sync::Arc, sync::atomic::Ordering};
 
 use hob_control::Access;
-use hob_model::wire::{DeployEvent, Fault, FunctionState};
+use hob_model::wire::{DeployEvent, DeployStage, Fault, FunctionState};
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
 
 use crate::{Plane, archive, events, eventually, request, text};
 
-fn step(text: &str) -> DeployEvent {
-    DeployEvent::Step { text: text.into() }
+fn step(stage: DeployStage, text: &str) -> DeployEvent {
+    let text = text.into();
+    DeployEvent::Step { stage, text }
 }
 
 fn output(text: &str) -> DeployEvent {
@@ -36,9 +37,9 @@ async fn a_deploy_tells_its_steps_and_is_kept() {
     assert_eq!(
         events,
         [
-            step("python: compiling"),
+            step(DeployStage::Building, "python: compiling"),
             output("main.py:1"),
-            step("starting hello.staging")
+            step(DeployStage::Starting, "starting hello.staging")
         ]
     );
     assert!(changed && function.state == FunctionState::Hot && function.ready == 1);
@@ -193,7 +194,7 @@ async fn events_come_while_the_build_runs() {
     let line = frame.into_data().expect("data");
     assert_eq!(
         events(std::str::from_utf8(&line).expect("text")),
-        [step("python: compiling")]
+        [step(DeployStage::Building, "python: compiling")]
     );
     assert_eq!(plane.scratch().len(), 1);
     drop(hold);
@@ -235,7 +236,10 @@ async fn deploys_of_one_name_come_one_after_the_other() {
         .expect("a line")
         .expect("whole");
     let line = frame.into_data().expect("data");
-    let waiting = [step("waiting for another deploy of hello")];
+    let waiting = [step(
+        DeployStage::Waiting,
+        "waiting for another deploy of hello",
+    )];
     assert_eq!(events(std::str::from_utf8(&line).expect("text")), waiting);
     drop(hold);
     assert!(text(first).await.contains(r#""event":"done""#));

@@ -27,7 +27,7 @@ async fn revisions(plane: &Plane) -> (Vec<(u64, String)>, u64) {
     let list: Vec<Value> = serde_json::from_str(&text).expect("JSON");
     let number = |one: &Value| one["number"].as_u64().expect("a number");
     let digest = |one: &Value| one["digest"].as_str().expect("a text").to_owned();
-    let current = list.iter().find(|one| one["current"] == true);
+    let current = list.iter().find(|one| one["state"] == "current");
     (
         list.iter().map(|one| (number(one), digest(one))).collect(),
         number(current.expect("one is current")),

@@ -28,7 +28,9 @@ impl Fleets {
         replicas: u32,
     ) -> Result<(), EngineError> {
         if replicas > 0 {
-            canary.scale(replicas).await?;
+            // Those that its own load has needed stay: more calls come now, not fewer.
+            let wanted = canary.state().wanted;
+            canary.scale(replicas.max(wanted)).await?;
         }
         self.set_stable(canary);
         {
@@ -82,7 +84,7 @@ impl Fleet {
         state.call_off();
         state.plan = None;
         state.wanted = 0;
-        let leaving = state.drain_down_to(0);
+        let leaving = state.drain_all_but(0);
         self.publish(&state);
         for one in leaving {
             see_off(self, one, Farewell::Gentle);

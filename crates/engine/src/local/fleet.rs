@@ -161,7 +161,9 @@ impl Fleet {
     }
 
     pub(super) fn instances(&self) -> Vec<Instance> {
-        self.state().entries.iter().map(Entry::instance).collect()
+        // Files of the kernel are read with nothing locked.
+        let entries = self.state().entries.clone();
+        entries.iter().map(Entry::instance).collect()
     }
 }
 

@@ -61,6 +61,8 @@ impl Fleet {
         if paused < awake.len() {
             let undone = awake.iter().take(paused);
             undone.for_each(|(_, backend)| backend.resume());
+            // A call that came meanwhile may wait for a place at one of them.
+            self.publish(&state);
             return Vec::new();
         }
         let resting = awake.into_iter().map(|(replica, _)| Arc::clone(replica));
@@ -87,16 +89,21 @@ impl Fleet {
     /// freezer. Writes one word to the kernel for each, which is sooner done than handed to another
     /// thread, and a call waits for it.
     fn thaw(self: &Arc<Self>, replicas: &[Arc<Replica>]) -> usize {
+        let doomed: Vec<_> = replicas.iter().map(|replica| replica.is_doomed()).collect();
         let thawed: Vec<_> = replicas.iter().map(|replica| replica.thaw()).collect();
         let mut awake = 0;
         let mut state = self.state();
-        for (replica, thawed) in replicas.iter().zip(thawed) {
+        for ((replica, thawed), doomed) in replicas.iter().zip(thawed).zip(doomed) {
             let same = |entry: &&mut Entry| Arc::ptr_eq(&entry.replica, replica);
             let found = state.entries.iter_mut().find(same);
             let Some(entry) = found.filter(|entry| entry.is_frozen()) else {
                 continue;
             };
             let Err(problem) = thawed else {
+                if doomed && let Some(leaving) = entry.drain() {
+                    see_off(self, leaving, Farewell::Gentle);
+                    continue;
+                }
                 entry.get_up();
                 awake += 1;
                 continue;
@@ -125,6 +132,13 @@ impl Replica {
         self.cage().is_some_and(|cage| cage.is_frozen())
     }
 
+    /// Whether somebody has killed it while it stood still: with cgroup version 1 it ends when it
+    /// goes on, and no call should be with it then.
+    fn is_doomed(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid));
+        status.is_ok_and(|status| kill_is_pending(&status))
+    }
+
     /// Has everything in the cage stand still. Blocks for some milliseconds.
     pub(super) fn freeze(&self) -> Result<(), String> {
         // One that has ended stands still enough.
@@ -136,5 +150,35 @@ impl Replica {
     pub(super) fn thaw(&self) -> Result<(), String> {
         let thawed = self.cage().map_or(Ok(()), |cage| cage.thaw());
         thawed.map_err(|problem| format!("replica {}: {problem}", self.id))
+    }
+}
+
+/// Reads the text of `/proc/PID/status`, proc_pid_status(5): signals that wait for the process and
+/// for its first thread, as masks.
+fn kill_is_pending(status: &str) -> bool {
+    const KILL: u64 = 1 << (9 - 1);
+    let masks = status.lines().filter_map(|line| {
+        let (key, mask) = line.split_once(':')?;
+        let mask = u64::from_str_radix(mask.trim(), 16).ok();
+        mask.filter(|_| ["SigPnd", "ShdPnd"].contains(&key))
+    });
+    masks.fold(0, |all, mask| all | mask) & KILL != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_that_waits_is_seen() {
+        let status = |thread: &str, process: &str| {
+            let rest = "SigBlk:\t0000000000000100";
+            format!("Name:\tpython3\nSigPnd:\t{thread}\nShdPnd:\t{process}\n{rest}\n")
+        };
+        let none = "0000000000000000";
+        assert!(!kill_is_pending(&status(none, none)));
+        assert!(!kill_is_pending(&status("0000000000004000", none)));
+        assert!(kill_is_pending(&status(none, "0000000000000100")));
+        assert!(kill_is_pending(&status("0000000000004100", none)));
     }
 }

@@ -9,7 +9,7 @@ use hob_model::{
 
 use super::replica::Replica;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) replica: Arc<Replica>,
     pub(super) phase: Phase,
@@ -17,7 +17,7 @@ pub(super) struct Entry {
 
 /// Where a replica stands. The only ways are starting, ready, draining, and from ready to frozen
 /// and back, or on to draining; it may end in each.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Phase {
     /// Whoever started it waits for it and answers for its end.
     Starting,

@@ -105,10 +105,15 @@ impl Fleet {
         check_replicas(&self.name, replicas)?;
         let mut state = self.state();
         // Under one lock with the rest: somebody may just have put it to sleep.
-        if state.wanted > 0 {
-            self.step_to(&mut state, replicas)?;
+        if state.wanted == 0 {
+            return Ok(());
         }
-        Ok(())
+        if state.attempt.is_some() && replicas < state.wanted {
+            // Those that are on their way come; what is too many then goes.
+            state.wanted = replicas;
+            return Ok(());
+        }
+        self.step_to(&mut state, replicas).map(drop)
     }
 
     /// Nobody is to wait long, and in the end for nothing, for a program that keeps ending.
@@ -222,7 +227,12 @@ impl Fleet {
             _ => Effort::Thawed,
         };
         let (pause, missing) = {
-            let state = self.state();
+            let mut state = self.state();
+            // Whatever becomes of the others, these are there.
+            let ready = state.ready_count();
+            if let Some(attempt) = &mut state.attempt {
+                attempt.fallback = attempt.fallback.max(ready);
+            }
             (state.backoff.pause(), state.missing())
         };
         if missing == 0 {

@@ -311,7 +311,7 @@ fn upload_after(before: Vec<u8>, archive: Archive, progress: &Progress) -> Body 
 pub(super) async fn follow(mut lines: Lines, progress: &Progress) -> anyhow::Result<Deployed> {
     while let Some(json) = lines.next().await? {
         match serde_json::from_slice(&json).map_err(|error| lines.broken(error))? {
-            DeployEvent::Step { text } => progress.step(text),
+            DeployEvent::Step { text, .. } => progress.step(text),
             DeployEvent::Output { text } => progress.output(&text),
             DeployEvent::Failed { message, .. } => return Err(Failure::failed(message).into()),
             DeployEvent::Done {

@@ -1,5 +1,8 @@
 use clap::Args;
-use hob_model::{FunctionName, wire::RevisionSummary};
+use hob_model::{
+    FunctionName,
+    wire::{RevisionState, RevisionSummary},
+};
 
 use super::{
     Context,
@@ -32,10 +35,13 @@ impl Revisions {
         let mut table = Table::with_head(["NUMBER", "REVISION", "MADE OF", "DEPLOYED", "STATE"]);
         for one in &revisions {
             let image = one.image.as_ref().map(|image| image.name.clone());
-            let state = match (one.current, one.canary) {
-                (true, _) => Cell::tinted("current", Tint::Good),
-                (false, Some(share)) => Cell::tinted(format!("canary, {share}"), Tint::Odd),
-                (false, None) => Cell::tinted("kept", Tint::Dim),
+            let state = match (one.state, one.canary) {
+                (RevisionState::Current, _) => Cell::tinted("current", Tint::Good),
+                (RevisionState::Canary, Some(share)) => {
+                    Cell::tinted(format!("canary, {share}"), Tint::Odd)
+                }
+                (RevisionState::Canary, None) => Cell::tinted("canary", Tint::Odd),
+                (RevisionState::Kept, _) => Cell::tinted("kept", Tint::Dim),
             };
             table.row([
                 one.number.to_string().into(),

@@ -118,13 +118,15 @@ fn meant(text: &str, name: &FunctionName, kept: &[RevisionSummary]) -> Result<u3
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use hob_model::wire::RevisionState;
+
     use super::*;
 
     fn kept(revisions: &[(u32, &str)]) -> Vec<RevisionSummary> {
         let summary = |&(number, digest): &(u32, &str)| RevisionSummary {
             number,
             digest: digest.into(),
-            current: false,
+            state: RevisionState::Kept,
             canary: None,
             language: "python".into(),
             image: None,

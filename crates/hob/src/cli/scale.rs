@@ -52,7 +52,11 @@ impl Scale {
             return output::line(&format!("{name} is stopped; the next call wakes it"));
         }
         let ready = output::count(function.ready as usize, "replica");
-        output::line(&format!("{name} runs {ready}"))
+        let why = match function.ready == replicas {
+            true => String::new(),
+            false => format!(", by its settings and its load: `hob scale {name}` shows them"),
+        };
+        output::line(&format!("{name} runs {ready}{why}"))
     }
 }
 

@@ -153,7 +153,7 @@ fn a_number_by_hand_is_the_least_until_another_is_given() {
     // More than its most is its most.
     assert_eq!(
         hob.cli(["scale", "hold", "9"]).ok(),
-        "hold runs 4 replicas\n"
+        "hold runs 4 replicas, by its settings and its load: `hob scale hold` shows them\n"
     );
     assert_eq!(
         hob.cli(["scale", "hold", "1"]).ok(),
@@ -184,7 +184,7 @@ fn the_least_always_runs() {
     assert!(metrics.contains(&format!("gateway_service_min{of}")));
     assert_eq!(
         bench.hob.cli(["scale", "hold", "1"]).ok(),
-        "hold runs 2 replicas\n"
+        "hold runs 2 replicas, by its settings and its load: `hob scale hold` shows them\n"
     );
 
     bench.hob.stop();

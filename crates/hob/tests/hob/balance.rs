@@ -104,13 +104,13 @@ fn the_limit_of_calls_is_hard_and_changes_with_a_deploy() {
     bench.deploy(&bench.python("busy", BUSY));
     assert!(most(&together(hob, "busy", 6)) > 1, "the handler can");
 
-    with_scale(&bench, "busy", BUSY, "concurrency = 1");
+    with_scale(&bench, "busy", BUSY, "concurrency = 1\nmax = 1");
     assert_eq!(most(&together(hob, "busy", 6)), 1);
-    with_scale(&bench, "busy", BUSY, "concurrency = 2");
+    with_scale(&bench, "busy", BUSY, "concurrency = 2\nmax = 1");
     assert_eq!(most(&together(hob, "busy", 6)), 2);
 
     // With two replicas there are twice as many places, and none has more than it may.
-    with_scale(&bench, "busy", BUSY, "concurrency = 1");
+    with_scale(&bench, "busy", BUSY, "concurrency = 1\nmax = 2");
     hob.cli(["scale", "busy", "2"]).ok();
     let answers = together(hob, "busy", 6);
     assert_eq!(most(&answers), 1);
@@ -147,7 +147,7 @@ fn beyond_the_queue_hob_says_when_to_come_again() {
     let body = format!(
         "import socket\nif req: socket.create_connection(('127.0.0.1', {port})).recv(1)\nreturn 'ok'"
     );
-    with_scale(&bench, "held", &body, "concurrency = 2\nqueue = 1");
+    with_scale(&bench, "held", &body, "concurrency = 2\nqueue = 1\nmax = 1");
     let inflight = "gateway_function_invocation_inflight{function_name=\"held.openfaas-fn\"}";
     let post = |body: &'static str| hob.post("/function/held", body);
     thread::scope(|scope| {

@@ -194,8 +194,8 @@ fn a_rollback_ends_it_and_no_call_fails() {
     assert_eventually!(ready(hob) == before, "what answered has never stopped");
     let list = hob.cli(["revisions", "hello", "-o", "json"]).json();
     assert_eq!(
-        (&list[1]["current"], &list[0]["canary"]),
-        (&true.into(), &Value::Null)
+        (&list[1]["state"], &list[0]["canary"]),
+        (&"current".into(), &Value::Null)
     );
     // There is nothing before it.
     hob.cli(["rollback", "hello"]).fails(1);

@@ -13,7 +13,7 @@ use crate::{
 /// Number of each revision that is kept, newest first, the current one negative.
 fn numbers(hob: &Hob, name: &str) -> Vec<i64> {
     let list = hob.cli(["revisions", name, "-o", "json"]).json();
-    let number = |one: &Value| match one["current"].as_bool().unwrap() {
+    let number = |one: &Value| match one["state"] == "current" {
         true => -one["number"].as_i64().unwrap(),
         false => one["number"].as_i64().unwrap(),
     };

@@ -57,15 +57,22 @@ impl Store {
         Ok(readable.collect())
     }
 
-    /// Sets how many replicas `name` has while it is awake; false when there is no such function.
+    /// Sets how many replicas `name` has while it is awake, and its canary if it has one; false when
+    /// there is no such function.
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn set_replicas(&self, name: &FunctionName, replicas: u32) -> Result<bool, StoreError> {
+    pub fn set_replicas(
+        &self,
+        name: &FunctionName,
+        replicas: u32,
+        canary: Option<u32>,
+    ) -> Result<bool, StoreError> {
         let changed = self.with(|connection| {
             connection.execute(
-                "UPDATE functions SET replicas = ?3 WHERE namespace = ?1 AND name = ?2",
-                params![name.namespace(), name.name(), replicas],
+                "UPDATE functions SET replicas = ?3, canary_replicas = ?4
+                 WHERE namespace = ?1 AND name = ?2",
+                params![name.namespace(), name.name(), replicas, canary],
             )
         })?;
         Ok(changed > 0)

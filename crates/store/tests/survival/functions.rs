@@ -42,8 +42,8 @@ fn a_function_is_replaced_scaled_and_removed() {
     store.put_function(&function).expect("put");
     function.revision.digest = "e".repeat(64);
     store.put_function(&function).expect("put");
-    assert!(store.set_replicas(&function.name, 0).expect("set"));
-    assert!(!store.set_replicas(&other, 1).expect("set"));
+    assert!(store.set_replicas(&function.name, 0, None).expect("set"));
+    assert!(!store.set_replicas(&other, 1, None).expect("set"));
     function.replicas = 0;
     assert_eq!(store.functions().expect("read"), [function.clone()]);
     assert!(store.remove_function(&function.name).expect("remove"));
