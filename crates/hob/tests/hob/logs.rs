@@ -180,10 +180,15 @@ fn a_flood_is_bounded_and_what_comes_after_it_is_found() {
         "{} bytes are left",
         bytes()
     );
+    // The last line of a flood that outran the copy may have lost its end.
+    say(&bench, "between");
     let_time_pass();
     let start = SystemTime::now();
     say(&bench, "after");
     let since = humantime::format_rfc3339(start - CLOCK).to_string();
     assert_eq!(texts(&lines(&bench, &["--since", &since])), ["after"]);
-    assert_eq!(texts(&lines(&bench, &["--tail", "2"])), ["flood", "after"]);
+    let last = lines(&bench, &["--tail", "2"]);
+    let last = texts(&last);
+    assert!(last[0].ends_with("between"), "{last:?}");
+    assert_eq!(last[1], "after");
 }
