@@ -91,7 +91,7 @@ impl Fleet {
     fn thaw(self: &Arc<Self>, replicas: &[Arc<Replica>]) -> usize {
         let doomed: Vec<_> = replicas.iter().map(|replica| replica.is_doomed()).collect();
         let thawed: Vec<_> = replicas.iter().map(|replica| replica.thaw()).collect();
-        let mut awake = 0;
+        let (mut awake, mut last_end) = (0, None);
         let mut state = self.state();
         for ((replica, thawed), doomed) in replicas.iter().zip(thawed).zip(doomed) {
             let same = |entry: &&mut Entry| Arc::ptr_eq(&entry.replica, replica);
@@ -101,7 +101,9 @@ impl Fleet {
             };
             let Err(problem) = thawed else {
                 if doomed && let Some(leaving) = entry.drain() {
-                    see_off(self, leaving, Farewell::Gentle);
+                    let end = End::new(EndReason::Exit, "it was killed while it was frozen");
+                    see_off(self, leaving, Farewell::Condemned(end.clone()));
+                    last_end = Some(end);
                     continue;
                 }
                 entry.get_up();
@@ -113,6 +115,9 @@ impl Fleet {
             if let Some(leaving) = entry.drain() {
                 see_off(self, leaving, Farewell::Condemned(end));
             }
+        }
+        if last_end.is_some() {
+            state.last_end = last_end;
         }
         self.publish(&state);
         awake
