@@ -145,8 +145,11 @@ impl Control {
             .scaling()
             .range(function.replicas);
         let both = FleetName::both(&function.name);
-        // All calls of a canary that ends come here.
-        let now: u32 = both.iter().filter_map(|one| self.scalers.wanted(one)).sum();
+        // All calls of a canary that ends come here. Each number was rounded up.
+        let wanted = both.iter().filter_map(|one| self.scalers.wanted(one));
+        let now = wanted
+            .reduce(|one, other| one.saturating_add(other).saturating_sub(1))
+            .unwrap_or(1);
         Function {
             replicas: now.clamp(*range.start(), *range.end()),
             ..function.clone()

@@ -124,7 +124,13 @@ fn schedules_follow_their_policy_when_the_clock_jumps() {
     let settled = || next(&bench.hob) == at_one("2027-03-02T18:00:00Z");
     assert!(wait_until(PATIENCE, settled), "{:?}", next(&bench.hob));
     let made = ["13:00", "14:00", "15:00", "16:00", "17:00"];
-    assert!(wait_until(PATIENCE, || logged(&bench.hob, "all") == made));
+    // Several are made at a time.
+    let all = || {
+        let mut runs = logged(&bench.hob, "all");
+        runs.sort();
+        runs == made
+    };
+    assert!(wait_until(PATIENCE, all), "{:?}", logged(&bench.hob, "all"));
     assert!(wait_until(PATIENCE, || logged(&bench.hob, "once") == made[4..]));
     assert_eq!(logged(&bench.hob, "skip"), [""; 0]);
     // From here on hob does not come to look at the clock by itself, which would take its time.
