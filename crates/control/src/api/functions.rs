@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State};
 use hob_model::{
-    FleetName, Function, FunctionName, Run, Target,
+    FleetName, Function, FunctionName, Run, Scale, Target,
     port::EngineError,
     wire::{FunctionDetail, FunctionSummary, ScaleRequest},
 };
@@ -17,8 +17,6 @@ use crate::{Control, images::image_of};
 
 /// Largest body of a scale request, in bytes.
 const SCALE_BODY: usize = 1 << 10;
-/// Most replicas of one function on one machine.
-const MOST_REPLICAS: u32 = 100;
 
 /// All functions.
 #[utoipa::path(get, path = "/hob/v1/functions", tag = "functions",
@@ -138,9 +136,10 @@ impl Control {
         let function = self.function(name)?;
         let replicas = replicas(&function);
         let allowed = u32::try_from(replicas).ok();
-        let Some(replicas) = allowed.filter(|replicas| *replicas <= MOST_REPLICAS) else {
+        let Some(replicas) = allowed.filter(|replicas| *replicas <= Scale::MOST_REPLICAS) else {
             return Err(ApiError::Bad(format!(
-                "replicas must be 0 to {MOST_REPLICAS}, not {replicas}"
+                "replicas must be 0 to {}, not {replicas}",
+                Scale::MOST_REPLICAS
             )));
         };
         if matches!(function.revision.run, Run::Static { .. }) {

@@ -2,14 +2,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use hob_model::{
     CanaryRoute, Counters, FunctionName, ImageRun, Network, ReplicaSet, Revision, Route, Routes,
-    Run, Share, Target, Track, port::EngineError,
+    Run, Scale, Share, Target, Track, port::EngineError,
 };
 use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
 
 use super::{host::Host, isolation::CageKind, places::Owner, replica::STOP_GRACE};
-
-/// Most replicas that one function may have on one machine.
-const REPLICAS_MAX: u32 = 100;
 
 /// What an image has at least between the signal to stop and the kill when it is replaced or put
 /// to sleep; as Docker gives.
@@ -258,11 +255,12 @@ fn there(function: &FunctionName, path: PathBuf, what: &str) -> Result<PathBuf, 
 }
 
 pub(super) fn check_replicas(name: &FunctionName, replicas: u32) -> Result<(), EngineError> {
-    if replicas <= REPLICAS_MAX {
+    if replicas <= Scale::MOST_REPLICAS {
         return Ok(());
     }
     Err(EngineError::Unsupported(format!(
-        "function `{name}` cannot have {replicas} replicas: one machine runs at most {REPLICAS_MAX} of a function"
+        "function `{name}` cannot have {replicas} replicas: one machine runs at most {} of a function",
+        Scale::MOST_REPLICAS
     )))
 }
 
