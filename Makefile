@@ -16,7 +16,7 @@ test: ## install what the tests need and run every test
 	@scripts/need.sh $(CAGE_TOOLS) || echo "make test: going on without them; their tests say so"
 	@scripts/openfaas.sh $(OPENFAAS) || echo "make test: going on without OpenFaaS's programs; their tests say so"
 	@scripts/schemathesis.sh $(SCHEMATHESIS) || echo "make test: going on without schemathesis; its test says so"
-	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$$PATH" cargo test --workspace --no-fail-fast
+	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$$PATH" scripts/test.sh
 
 check: ## format and lints
 	cargo fmt --all --check

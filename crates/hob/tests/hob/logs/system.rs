@@ -53,7 +53,7 @@ fn lines_come_in_the_shape_and_number_that_clients_ask_for() {
     hob.get("/system/logs?name=talker").expect(401);
     talker(&bench);
     for words in ["one", "two", "three"] {
-        let_time_pass();
+        let_time_pass(&bench);
         say(&bench, words);
     }
     let all = lines(hob, "name=talker");
@@ -236,7 +236,7 @@ fn faas_cli_itself_shows_logs() {
     let bench = Bench::new();
     talker(&bench);
     for words in ["one", "two", "three"] {
-        let_time_pass();
+        let_time_pass(&bench);
         say(&bench, words);
     }
     let home = tempfile::tempdir().unwrap();
