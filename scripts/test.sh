@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs every test. Tests share the machine with each other, so up to MOST that fail are run once
-# more by themselves; those that pass then are named as flaky, to be mended. Takes cargo's options.
+# more by themselves; those that pass then are named as flaky, to be mended.
 set -uo pipefail
 MOST=3
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --workspace --no-fail-fast "$@" 2>&1 | tee "$log"
+cargo test --workspace --no-fail-fast 2>&1 | tee "$log"
 code=${PIPESTATUS[0]}
 [ "$code" -ne 0 ] || exit 0
 
@@ -18,5 +18,5 @@ if [ "${#failed[@]}" -eq 0 ] || [ "${#failed[@]}" -gt "$MOST" ] || [ "$of_names"
     exit "$code"
 fi
 echo "make test: once more, each by itself: ${failed[*]}"
-cargo test --workspace --tests "$@" -- --exact --test-threads=1 "${failed[@]}" || exit
+cargo test --workspace --tests -- --exact --test-threads=1 "${failed[@]}" || exit
 echo "make test: FLAKY, passed at the second try: ${failed[*]}"

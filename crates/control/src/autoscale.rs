@@ -252,8 +252,7 @@ impl Scalers {
 impl Awake {
     /// The number nearest to `replicas` that it may have.
     fn fit(&self, replicas: u32) -> u32 {
-        let range = self.scaling.range(self.by_hand);
-        replicas.clamp(*range.start(), *range.end())
+        self.scaling.nearest(replicas, self.by_hand)
     }
 }
 

@@ -139,19 +139,15 @@ impl Control {
     /// The function with the number of replicas that it is to run with: at least one, even where
     /// the wish is to sleep until the next call, and as many as its calls need now.
     fn awake(&self, function: &Function) -> Function {
-        let range = function
-            .revision
-            .settings
-            .scaling()
-            .range(function.replicas);
         let both = FleetName::both(&function.name);
         // All calls of a canary that ends come here. Each number was rounded up.
         let wanted = both.iter().filter_map(|one| self.scalers.wanted(one));
         let now = wanted
             .reduce(|one, other| one.saturating_add(other).saturating_sub(1))
             .unwrap_or(1);
+        let scaling = function.revision.settings.scaling();
         Function {
-            replicas: now.clamp(*range.start(), *range.end()),
+            replicas: scaling.nearest(now, function.replicas),
             ..function.clone()
         }
     }

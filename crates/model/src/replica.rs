@@ -230,10 +230,10 @@ impl Drop for BackendLease {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn backend(id: &str) -> Arc<Backend> {
+    pub(crate) fn backend(id: &str) -> Arc<Backend> {
         Arc::new(Backend::new(
             ReplicaId(id.into()),
             Endpoint::Unix("/none".into()),

@@ -230,14 +230,7 @@ mod tests {
     use std::{collections::HashSet, task::Wake};
 
     use super::*;
-    use crate::{Endpoint, ReplicaId};
-
-    fn backend(id: &str) -> Arc<Backend> {
-        Arc::new(Backend::new(
-            ReplicaId(id.into()),
-            Endpoint::Unix("/none".into()),
-        ))
-    }
+    use crate::replica::tests::backend;
 
     /// A function with these replicas, `concurrency` calls for each and `queue` that wait.
     fn limited(ids: &[&str], concurrency: u32, queue: u32) -> ReplicaSet {

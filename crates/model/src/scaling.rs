@@ -82,6 +82,12 @@ impl Scaling {
         fewest..=self.most().max(fewest)
     }
 
+    /// The number of that range which is nearest to `replicas`.
+    pub fn nearest(&self, replicas: u32, by_hand: u32) -> u32 {
+        let range = self.range(by_hand);
+        replicas.clamp(*range.start(), *range.end())
+    }
+
     /// How many replicas `load` needs, as far as numbers go.
     pub fn needed(&self, load: f64) -> u32 {
         match self.load {
@@ -242,6 +248,7 @@ mod tests {
         });
         // More than hob would give by itself.
         assert_eq!((of(&[]).fit(50), of(&[]).range(50)), (50, 50..=50));
+        assert_eq!([0, 5, 11].map(|load| scaling.nearest(load, 4)), [4, 5, 10]);
         // More at least than at most: the least counts.
         assert_eq!(of(&[("min", "9"), ("max", "3")]).max, Some(9));
         assert_eq!(of(&[("max", "1000")]).most(), Scale::MOST_REPLICAS);

@@ -178,9 +178,8 @@ impl Control {
         let both = FleetName::both(&function.name).into_iter();
         let numbers = both.filter_map(|fleet| {
             let (revision, by_hand) = function.answering(fleet.track)?;
-            let range = revision.settings.scaling().range(by_hand);
             let needed = self.scalers.needed(&fleet);
-            let number = needed.clamp(*range.start(), *range.end());
+            let number = revision.settings.scaling().nearest(needed, by_hand);
             Some((fleet, if function.replicas == 0 { 0 } else { number }))
         });
         numbers.collect()

@@ -7,7 +7,7 @@ mod client;
 mod export;
 mod failure;
 mod foreign;
-#[path = "../shared/helper.rs"]
+#[path = "../local/helper.rs"]
 mod helper;
 mod hostile;
 mod image;

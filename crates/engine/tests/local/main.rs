@@ -5,7 +5,6 @@ mod deploy;
 mod disk_full;
 mod failure;
 mod freeze;
-#[path = "../shared/helper.rs"]
 mod helper;
 mod isolation;
 mod lifetime;

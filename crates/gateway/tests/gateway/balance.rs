@@ -11,18 +11,12 @@ use std::{
 
 use hob_model::{ReplicaSet, Route, Scale, Timespan};
 
-use crate::harness::{Client, Conn, PATIENCE, Replica, World, echo};
-
-/// By which way a call is answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
-    Lane,
-    Hyper,
-}
+use crate::{
+    harness::{Client, Conn, PATIENCE, Replica, World, echo},
+    way::Way,
+};
 
 impl Way {
-    const BOTH: [Self; 2] = [Self::Lane, Self::Hyper];
-
     /// A request of `hello` for what comes after its name.
     fn request(self, method: &str, rest: &str, body: &str) -> String {
         let mark = match self {

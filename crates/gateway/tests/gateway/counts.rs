@@ -7,21 +7,15 @@ use std::{
 
 use hob_model::{CallCounts, EndReason, Route, Timespan};
 
-use crate::harness::{Client, Conn, Replica, World};
+use crate::{
+    harness::{Client, Conn, Replica, World},
+    way::Way,
+};
 
 /// Shorter than anybody waits, and long enough to be told from no time at all.
 const SHORT: Timespan = Timespan(Duration::from_millis(300));
 
-/// By which way a call is answered.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Way {
-    Lane,
-    Hyper,
-}
-
 impl Way {
-    const BOTH: [Self; 2] = [Self::Lane, Self::Hyper];
-
     /// The head of a call. A body in chunks is not plain.
     fn call(self) -> &'static str {
         match self {

@@ -20,3 +20,4 @@ mod output;
 mod protocol;
 mod smuggling;
 mod wake;
+mod way;
