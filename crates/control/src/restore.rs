@@ -1,6 +1,6 @@
 use std::sync::{Arc, PoisonError};
 
-use hob_model::{Function, FunctionName, Route, Target, Track};
+use hob_model::{Function, FunctionName, Guard, Route, Target, Track};
 use hob_store::{Store, StoreError};
 
 use crate::Control;
@@ -73,6 +73,8 @@ impl Control {
             body_limit: settings.limits.body.0,
             output_limit: settings.limits.output.0,
             cors: settings.cors.clone(),
+            guard: Guard::of(settings),
+            domains: settings.domain.clone(),
             // None of them will ever be there, and to wake one fails.
             target: Target::Replicas(Arc::default()),
             counters: Arc::default(),

@@ -92,6 +92,8 @@ fn gateway(address: &str, target: &str) {
         body_limit: 2 << 30,
         output_limit: 2 << 30,
         cors: None,
+        guard: None,
+        domains: Vec::new(),
         target: Target::Replicas(Arc::new(replicas)),
         counters: Arc::default(),
         canary: None,

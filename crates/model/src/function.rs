@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Canary, Cors, Freeze, FunctionName, Isolation, Limits, Manifest, Scale, Scaling,
-    Schedule, SecretName, Timespan, Track,
+    AsyncPolicy, Auth, Canary, Cors, Domain, Freeze, FunctionName, Isolation, Limits, Manifest,
+    Rate, Scale, Scaling, Schedule, SecretName, Timespan, Track,
     openfaas::{FunctionDeployment, ScaleLabels},
 };
 
@@ -197,6 +197,15 @@ pub struct Settings {
     pub scale: Scale,
     /// Web origins whose pages may call it.
     pub cors: Option<Cors>,
+    /// Who may call it.
+    #[serde(default, skip_serializing_if = "Auth::is_none")]
+    pub auth: Auth,
+    /// How often one caller may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Host names whose requests are the function's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domain: Vec<Domain>,
     /// How replicas are caged; `None` means as strong as this machine can, at least
     /// what the server's configuration asks.
     pub isolation: Option<Isolation>,
@@ -271,6 +280,9 @@ impl Settings {
             freeze: Freeze::default(),
             prewake: None,
             scale: Scale::default(),
+            auth: Auth::None,
+            rate: None,
+            domain: Vec::new(),
             schedule: Vec::new(),
             asynchronous: AsyncPolicy::default(),
             openfaas: process.map(Box::new),
@@ -300,6 +312,9 @@ impl Default for Settings {
             limits: Limits::default(),
             scale: Scale::default(),
             cors: None,
+            auth: Auth::None,
+            rate: None,
+            domain: Vec::new(),
             isolation: None,
             runtime: None,
             network: Network::default(),
@@ -325,6 +340,9 @@ impl From<&Manifest> for Settings {
             limits: manifest.limits.clone(),
             scale: manifest.scale.clone(),
             cors: manifest.cors.clone(),
+            auth: manifest.auth.clone(),
+            rate: manifest.rate.clone(),
+            domain: manifest.domain.clone(),
             isolation: manifest.isolation,
             runtime: manifest.runtime.clone(),
             network: manifest.network,

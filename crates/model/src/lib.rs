@@ -13,6 +13,7 @@ mod end;
 mod fleet_name;
 mod freeze;
 mod function;
+mod guard;
 mod io_words;
 mod limits;
 mod line;
@@ -29,6 +30,7 @@ mod scale;
 mod scaling;
 mod schedule;
 mod schema;
+mod token;
 
 pub mod backup;
 pub mod openfaas;
@@ -43,6 +45,10 @@ pub use end::{End, EndReason};
 pub use fleet_name::{FleetName, Track};
 pub use freeze::Freeze;
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
+pub use guard::{
+    Auth, BasicAuth, CallerAddress, Domain, DomainError, Guard, HmacAuth, HmacStyle,
+    IntrospectionAuth, JwtAuth, Rate, RateBy, RateError, Rule, TokenAuth,
+};
 pub use io_words::{IoWords, is_disk_full};
 pub use limits::{Isolation, Limits};
 pub use manifest::{Command, Cors, ImageSection, Manifest, ManifestError};
@@ -55,3 +61,4 @@ pub use route::{CanaryRoute, Route, Routes, Target};
 pub use scale::Scale;
 pub use scaling::Scaling;
 pub use schedule::{Missed, Schedule};
+pub use token::{Scope, ScopeError, TOKEN_PREFIX, Token, Tokens};

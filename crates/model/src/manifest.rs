@@ -5,8 +5,8 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Freeze, Isolation, Label, Limits, Network, Scale, Schedule, SecretName, Settings,
-    Timespan,
+    AsyncPolicy, Auth, Domain, Freeze, Isolation, Label, Limits, Network, Rate, Scale, Schedule,
+    SecretName, Settings, Timespan,
     openfaas::{ScaleLabelError, ScaleLabels},
     schedule::{OneOrMany, one_or_many},
 };
@@ -55,6 +55,19 @@ pub struct Manifest {
     /// Web origins whose pages may call the function. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Who may call it. Default: anybody.
+    #[serde(skip_serializing_if = "Auth::is_none")]
+    pub auth: Auth,
+    /// How often one caller may. Default: as often as he likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Host names whose requests are the function's. Default none.
+    #[serde(
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    #[schema(value_type = OneOrMany<Domain>)]
+    pub domain: Vec<Domain>,
     /// How replicas are caged. Default: the server's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolation: Option<Isolation>,
@@ -69,7 +82,7 @@ pub struct Manifest {
         deserialize_with = "one_or_many",
         skip_serializing_if = "Vec::is_empty"
     )]
-    #[schema(value_type = OneOrMany)]
+    #[schema(value_type = OneOrMany<Schedule>)]
     pub schedule: Vec<Schedule>,
     /// How its asynchronous calls are run. Default [`AsyncPolicy::default`].
     #[serde(rename = "async", skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,8 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    Cors, Counters, DEFAULT_NAMESPACE, FleetName, FunctionName, ReplicaSet, Share, Timespan, Track,
+    Cors, Counters, DEFAULT_NAMESPACE, Domain, FleetName, FunctionName, Guard, ReplicaSet, Share,
+    Timespan, Track,
 };
 
 /// Everything the data plane has to know of one function.
@@ -29,6 +30,10 @@ pub struct Route {
     pub output_limit: u64,
     /// Web origins whose pages may call it.
     pub cors: Option<Cors>,
+    /// What stands before its calls; `None` where nothing does.
+    pub guard: Option<Arc<Guard>>,
+    /// Host names whose requests are the function's. Those of a canary's own route count for nothing.
+    pub domains: Vec<Domain>,
     /// Who answers.
     pub target: Target,
     /// Calls so far. Shared by all revisions of the function; a canary has its own besides, which
@@ -235,6 +240,8 @@ mod tests {
             body_limit: 1,
             output_limit: 1,
             cors: None,
+            guard: None,
+            domains: Vec::new(),
             target: Target::Replicas(Arc::default()),
             counters: Arc::default(),
             canary: None,

@@ -110,18 +110,17 @@ impl From<Schedule> for Table {
     }
 }
 
-/// One schedule, or a list of them.
+/// One, or a list of them.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
-#[schema(as = Schedules)]
-pub(crate) enum OneOrMany {
-    Many(Vec<Schedule>),
-    One(Schedule),
+pub(crate) enum OneOrMany<T> {
+    Many(Vec<T>),
+    One(T),
 }
 
-pub(crate) fn one_or_many<'de, D: Deserializer<'de>>(
+pub(crate) fn one_or_many<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<Vec<Schedule>, D::Error> {
+) -> Result<Vec<T>, D::Error> {
     Ok(match OneOrMany::deserialize(deserializer)? {
         OneOrMany::One(one) => vec![one],
         OneOrMany::Many(many) => many,

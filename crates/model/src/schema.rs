@@ -10,8 +10,10 @@ use utoipa::{
 };
 
 use crate::{
-    CallIds, Cors, Cpu, Freeze, FunctionName, Label, Memory, ReplicaId, Schedule, SecretName,
-    Share, Timespan, schedule::Written,
+    Auth, CallIds, Cors, Cpu, Domain, Freeze, FunctionName, Label, Memory, Rate, RateBy, ReplicaId,
+    Schedule, Scope, SecretName, Share, Timespan,
+    guard::{auth, rate},
+    schedule::Written,
 };
 
 /// The id of a call in a request; in JSON it is a text.
@@ -26,6 +28,8 @@ const LABEL: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
 const BYTES: &str = "b|B|k|kb|kB|K|KB|m|mb|M|MB|g|gb|G|GB|Ki|KiB|Mi|MiB|Gi|GiB";
 /// The usual units of a [`Timespan`].
 const TIMES: &str = "ns|us|ms|s|m|h|d|days?|w|weeks?|M|months?|y|years?";
+/// A host name.
+const HOST: &str = "[A-Za-z0-9-]{1,63}(\\.[A-Za-z0-9-]{1,63})+";
 /// A web origin.
 const ORIGIN: &str = "[a-z][a-z0-9+.-]*://[A-Za-z0-9.-]+(:[0-9]+)?";
 
@@ -72,7 +76,33 @@ schemas! {
         .description(Some("`*`, a web origin, or several"))
         .item(text("*", &format!("\\*|{ORIGIN}")))
         .item(ArrayBuilder::new().items(text("https://app.example.net", ORIGIN)));
+    Domain => text("covers.example.net", &format!("{HOST}(/[A-Za-z0-9._~/-]*)?"))
+        .description(Some("A host name, and perhaps the beginning of a path"));
+    RateBy => text("address", "address|caller|header:[A-Za-z0-9-]+");
+    Scope => text("invoke:hello", &format!(
+        "functions:read|functions:write|secrets:write|admin|invoke:(\\*|{LABEL}(\\.{LABEL})?)"
+    ));
     Schedule => Written::schema();
+}
+
+macro_rules! as_written {
+    ($($kind:ident => $written:ty;)*) => {$(
+        impl PartialSchema for $kind {
+            fn schema() -> RefOr<Schema> {
+                <$written>::schema()
+            }
+        }
+        impl ToSchema for $kind {
+            fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+                <$written>::schemas(schemas);
+            }
+        }
+    )*};
+}
+
+as_written! {
+    Auth => auth::Written;
+    Rate => rate::Written;
 }
 
 /// A text that matches `grammar` from its beginning to its end.

@@ -118,6 +118,8 @@ impl FakeEngine {
             body_limit: 1,
             output_limit: 1,
             cors: None,
+            guard: None,
+            domains: Vec::new(),
             target: Target::Replicas(Arc::new(set)),
             counters: Arc::default(),
             canary: None,

@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use hob_model::{
-    CanaryRoute, Counters, FunctionName, ImageRun, Network, ReplicaSet, Revision, Route, Routes,
-    Run, Scale, Share, Target, Track, port::EngineError,
+    CanaryRoute, Counters, FunctionName, Guard, ImageRun, Network, ReplicaSet, Revision, Route,
+    Routes, Run, Scale, Share, Target, Track, port::EngineError,
 };
 use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
 
@@ -128,6 +128,8 @@ impl Plan {
             body_limit: settings.limits.body.0,
             output_limit: settings.limits.output.0,
             cors: settings.cors.clone(),
+            guard: Guard::of(settings),
+            domains: settings.domain.clone(),
             target: match &self.answer {
                 Answer::Files(root) => Target::Static(root.clone()),
                 Answer::Program(_) => Target::Replicas(Arc::clone(set)),

@@ -95,6 +95,8 @@ impl World {
             body_limit: 1 << 40,
             output_limit: 1 << 40,
             cors: None,
+            guard: None,
+            domains: Vec::new(),
             target: Target::Replicas(Arc::clone(&replicas)),
             counters: Arc::default(),
             canary: None,
