@@ -11,7 +11,9 @@ use crate::{
     cors::{self, Visitor},
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
-    files, forward, head, headers, later,
+    files, forward,
+    guard::{self, Asked, Fields, Passed},
+    head, headers, later,
     listen::PeerKind,
     path::{self, FunctionPath},
     receipt::Receipt,
@@ -23,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) client: Rc<Client>,
     pub(crate) route: Counted,
     pub(crate) receipt: Receipt,
+    /// What the guards made of it.
+    pub(crate) passed: Passed,
     /// When the whole answer must be with the caller.
     pub(crate) deadline: Instant,
 }
@@ -161,7 +165,30 @@ impl Call {
             deadline: receipt.arrived + route.timeout.0,
             route: Counted::new(route, receipt.arrived),
             receipt,
+            passed: Passed::default(),
         }
+    }
+
+    /// Lets nobody in whom the function's guards do not.
+    async fn guard(
+        &mut self,
+        request: &Request<Incoming>,
+        address: &Uri,
+    ) -> Result<(), GatewayError> {
+        // Calls of this very process were let in when they were taken.
+        if self.client.kind == PeerKind::Inside {
+            return Ok(());
+        }
+        let fields = Fields::Map(request.headers());
+        let asked = Asked {
+            route: &self.route,
+            method: request.method().as_str(),
+            path: address.path(),
+            fields,
+            caller: self.client.caller(fields),
+        };
+        self.passed = self.client.worker().guards.decide(&asked).await?;
+        Ok(())
     }
 
     async fn serve(
@@ -169,6 +196,7 @@ impl Call {
         request: Request<Incoming>,
         address: Uri,
     ) -> Result<Response<Answer>, GatewayError> {
+        self.guard(&request, &address).await?;
         let route = Arc::clone(&self.route);
         let replicas = match &route.target {
             // Files need neither a replica nor a body.
@@ -209,6 +237,8 @@ impl Call {
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
         if self.client.kind != PeerKind::Inside {
+            guard::strip_fields(headers);
+            self.passed.tell(headers);
             headers::add_forwarded(headers, &self.client.forwarded_for);
         }
         let (limit, client) = (self.route.body_limit, &self.client);

@@ -11,6 +11,7 @@ use http::HeaderValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    guard::Fields,
     inlet::Tap,
     listen::{Peer, PeerKind},
     worker::Worker,
@@ -21,6 +22,8 @@ pub(crate) struct Client {
     worker: Rc<Worker>,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
+    /// The same without the port, and IPv4 never as IPv6.
+    ip: IpAddr,
     pub(crate) kind: PeerKind,
     /// The same, as `X-Forwarded-For` has it.
     pub(crate) forwarded_for: HeaderValue,
@@ -44,14 +47,12 @@ impl Client {
         tap: Arc<Tap>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let ip = match peer.address.ip() {
-            IpAddr::V6(ip) => ip.to_canonical(),
-            ip => ip,
-        };
+        let ip = peer.address.ip().to_canonical();
         let forwarded_for = HeaderValue::from_str(&ip.to_string());
         Self {
             worker,
             peer: peer.address,
+            ip,
             kind: peer.kind,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
@@ -62,6 +63,11 @@ impl Client {
             waker: RefCell::new(None),
             _permit: permit,
         }
+    }
+
+    /// Whose request this is.
+    pub(crate) fn caller(&self, _fields: Fields<'_>) -> IpAddr {
+        self.ip
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {

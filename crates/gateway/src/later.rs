@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use hob_model::{EndReason, Route};
+use hob_model::{CallerAddress, EndReason, Route};
 use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
@@ -11,6 +11,7 @@ use crate::{
     body::Answer,
     client::Client,
     cors::{self, Visitor},
+    guard::{self, Fields},
     headers,
     listen::PeerKind,
     receipt::Receipt,
@@ -25,6 +26,11 @@ pub(crate) async fn pass_on(
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let fallback = &client.worker().fallback;
+    let ip = client.caller(Fields::Map(request.headers()));
+    request.extensions_mut().insert(CallerAddress {
+        ip,
+        encrypted: false,
+    });
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
         return fallback(request, client.peer).await.map(Answer::Other);
@@ -58,6 +64,7 @@ fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
     headers::strip_request(fields);
     headers::set_host(fields, authority.as_ref());
     if client.kind != PeerKind::Inside {
+        guard::strip_fields(fields);
         headers::add_forwarded(fields, &client.forwarded_for);
     }
     receipt

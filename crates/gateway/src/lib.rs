@@ -20,6 +20,7 @@ mod error;
 mod files;
 mod forward;
 mod gateway;
+mod guard;
 mod head;
 mod headers;
 mod inlet;
@@ -39,5 +40,5 @@ mod upstream;
 mod worker;
 
 pub use config::GatewayConfig;
-pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle};
+pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle, GatewayPorts};
 pub use listen::Listeners;

@@ -50,6 +50,11 @@ impl<'a> FunctionPath<'a> {
         !self.rest.starts_with('/')
     }
 
+    /// The function's own path, without the query. Begins with `/`, or is empty.
+    pub(crate) fn own(&self) -> &'a str {
+        self.rest.split('?').next().unwrap_or_default()
+    }
+
     /// The query, with its `?`, or nothing.
     pub(crate) fn query(&self) -> &'a str {
         self.rest.find('?').map_or("", |at| &self.rest[at..])

@@ -15,17 +15,18 @@ use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
 use crate::{
-    Fallback, GatewayConfig, buffers::Buffers, client::Client, date::DateCache, lane::Wire,
-    pool::Pool, upstream::Upstream,
+    Fallback, GatewayConfig, GatewayPorts, buffers::Buffers, client::Client, date::DateCache,
+    guard::Guards, lane::Wire, pool::Pool, upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
-/// the three ports and the counter of connections.
+/// the ports, the guards and the counter of connections.
 pub(crate) struct Worker {
     pub(crate) config: GatewayConfig,
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
+    pub(crate) guards: Arc<Guards>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
     pub(crate) wires: Pool<Wire>,
@@ -50,6 +51,19 @@ pub(crate) struct Ports {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
+    pub(crate) guards: Arc<Guards>,
+}
+
+impl Ports {
+    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts) -> Self {
+        Self {
+            config,
+            routes: ports.routes,
+            wake: ports.wake,
+            fallback: ports.fallback,
+            guards: Arc::new(Guards::new(ports.tokens, ports.secrets)),
+        }
+    }
 }
 
 impl Worker {
@@ -59,6 +73,7 @@ impl Worker {
             routes,
             wake,
             fallback,
+            guards,
         } = ports;
         let mut upstreams = http1::Builder::new();
         upstreams
@@ -73,6 +88,7 @@ impl Worker {
             routes,
             wake,
             fallback,
+            guards,
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),
             drawn: Cell::default(),

@@ -9,8 +9,10 @@ use std::{
 use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
-use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, Listeners};
-use hob_model::{Isolation, Routes};
+use hob_gateway::{
+    AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners,
+};
+use hob_model::{Isolation, Routes, Token, Tokens, port::Secrets};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -112,6 +114,7 @@ impl App {
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
         let secrets = secrets(&config.data)?;
+        let gateway_secrets = Arc::clone(&secrets) as _;
         let listeners = listeners(&config, doors.calls, env)?;
         let engine = LocalEngine::new(
             engine_config(&config, &run, &id, &listeners),
@@ -143,7 +146,7 @@ impl App {
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = gateway(&control, listeners, routes)?;
+        let gateway = gateway(&control, listeners, routes, gateway_secrets)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -325,11 +328,27 @@ fn gateway(
     control: &Arc<Control>,
     listeners: Listeners,
     routes: Arc<Routes>,
+    secrets: Arc<dyn Secrets>,
 ) -> anyhow::Result<GatewayHandle> {
     let config = GatewayConfig::default();
     let control_port = Arc::clone(control) as _;
-    Gateway::start(config, listeners, routes, control_port, remote_api(control))
-        .context("cannot start the gateway")
+    let ports = GatewayPorts {
+        routes,
+        wake: control_port,
+        fallback: remote_api(control),
+        tokens: Arc::new(NoTokens),
+        secrets,
+    };
+    Gateway::start(config, listeners, ports).context("cannot start the gateway")
+}
+
+/// Nobody has a token.
+struct NoTokens;
+
+impl Tokens for NoTokens {
+    fn find(&self, _: &str) -> Option<Arc<Token>> {
+        None
+    }
 }
 
 /// The control API behind the password, for all paths that are no calls.

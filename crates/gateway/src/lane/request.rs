@@ -4,7 +4,11 @@ use bytes::BufMut;
 use http::HeaderValue;
 use httparse::{Header, Status};
 
-use crate::{path::FunctionPath, receipt::Receipt};
+use crate::{
+    guard::{Passed, is_own},
+    path::FunctionPath,
+    receipt::Receipt,
+};
 
 /// Lines of a head, as hyper has it.
 pub(super) const FIELDS_MAX: usize = 100;
@@ -111,10 +115,21 @@ fn parse_length(value: &[u8]) -> Option<usize> {
     digits.then(|| str::from_utf8(value).ok()?.parse().ok())?
 }
 
-impl Plain<'_, '_> {
+impl<'h> Plain<'h, '_> {
+    /// The lines of its head.
+    pub(super) fn fields(&self) -> &'h [Header<'h>] {
+        self.fields
+    }
+
     /// Writes the head that the replica gets: the caller's, with the caller's address and the
     /// call's name in it. The same fields as `headers.rs` and `receipt.rs` make for hyper.
-    pub(super) fn put(&self, receipt: &Receipt, caller: &HeaderValue, out: &mut Vec<u8>) {
+    pub(super) fn put(
+        &self,
+        receipt: &Receipt,
+        passed: &Passed,
+        caller: &HeaderValue,
+        out: &mut Vec<u8>,
+    ) {
         out.put_slice(self.method.as_bytes());
         out.put_u8(b' ');
         self.path.put_forwarded(out);
@@ -123,12 +138,14 @@ impl Plain<'_, '_> {
             let name = field.name.as_bytes();
             match Kind::of(field.name) {
                 Kind::Connection | Kind::CallId | Kind::StartTime => {}
+                Kind::Plain if is_own(field.name) => {}
                 Kind::ForwardedFor => {
                     put_field(out, name, &[field.value, b", ", caller.as_bytes()]);
                 }
                 _ => put_field(out, name, &[field.value]),
             }
         }
+        passed.put(out);
         put_field(out, b"X-Call-Id", &[receipt.id.as_bytes()]);
         put_number(out, b"X-Start-Time", receipt.start_time);
         if !self.forwarded_for {
