@@ -44,8 +44,12 @@ impl Control {
         let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
         let scale = tokio::spawn(Arc::clone(&self).keep_scale(stop.clone()));
         let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
+        let tokens = tokio::spawn(Arc::clone(&self).note_tokens(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
+        if let Err(error) = tokens.await {
+            tracing::error!("the last use of tokens is not written down: {error}");
+        }
         if let Err(error) = clock.await {
             tracing::error!("the clock of schedules ended early: {error}");
         }

@@ -29,12 +29,13 @@ mod rollback;
 mod schedule;
 mod sealed;
 mod summary;
+mod tokens;
 mod translate;
 mod turns;
 mod usage;
 mod wake;
 
-pub use api::Access;
+pub use api::{Access, LocalUser};
 pub use control::{Control, ControlConfig, ControlParts};
 pub use queue::QueueLimits;
 pub use registries::{KnownRegistries, RegistriesError};

@@ -3,6 +3,7 @@
 mod calls;
 mod images;
 mod revisions;
+mod tokens;
 
 use std::time::SystemTime;
 
@@ -18,6 +19,7 @@ pub use calls::{
 };
 pub use images::{BuiltImage, BuiltPlatform, ImageDeploy, ImageEvent, ImageSummary, PruneSummary};
 pub use revisions::{DeployEvent, DeployStage, RevisionState, RevisionSummary, RollbackRequest};
+pub use tokens::{MadeToken, NewPassword, NewToken, TokenSummary};
 
 /// One replica that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

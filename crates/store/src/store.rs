@@ -6,6 +6,7 @@ mod revision;
 mod schedule;
 mod schema;
 mod snapshot;
+mod token;
 
 use std::{
     fs,
@@ -21,6 +22,7 @@ pub use lock::{DataLock, LOCK};
 pub use revision::KeptRevision;
 pub use schedule::ScheduleRow;
 pub use snapshot::{Held, check_database};
+pub use token::TokenRow;
 
 /// File name of the database in the data directory.
 const DATABASE: &str = "hob.db";

@@ -6,53 +6,204 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, Method, header};
+use hob_model::{CallerAddress, Scope, TOKEN_PREFIX, Token, Tokens as _};
+use http::{HeaderMap, header, request::Parts};
+use zeroize::Zeroizing;
 
-use super::{builder, document, error::ApiError, later};
-use crate::{
-    Control,
-    registry::{self, RegistryError},
+use super::{
+    Access,
+    actor::Actor,
+    error::ApiError,
+    guarded::{Door, Need},
 };
+use crate::registry::{self, RegistryError};
 
-/// Paths without the password: the first tells strangers that somebody is at home, the second what
-/// anybody can read in hob's source, and the others look for a signature instead.
-const OPEN: [&str; 4] = [
-    "/healthz",
-    document::PATH,
-    builder::BUILD,
-    builder::PUBLIC_KEY,
-];
 /// The only user there is.
 const USER: &[u8] = b"admin";
+/// Most characters of a user's name and of a path that a line of the log gets.
+const LOGGED: usize = 200;
 
-/// Whether strangers are answered here. Functions are called without the password, now or later;
-/// only to take a call back asks for it.
-pub(super) fn is_open(method: &Method, path: &str) -> bool {
-    OPEN.contains(&path) || path.starts_with(later::PATH) && method != Method::DELETE
+/// What a request says of who sent it.
+enum Credentials {
+    /// Nothing.
+    None,
+    /// Nothing that could be read.
+    Garbled,
+    /// A token, with the user's name that it came with.
+    Token {
+        user: String,
+        text: Zeroizing<String>,
+    },
+    /// A user's name and password.
+    Password {
+        user: Vec<u8>,
+        password: Zeroizing<Vec<u8>>,
+    },
 }
 
-/// Lets nobody through who does not know the admin password.
-pub(super) async fn require_admin(
-    State(control): State<Arc<Control>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    if is_open(request.method(), path) {
-        return next.run(request).await;
-    }
-    match admit(&control, request.headers()).await {
-        Ok(()) => next.run(request).await,
-        Err(error) if registry::owns(path) => refusal(error).into_response(),
+/// Who came in.
+enum Login {
+    Admin,
+    Token(Arc<Token>),
+}
+
+/// Lets through whom the policy of a route lets through, and says who that is.
+pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let (mut head, body) = request.into_parts();
+    match door.admit(&head).await {
+        Ok(actor) => {
+            let Actor { name, address } = &actor;
+            tracing::debug!(%name, ?address, "{} {}", head.method, head.uri.path());
+            head.extensions.insert(actor);
+            next.run(Request::from_parts(head, body)).await
+        }
+        Err(error) if registry::owns(head.uri.path()) => refusal(error).into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-async fn admit(control: &Control, headers: &HeaderMap) -> Result<(), ApiError> {
-    let password = password(headers).ok_or(ApiError::Unauthorized)?;
-    let runtime = &control.config.runtime;
-    control.gate.check(runtime, &password).await?;
-    refuse_cross_site(headers)
+// === impl Door ===
+
+impl Door {
+    async fn admit(&self, head: &Parts) -> Result<Actor, ApiError> {
+        if self.access == Access::Local {
+            return Ok(Actor::local(&head.extensions));
+        }
+        let need = self.policy.need(&head.method);
+        if need == Need::Nothing {
+            return Ok(Actor::new("stranger", &head.extensions));
+        }
+        let credentials = Credentials::of(&head.headers);
+        let login = self.log_in(&credentials).await;
+        if let Err(ApiError::Unauthorized) = login {
+            note_refusal(head, &credentials);
+        }
+        let login = login?;
+        refuse_cross_site(&head.headers)?;
+        login.satisfies(need)?;
+        Ok(Actor::new(login.name(), &head.extensions))
+    }
+
+    async fn log_in(&self, credentials: &Credentials) -> Result<Login, ApiError> {
+        match credentials {
+            Credentials::None | Credentials::Garbled => Err(ApiError::Unauthorized),
+            Credentials::Token { text, .. } => {
+                let token = self.control.tokens.find(text);
+                token.map(Login::Token).ok_or(ApiError::Unauthorized)
+            }
+            Credentials::Password { user, password } => {
+                let runtime = &self.control.config.runtime;
+                let known = user == USER;
+                self.control.gate.check(runtime, known, password).await?;
+                Ok(Login::Admin)
+            }
+        }
+    }
+}
+
+// === impl Login ===
+
+impl Login {
+    fn name(&self) -> String {
+        match self {
+            Self::Admin => "admin".to_owned(),
+            Self::Token(token) => format!("token:{}", token.name),
+        }
+    }
+
+    fn satisfies(&self, need: Need) -> Result<(), ApiError> {
+        match (self, need) {
+            (Self::Admin, _) | (_, Need::Nothing | Need::Login) => Ok(()),
+            (Self::Token(_), Need::Password) => Err(ApiError::PasswordOnly),
+            (Self::Token(token), Need::Scope(scope)) => match token.allows(&scope) {
+                true => Ok(()),
+                false => Err(narrow(token, scope)),
+            },
+        }
+    }
+}
+
+fn narrow(token: &Token, needed: Scope) -> ApiError {
+    ApiError::Narrow {
+        token: token.name.clone(),
+        needed,
+    }
+}
+
+// === impl Credentials ===
+
+impl Credentials {
+    /// `Authorization: Bearer TOKEN` of RFC 6750, or `Basic base64(USER:PASSWORD)` of RFC 7617,
+    /// where a token may stand in for the password, whatever the user is called.
+    fn of(headers: &HeaderMap) -> Self {
+        match headers.get(header::AUTHORIZATION) {
+            None => Self::None,
+            Some(value) => value
+                .to_str()
+                .ok()
+                .and_then(Self::read)
+                .unwrap_or(Self::Garbled),
+        }
+    }
+
+    fn read(value: &str) -> Option<Self> {
+        let (scheme, rest) = value.split_once(' ')?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Token {
+                user: String::new(),
+                text: Zeroizing::new(rest.to_owned()),
+            });
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Zeroizing::new(STANDARD.decode(rest).ok()?);
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
+        let token = std::str::from_utf8(password).ok();
+        Some(match token.filter(|text| text.starts_with(TOKEN_PREFIX)) {
+            Some(text) => Self::Token {
+                user: String::from_utf8_lossy(user).into_owned(),
+                text: Zeroizing::new(text.to_owned()),
+            },
+            None => Self::Password {
+                user: user.to_owned(),
+                password: Zeroizing::new(password.to_owned()),
+            },
+        })
+    }
+
+    /// The name that it came with, for the log.
+    fn user(&self) -> String {
+        match self {
+            Self::None | Self::Garbled => String::new(),
+            Self::Token { user, .. } => user.clone(),
+            Self::Password { user, .. } => String::from_utf8_lossy(user).into_owned(),
+        }
+    }
+}
+
+/// The one line that a refused login leaves. Its form is a promise: fail2ban reads it. A request
+/// that brings nothing along is none, since many programs ask like this first.
+fn note_refusal(head: &Parts, credentials: &Credentials) {
+    if matches!(credentials, Credentials::None) {
+        return;
+    }
+    let address = head.extensions.get::<CallerAddress>();
+    let address = address.map_or_else(|| "-".to_owned(), |address| address.ip.to_string());
+    let mut user = shortened(&credentials.user());
+    if user.starts_with(TOKEN_PREFIX) {
+        // Somebody took the one field for the other.
+        user = format!("{TOKEN_PREFIX}…");
+    }
+    let path = shortened(head.uri.path());
+    // Quoted as Rust does it: no quote, line end or other control character gets through.
+    tracing::warn!("login refused address={address} user={user:?} path={path:?}");
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LOGGED).collect()
 }
 
 /// As programs that push and pull understand it.
@@ -62,17 +213,6 @@ fn refusal(error: ApiError) -> RegistryError {
         ApiError::Crowded => RegistryError::Crowded("too many logins at once"),
         error => RegistryError::Denied(error.to_string()),
     }
-}
-
-/// `Authorization: Basic base64(admin:PASSWORD)`, as RFC 7617 has it.
-fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let credentials = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = credentials.split_once(' ')?;
-    let decoded = STANDARD.decode(encoded.trim()).ok()?;
-    let colon = decoded.iter().position(|byte| *byte == b':')?;
-    let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
-    let admin = scheme.eq_ignore_ascii_case("basic") && user == USER;
-    admin.then(|| password.to_owned())
 }
 
 /// A browser sends the password that it remembers along with any page's request; but it says
