@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{
     Access,
     actor::Actor,
+    audit::Change,
     error::ApiError,
     guarded::{Door, Need},
 };
@@ -50,22 +51,48 @@ enum Login {
 /// Lets through whom the policy of a route lets through, and says who that is.
 pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
+    let change = Change::of(&head);
     match door.admit(&head).await {
         Ok(actor) => {
             let Actor { name, address } = &actor;
             tracing::debug!(%name, ?address, "{} {}", head.method, head.uri.path());
-            head.extensions.insert(actor);
-            next.run(Request::from_parts(head, body)).await
+            head.extensions.insert(actor.clone());
+            let work = next.run(Request::from_parts(head, body));
+            match change {
+                Some(change) => change.made(&door.control, actor, work).await,
+                None => work.await,
+            }
         }
-        Err(error) if registry::owns(head.uri.path()) => refusal(error).into_response(),
-        Err(error) => error.into_response(),
+        Err(Refused { error, actor }) => {
+            let response = match registry::owns(head.uri.path()) {
+                true => refusal(error).into_response(),
+                false => error.into_response(),
+            };
+            if let (Some(change), Some(actor)) = (change, actor) {
+                change.note(&door.control, &actor, response.status()).await;
+            }
+            response
+        }
+    }
+}
+
+/// Why somebody does not come in.
+struct Refused {
+    error: ApiError,
+    /// Who it is, where that was shown.
+    actor: Option<Actor>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, actor: None }
     }
 }
 
 // === impl Door ===
 
 impl Door {
-    async fn admit(&self, head: &Parts) -> Result<Actor, ApiError> {
+    async fn admit(&self, head: &Parts) -> Result<Actor, Refused> {
         if self.access == Access::Local {
             return Ok(Actor::local(&head.extensions));
         }
@@ -79,9 +106,15 @@ impl Door {
             note_refusal(head, &credentials);
         }
         let login = login?;
-        refuse_cross_site(&head.headers)?;
-        login.satisfies(need)?;
-        Ok(Actor::new(login.name(), &head.extensions))
+        let actor = Actor::new(login.name(), &head.extensions);
+        let allowed = refuse_cross_site(&head.headers).and_then(|()| login.satisfies(need));
+        match allowed {
+            Ok(()) => Ok(actor),
+            Err(error) => Err(Refused {
+                error,
+                actor: Some(actor),
+            }),
+        }
     }
 
     async fn log_in(&self, credentials: &Credentials) -> Result<Login, ApiError> {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use super::{
+    audit::about,
     error::ApiError,
     refusals::{Bad, Conflict, Missing, TooLarge},
     request::{Segment, read_body},
@@ -46,6 +47,7 @@ pub(super) async fn create(
     ApiError,
 > {
     let asked: NewToken = read(body, "the token").await?;
+    about(&asked.name);
     let (text, summary) = control.create_token(asked).await?;
     tracing::info!("token `{}` was made", summary.name);
     let made = MadeToken {

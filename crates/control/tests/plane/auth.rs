@@ -28,7 +28,7 @@ const WALK: &[&str] = &[
     "GET /healthz/../hob/v1/status",
 ];
 
-fn login(line: &str, credentials: &str) -> Request<Body> {
+pub(crate) fn login(line: &str, credentials: &str) -> Request<Body> {
     let mut request = request(line, "");
     let value = format!("Basic {}", STANDARD.encode(credentials));
     let value = value.parse().expect("header");
@@ -36,7 +36,7 @@ fn login(line: &str, credentials: &str) -> Request<Body> {
     request
 }
 
-fn password(plane: &Plane) -> String {
+pub(crate) fn password(plane: &Plane) -> String {
     let password = plane
         .store
         .ensure_admin_password()

@@ -28,7 +28,7 @@ const OPEN: [&str; 2] = ["/healthz", "/openapi.json"];
 /// Without the password too, but to take a call back.
 const CALLS: &str = "/async-function/{name}";
 
-async fn document(plane: &Plane) -> Value {
+pub(crate) async fn document(plane: &Plane) -> Value {
     let response = plane
         .send(request("GET /openapi.json", ""), Access::Remote)
         .await;
