@@ -20,6 +20,7 @@ mod list;
 mod logs;
 mod namespace;
 mod new;
+mod passwd;
 mod progress;
 mod promote;
 mod queue;
@@ -33,6 +34,7 @@ mod schedule;
 mod secret;
 mod session;
 mod status;
+mod token;
 mod uninstall;
 mod up;
 
@@ -84,6 +86,9 @@ enum Verb {
     Image(image::Image),
     #[command(subcommand)]
     Registry(registry::Registry),
+    Passwd(passwd::Passwd),
+    #[command(subcommand)]
+    Token(token::Token),
     #[command(subcommand)]
     Ca(ca::Ca),
     Backup(backup::Backup),
@@ -155,6 +160,8 @@ impl Cli {
             Verb::Export(verb) => verb.run(context),
             Verb::Image(verb) => verb.run(context),
             Verb::Registry(verb) => verb.run(context),
+            Verb::Passwd(verb) => verb.run(context),
+            Verb::Token(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),

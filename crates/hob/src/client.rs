@@ -16,10 +16,12 @@ use crate::{config::ClientConfig, environment::Environment, exit::Exit};
 mod address;
 mod connection;
 mod lines;
+mod login;
 
 pub(crate) use address::Address;
 pub(crate) use connection::{Body, empty};
 pub(crate) use lines::Lines;
+use login::Login;
 
 /// Longest wait for the answer to a request that starts or stops nothing.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,7 +39,7 @@ pub(crate) enum ClientError {
     /// Nobody answers there.
     #[error("{0}")]
     Unreachable(String),
-    /// The password is missing or wrong, or the socket is not for this user.
+    /// The login is missing, wrong or does not go so far, or the socket is not for this user.
     #[error("{0}")]
     Denied(String),
     /// No function or secret of that name.
@@ -72,7 +74,7 @@ impl ClientError {
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     address: Address,
-    password: Option<String>,
+    login: Option<Login>,
 }
 
 impl Client {
@@ -81,24 +83,27 @@ impl Client {
     /// # Errors
     /// A usage failure when the address cannot be read.
     pub(crate) fn new(config: &ClientConfig, env: &Environment) -> anyhow::Result<Self> {
-        let address = match &config.server {
-            Some(url) => Address::parse(url)?,
-            None => Address::Socket(config.data.join("run/hob.sock")),
+        let (address, login) = match &config.server {
+            Some(url) => {
+                let (url, login) = Login::cut_from(url)?;
+                (Address::parse(&url)?, login)
+            }
+            None => (Address::Socket(config.data.join("run/hob.sock")), None),
         };
-        let password = env.text("HOB_PASSWORD").map(str::to_owned);
-        if password.is_some() && address.is_exposed() {
+        let login = login.or_else(|| Login::of_environment(env));
+        if login.is_some() && address.is_exposed() {
             eprintln!(
                 "warning: the password goes to {address} unencrypted: use a tunnel, as in `ssh -L 8080:127.0.0.1:8080 HOST`"
             );
         }
-        Ok(Self { address, password })
+        Ok(Self { address, login })
     }
 
     /// A client that never shows a password.
     pub(crate) fn without_login(address: Address) -> Self {
         Self {
             address,
-            password: None,
+            login: None,
         }
     }
 
@@ -227,19 +232,15 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, body: Body) -> Request<Body> {
-        use base64::{Engine, prelude::BASE64_STANDARD};
-
         let mut request = Request::new(body);
         *request.method_mut() = method;
         // Every caller builds its path from checked names and numbers.
         *request.uri_mut() = path.parse().unwrap_or_default();
         let headers = request.headers_mut();
-        if let (Some(password), Address::Tcp { .. }) = (&self.password, &self.address) {
-            let token = BASE64_STANDARD.encode(format!("admin:{password}"));
-            if let Ok(mut value) = header::HeaderValue::from_str(&format!("Basic {token}")) {
-                value.set_sensitive(true);
-                headers.insert(header::AUTHORIZATION, value);
-            }
+        if let (Some(login), Address::Tcp { .. }) = (&self.login, &self.address)
+            && let Some(value) = login.header()
+        {
+            headers.insert(header::AUTHORIZATION, value);
         }
         request
     }
@@ -266,12 +267,11 @@ impl Client {
 
     fn denied(&self) -> String {
         let place = &self.address;
-        if self.password.is_some() {
-            format!(
-                "{place} does not accept the password in HOB_PASSWORD: it was shown when that server started for the first time"
-            )
-        } else {
-            format!("{place} asks for the admin password: put it into HOB_PASSWORD")
+        match &self.login {
+            Some(login) => format!("{place} does not accept {}", login.refused()),
+            None => format!(
+                "{place} asks for a login: put the admin password or a token into HOB_PASSWORD"
+            ),
         }
     }
 

@@ -141,7 +141,7 @@ pub(crate) struct ServerArgs {
 pub(crate) struct ClientArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// Server to talk to over TCP, with the password in HOB_PASSWORD [default: the socket in the data directory]
+    /// Server to talk to over TCP, with the password or a token in HOB_PASSWORD [default: the socket in the data directory]
     #[arg(long, env = "HOB_SERVER", value_name = "URL", hide_env_values = true)]
     server: Option<String>,
     /// Namespace of names that do not say one [default: openfaas-fn]
