@@ -36,9 +36,10 @@ pub(crate) fn prompt_hidden(question: &str) -> io::Result<String> {
     let before = termios::tcgetattr(&stdin)?;
     let mut quiet = before.clone();
     quiet.local_modes.remove(LocalModes::ECHO);
+    // Before the question: who answers at once must not be heard and lost, or shown.
+    termios::tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
     eprint!("{question}");
     io::stderr().flush()?;
-    termios::tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
     let mut line = String::new();
     let read = stdin.read_line(&mut line);
     termios::tcsetattr(&stdin, OptionalActions::Flush, &before)?;
