@@ -24,6 +24,7 @@ mod logout;
 mod logs;
 mod namespace;
 mod new;
+mod passwd;
 mod progress;
 mod promote;
 mod queue;
@@ -37,6 +38,7 @@ mod schedule;
 mod secret;
 mod session;
 mod status;
+mod token;
 mod uninstall;
 mod up;
 
@@ -92,6 +94,9 @@ enum Verb {
     Logout(logout::Logout),
     #[command(subcommand)]
     Context(context::Context),
+    Passwd(passwd::Passwd),
+    #[command(subcommand)]
+    Token(token::Token),
     #[command(subcommand)]
     Ca(ca::Ca),
     Audit(audit::Audit),
@@ -167,6 +172,8 @@ impl Cli {
             Verb::Login(verb) => verb.run(context),
             Verb::Logout(verb) => verb.run(context),
             Verb::Context(verb) => verb.run(context),
+            Verb::Passwd(verb) => verb.run(context),
+            Verb::Token(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
             Verb::Audit(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),

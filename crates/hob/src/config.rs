@@ -145,7 +145,7 @@ pub(crate) struct ServerArgs {
 pub(crate) struct ClientArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// Server to talk to, with the password in HOB_PASSWORD unless you logged in there [default: the current context, else the socket in the data directory]
+    /// Server to talk to, with the password or a token in HOB_PASSWORD unless you logged in there [default: the current context, else the socket in the data directory]
     #[arg(long, env = "HOB_SERVER", value_name = "URL", hide_env_values = true)]
     server: Option<String>,
     /// Server to talk to, by its name in `hob context list`; `local` is that of this machine

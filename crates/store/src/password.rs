@@ -51,7 +51,8 @@ impl AdminPassword {
     ///
     /// # Errors
     /// When it is too short, too long, or could be mistaken for something else.
-    pub fn chosen(text: Zeroizing<String>) -> Result<Self, PasswordError> {
+    pub fn chosen(text: String) -> Result<Self, PasswordError> {
+        let text = Zeroizing::new(text);
         if text.chars().count() < SHORTEST {
             return Err(PasswordError::Short);
         }
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_chosen_password_is_long_enough_and_nothing_else() {
-        let chosen = |text: &str| AdminPassword::chosen(Zeroizing::new(text.to_owned())).map(drop);
+        let chosen = |text: &str| AdminPassword::chosen(text.to_owned()).map(drop);
         assert_eq!(chosen("correct horse"), Ok(()));
         assert_eq!(chosen("zwölf Zeiche"), Ok(()));
         assert_eq!(chosen("elf Zeichen"), Err(PasswordError::Short));

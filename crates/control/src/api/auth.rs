@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -224,15 +224,25 @@ fn note_refusal(head: &Parts, credentials: &Credentials) {
         return;
     }
     let address = head.extensions.get::<CallerAddress>();
-    let address = address.map_or_else(|| "-".to_owned(), |address| address.ip.to_string());
-    let mut user = shortened(&credentials.user());
-    if user.starts_with(TOKEN_PREFIX) {
+    let line = refusal_line(
+        address.map(|address| address.ip),
+        &credentials.user(),
+        head.uri.path(),
+    );
+    tracing::warn!("{line}");
+}
+
+/// User and path are quoted as Rust does it: no quote, line end or other control character of
+/// theirs gets through.
+fn refusal_line(address: Option<IpAddr>, user: &str, path: &str) -> String {
+    let address = address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let user = match user.starts_with(TOKEN_PREFIX) {
         // Somebody took the one field for the other.
-        user = format!("{TOKEN_PREFIX}…");
-    }
-    let path = shortened(head.uri.path());
-    // Quoted as Rust does it: no quote, line end or other control character gets through.
-    tracing::warn!("login refused address={address} user={user:?} path={path:?}");
+        true => format!("{TOKEN_PREFIX}…"),
+        false => shortened(user),
+    };
+    let path = shortened(path);
+    format!("login refused address={address} user={user:?} path={path:?}")
 }
 
 fn shortened(text: &str) -> String {
@@ -260,5 +270,34 @@ fn refuse_cross_site(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
         None | Some(b"none") => Ok(()),
         Some(_) => Err(ApiError::CrossSite),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_refused_login_has_one_form_whoever_wrote_its_parts() {
+        let address = "203.0.113.9".parse().ok();
+        let line = |user: &str, path: &str| refusal_line(address, user, path);
+        assert_eq!(
+            line("x", "/system/functions"),
+            r#"login refused address=203.0.113.9 user="x" path="/system/functions""#
+        );
+        // Nobody can put another address into a line, or a line of his own into the log.
+        assert_eq!(
+            line(
+                "\" path=\"/\"\nlogin refused address=198.51.100.1\x1b[0m",
+                "/"
+            ),
+            r#"login refused address=203.0.113.9 user="\" path=\"/\"\nlogin refused address=198.51.100.1\u{1b}[0m" path="/""#
+        );
+        assert!(!line("hob_abc", "/").contains("abc"));
+        assert!(line(&"ä".repeat(9_000), &"/x".repeat(9_000)).len() < 4 * LOGGED);
+        let local = refusal_line(None, "", "/");
+        assert_eq!(local, r#"login refused address=- user="" path="/""#);
+        let six = refusal_line("2001:db8::1".parse().ok(), "x", "/");
+        assert!(six.starts_with("login refused address=2001:db8::1 "));
     }
 }

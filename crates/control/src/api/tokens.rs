@@ -10,7 +10,6 @@ use hob_model::{
 use hob_store::AdminPassword;
 use http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
 use super::{
     audit::about,
@@ -82,8 +81,8 @@ pub(super) async fn change_password(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let asked: NewPassword = read(body, "the password").await?;
-    let password = AdminPassword::chosen(Zeroizing::new(asked.password))
-        .map_err(|error| ApiError::Bad(error.to_string()))?;
+    let password =
+        AdminPassword::chosen(asked.password).map_err(|error| ApiError::Bad(error.to_string()))?;
     control
         .gate
         .change(&control.config.runtime, password)

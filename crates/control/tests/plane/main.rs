@@ -17,7 +17,9 @@ mod restore;
 mod rollback;
 mod schedule;
 mod secrets;
+mod tokens;
 mod wake;
+mod walk;
 
 use std::{fs, sync::Arc, time::Duration};
 

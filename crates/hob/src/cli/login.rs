@@ -8,7 +8,9 @@ use hob_model::wire::Status;
 
 use super::Context;
 use crate::{
-    client::{ADMIN, Address, Client, ClientError, Login as Credentials, read_certificates},
+    client::{
+        ADMIN, Address, Client, ClientError, Login as Credentials, Source, read_certificates,
+    },
     contexts::{ContextsFile, Entry, Remote, check_name, name_for},
     exit::{Exit, Failure},
     output,
@@ -79,7 +81,7 @@ impl Login {
             url: address.to_string(),
             context: None,
             login: None,
-            by_variable: false,
+            source: Source::Context,
             authorities: ca.iter().cloned().collect(),
         };
         // Nobody should type a password for nothing.
@@ -106,6 +108,12 @@ impl Login {
 
     /// Where nobody names a scheme, passwords are not sent in the open.
     fn address(&self) -> anyhow::Result<Address> {
+        if Credentials::cut_from(&self.url)?.1.is_some() {
+            return Err(Failure::usage(
+                "a password has no place in the URL here: everybody on this machine can read a command line, and the shell remembers it; leave it out to be asked",
+            )
+            .into());
+        }
         let address = Address::parse(&self.url)?;
         if !address.is_exposed() {
             return Ok(address);

@@ -47,12 +47,6 @@ impl Address {
             Some(("https", rest)) => (Scheme::Https, rest),
             Some(_) => return Err(bad(url, FORM)),
         };
-        if rest.contains('@') {
-            // The URL stands in the list of processes for everybody to read.
-            return Err(Failure::usage(
-                "a password has no place in the server's URL: leave it out and log in with `hob login URL`, or put it into HOB_PASSWORD",
-            ));
-        }
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let parsed: http::uri::Authority = authority.parse().map_err(|_| bad(url, FORM))?;
         let port = match parsed.port_u16() {
@@ -182,7 +176,6 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_is_refused_with_the_cure() {
         for (url, expected) in [
-            ("http://admin:pw@box.lan", "HOB_PASSWORD"),
             ("ftp://box.lan", "https://HOST:PORT"),
             ("http://box.lan:99999", "port"),
             ("http://box.lan/path", "http://HOST:PORT"),
@@ -190,7 +183,6 @@ mod tests {
         ] {
             let message = Address::parse(url).expect_err(url).to_string();
             assert!(message.contains(expected), "{url}: {message}");
-            assert!(!message.contains("admin:pw"), "{message}");
         }
     }
 

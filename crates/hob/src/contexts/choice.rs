@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::{Contexts, LOCAL};
 use crate::{
-    client::{Address, Login, read_certificates},
+    client::{Address, Login, Source, read_certificates},
     environment::Environment,
     exit::Failure,
 };
@@ -27,8 +27,8 @@ pub(crate) struct Remote {
     pub(crate) context: Option<String>,
     /// Who asks.
     pub(crate) login: Option<Login>,
-    /// Whether the login is that of `HOB_PASSWORD`.
-    pub(crate) by_variable: bool,
+    /// Where the login is from.
+    pub(crate) source: Source,
     /// Authorities that are trusted besides those of the system, PEM.
     pub(crate) authorities: Vec<String>,
 }
@@ -75,19 +75,24 @@ fn weigh(
 
 /// The server of a URL, with what a context knows of it.
 fn at(url: String, contexts: &Contexts, env: &Environment) -> anyhow::Result<Remote> {
+    let (url, own) = Login::cut_from(&url)?;
     let address = Address::parse(&url)?;
     let known = contexts.of(&address);
     let variable = env.text("HOB_PASSWORD").map(str::to_owned);
-    let by_variable = variable.is_some();
-    let login = variable
-        .map(|secret| Login::of(None, secret))
-        .or_else(|| known.and_then(|(_, entry)| entry.login.clone()));
+    let (login, source) = match (own, variable) {
+        (Some(login), _) => (Some(login), Source::Url),
+        (None, Some(secret)) => (Some(Login::of(None, secret)), Source::Variable),
+        (None, None) => {
+            let login = known.and_then(|(_, entry)| entry.login.clone());
+            (login, Source::Context)
+        }
+    };
     let ca = known.and_then(|(_, entry)| entry.ca.clone());
     Ok(Remote {
         url,
         context: known.map(|(name, _)| name.clone()),
         login,
-        by_variable,
+        source,
         authorities: authorities(ca, env)?,
     })
 }
@@ -99,7 +104,7 @@ fn named(name: String, contexts: &Contexts, env: &Environment) -> anyhow::Result
         url: entry.server.clone(),
         context: Some(name),
         login: entry.login.clone(),
-        by_variable: false,
+        source: Source::Context,
         authorities: authorities(entry.ca.clone(), env)?,
     })
 }

@@ -40,3 +40,4 @@ mod secrets;
 mod start;
 mod survive;
 mod systemd;
+mod tokens;
