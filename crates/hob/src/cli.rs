@@ -8,6 +8,7 @@ mod backup;
 mod build;
 mod ca;
 mod completion;
+mod context;
 mod deploy;
 mod describe;
 mod dev;
@@ -17,6 +18,8 @@ mod image;
 mod install;
 mod invoke;
 mod list;
+mod login;
+mod logout;
 mod logs;
 mod namespace;
 mod new;
@@ -86,6 +89,10 @@ enum Verb {
     Image(image::Image),
     #[command(subcommand)]
     Registry(registry::Registry),
+    Login(login::Login),
+    Logout(logout::Logout),
+    #[command(subcommand)]
+    Context(context::Context),
     Passwd(passwd::Passwd),
     #[command(subcommand)]
     Token(token::Token),
@@ -162,6 +169,9 @@ impl Cli {
             Verb::Registry(verb) => verb.run(context),
             Verb::Passwd(verb) => verb.run(context),
             Verb::Token(verb) => verb.run(context),
+            Verb::Login(verb) => verb.run(context),
+            Verb::Logout(verb) => verb.run(context),
+            Verb::Context(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hob_model::{CallerAddress, Scope, TOKEN_PREFIX, Token, Tokens as _};
+use hob_model::{CallerAddress, TOKEN_PREFIX, Token, Tokens as _};
 use http::{HeaderMap, header, request::Parts};
 use zeroize::Zeroizing;
 
@@ -52,7 +52,7 @@ pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next
     let (mut head, body) = request.into_parts();
     match door.admit(&head).await {
         Ok(actor) => {
-            let Actor { name, address } = &actor;
+            let (name, address) = (&actor.name, actor.address);
             tracing::debug!(%name, ?address, "{} {}", head.method, head.uri.path());
             head.extensions.insert(actor);
             next.run(Request::from_parts(head, body)).await
@@ -80,8 +80,16 @@ impl Door {
         }
         let login = login?;
         refuse_cross_site(&head.headers)?;
-        login.satisfies(need)?;
-        Ok(Actor::new(login.name(), &head.extensions))
+        let actor = match login {
+            Login::Admin => return Ok(Actor::new("admin", &head.extensions)),
+            Login::Token(token) => Actor::bearer(token, &head.extensions),
+        };
+        match need {
+            Need::Nothing | Need::Login => {}
+            Need::Scope(scope) => actor.must(scope)?,
+            Need::Password => return Err(ApiError::PasswordOnly),
+        }
+        Ok(actor)
     }
 
     async fn log_in(&self, credentials: &Credentials) -> Result<Login, ApiError> {
@@ -98,35 +106,6 @@ impl Door {
                 Ok(Login::Admin)
             }
         }
-    }
-}
-
-// === impl Login ===
-
-impl Login {
-    fn name(&self) -> String {
-        match self {
-            Self::Admin => "admin".to_owned(),
-            Self::Token(token) => format!("token:{}", token.name),
-        }
-    }
-
-    fn satisfies(&self, need: Need) -> Result<(), ApiError> {
-        match (self, need) {
-            (Self::Admin, _) | (_, Need::Nothing | Need::Login) => Ok(()),
-            (Self::Token(_), Need::Password) => Err(ApiError::PasswordOnly),
-            (Self::Token(token), Need::Scope(scope)) => match token.allows(&scope) {
-                true => Ok(()),
-                false => Err(narrow(token, scope)),
-            },
-        }
-    }
-}
-
-fn narrow(token: &Token, needed: Scope) -> ApiError {
-    ApiError::Narrow {
-        token: token.name.clone(),
-        needed,
     }
 }
 

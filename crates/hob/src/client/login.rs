@@ -1,38 +1,52 @@
 use std::fmt;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use hob_model::TOKEN_PREFIX;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
 
-use crate::{environment::Environment, exit::Failure};
+use crate::exit::Failure;
 
-/// The only user that has a password; with a token any name will do.
-const ADMIN: &str = "admin";
+/// The user whom the admin password is of.
+pub(crate) const ADMIN: &str = "admin";
 
-/// What a client shows to be let in. It is never part of an error or of a line of the log.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Login {
-    user: String,
-    /// The admin password, or a token.
-    password: String,
-    source: Source,
+/// Who asks, and how that is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Login {
+    /// A user with a password.
+    Password {
+        /// The user's name.
+        username: String,
+        /// The password.
+        password: Hidden,
+    },
+    /// Whoever has the token.
+    Token {
+        /// The token.
+        token: Hidden,
+    },
 }
 
-/// Where somebody wrote it down, for the error that says that it is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Environment,
-    Url,
-}
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Hidden(pub(crate) String);
 
 impl Login {
-    /// The one in `HOB_PASSWORD`, if any.
-    pub(crate) fn of_environment(env: &Environment) -> Option<Self> {
-        env.text("HOB_PASSWORD").map(|password| Self {
-            user: ADMIN.to_owned(),
-            password: password.to_owned(),
-            source: Source::Environment,
-        })
+    /// What `secret` is: tokens are known by how they begin, everything else is a password, and
+    /// whatever comes with the name of a user.
+    pub(crate) fn of(username: Option<&str>, secret: String) -> Self {
+        match username {
+            None if secret.starts_with(TOKEN_PREFIX) => Self::Token {
+                token: Hidden(secret),
+            },
+            username => Self::Password {
+                username: username.unwrap_or(ADMIN).to_owned(),
+                password: Hidden(secret),
+            },
+        }
     }
 
     /// Cuts `USER:PASSWORD@` out of `url`, so that nothing that is told of the rest tells of it.
@@ -52,11 +66,7 @@ impl Login {
         let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
         match login.split_once(':') {
             Some((user, password)) if !user.is_empty() && !password.is_empty() => {
-                let login = Self {
-                    user: decode(user),
-                    password: decode(password),
-                    source: Source::Url,
-                };
+                let login = Self::of(Some(&decode(user)), decode(password));
                 Ok((place, Some(login)))
             }
             _ => Err(Failure::usage(format!(
@@ -65,30 +75,32 @@ impl Login {
         }
     }
 
-    /// As it stands in `Authorization`.
-    pub(crate) fn header(&self) -> Option<HeaderValue> {
-        let encoded = BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password));
-        let mut value = HeaderValue::from_str(&format!("Basic {encoded}")).ok()?;
+    /// The user's name, or `a token`.
+    pub(crate) fn user(&self) -> &str {
+        match self {
+            Self::Password { username, .. } => username,
+            Self::Token { .. } => "a token",
+        }
+    }
+
+    /// As it stands in an `Authorization` header; `None` when no header can hold it.
+    pub(super) fn header(&self) -> Option<HeaderValue> {
+        let text = match self {
+            Self::Password { username, password } => {
+                let pair = format!("{username}:{}", password.0);
+                format!("Basic {}", BASE64_STANDARD.encode(pair))
+            }
+            Self::Token { token } => format!("Bearer {}", token.0),
+        };
+        let mut value = HeaderValue::from_str(&text).ok()?;
         value.set_sensitive(true);
         Some(value)
     }
-
-    /// Whose fault it is that the server does not take it, and the cure.
-    pub(crate) fn refused(&self) -> &'static str {
-        match self.source {
-            Source::Environment => {
-                "the password or token in HOB_PASSWORD: the password was shown when that server started for the first time, and `hob passwd` on that machine sets a new one"
-            }
-            Source::Url => {
-                "the login in its URL: write http://admin:PASSWORD@HOST, or a token in place of the password"
-            }
-        }
-    }
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Login(…, {:?})", self.source)
+        f.write_str("…")
     }
 }
 

@@ -53,6 +53,7 @@ fn every_list_has_its_shape() {
     let status = json(&["status"]);
     let expected = [
         "by_function",
+        "context",
         "data",
         "functions",
         "gateway",

@@ -12,6 +12,7 @@ mod canary;
 mod clock;
 mod command_line;
 mod conformance;
+mod contexts;
 mod damage;
 mod develop;
 mod disk_full;
