@@ -2,6 +2,7 @@
 
 mod actor;
 mod archive;
+mod audit;
 mod auth;
 mod backup;
 mod build;
@@ -89,6 +90,7 @@ fn documented() -> Guarded {
         (Read, routes!(archive::save)),
         (Write, routes!(archive::load)),
         (Admin, routes!(backup::download)),
+        (Admin, routes!(audit::list)),
         (Write, routes!(build::build)),
         (Admin, routes!(registries::list)),
         (Admin, routes!(registries::forget)),

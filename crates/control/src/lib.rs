@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod audit;
 mod autoscale;
 mod backup;
 mod build;
@@ -13,6 +14,7 @@ mod coming;
 mod control;
 mod deploy;
 mod deployed;
+mod ending;
 mod events;
 mod gate;
 mod idle;

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
+mod audit;
 mod backup;
 mod build;
 mod ca;
@@ -98,6 +99,7 @@ enum Verb {
     Token(token::Token),
     #[command(subcommand)]
     Ca(ca::Ca),
+    Audit(audit::Audit),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Status(status::Status),
@@ -173,6 +175,7 @@ impl Cli {
             Verb::Logout(verb) => verb.run(context),
             Verb::Context(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
+            Verb::Audit(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),

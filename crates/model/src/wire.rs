@@ -1,5 +1,6 @@
 //! The JSON of `/hob/v1`, as the control plane writes it and the CLI reads it.
 
+mod audit;
 mod calls;
 mod images;
 mod revisions;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 use crate::{End, FunctionName, Missed, ReplicaId, Settings, Share};
 
 pub use crate::schema::CallId;
+pub use audit::AuditRecord;
 pub use calls::{
     CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
     QueueList,

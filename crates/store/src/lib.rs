@@ -27,5 +27,6 @@ pub use queue::{
 };
 pub use secret::{SecretStore, Written};
 pub use store::{
-    DataLock, Held, KeptRevision, LOCK, RESTORING, ScheduleRow, Store, TokenRow, check_database,
+    AUDIT_MOST, AuditFilter, AuditRow, DataLock, Held, KeptRevision, LOCK, RESTORING, ScheduleRow,
+    Store, TokenRow, check_database,
 };

@@ -1,3 +1,4 @@
+mod audit;
 mod function;
 mod lock;
 mod meta;
@@ -18,6 +19,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{StoreError, durable};
+pub use audit::{AUDIT_MOST, AuditFilter, AuditRow};
 pub use lock::{DataLock, LOCK};
 pub use revision::KeptRevision;
 pub use schedule::ScheduleRow;

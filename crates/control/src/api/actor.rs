@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use hob_model::{CallerAddress, Scope, Token};
 use http::Extensions;
 
-use super::error::ApiError;
+use super::{error::ApiError, guarded::Need};
 
 /// The user on the other end of the local socket, as the kernel says: what serves the socket leaves
 /// it in the extensions of each request.
@@ -39,6 +39,16 @@ impl Actor {
         Self {
             token: Some(Arc::clone(&token)),
             ..Self::new(format!("token:{}", token.name), request)
+        }
+    }
+
+    /// Refuses a token where it is not what a request needs.
+    pub(super) fn satisfies(&self, need: Need) -> Result<(), ApiError> {
+        match need {
+            Need::Nothing | Need::Login => Ok(()),
+            Need::Scope(scope) => self.must(scope),
+            Need::Password if self.token.is_some() => Err(ApiError::PasswordOnly),
+            Need::Password => Ok(()),
         }
     }
 

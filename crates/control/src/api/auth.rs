@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::{
     Access,
     actor::Actor,
+    audit::Change,
     error::ApiError,
     guarded::{Door, Need},
 };
@@ -50,22 +51,46 @@ enum Login {
 /// Lets through whom the policy of a route lets through, and says who that is.
 pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
+    let change = Change::of(&head);
     match door.admit(&head).await {
         Ok(actor) => {
-            let (name, address) = (&actor.name, actor.address);
-            tracing::debug!(%name, ?address, "{} {}", head.method, head.uri.path());
-            head.extensions.insert(actor);
-            next.run(Request::from_parts(head, body)).await
+            head.extensions.insert(actor.clone());
+            let work = next.run(Request::from_parts(head, body));
+            match change {
+                Some(change) => change.made(&door.control, actor, work).await,
+                None => work.await,
+            }
         }
-        Err(error) if registry::owns(head.uri.path()) => refusal(error).into_response(),
-        Err(error) => error.into_response(),
+        Err(Refused { error, actor }) => {
+            let response = match registry::owns(head.uri.path()) {
+                true => refusal(error).into_response(),
+                false => error.into_response(),
+            };
+            if let (Some(change), Some(actor)) = (change, actor) {
+                change.note(&door.control, &actor, response.status()).await;
+            }
+            response
+        }
+    }
+}
+
+/// Why somebody does not come in.
+struct Refused {
+    error: ApiError,
+    /// Who it is, where that was shown.
+    actor: Option<Actor>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, actor: None }
     }
 }
 
 // === impl Door ===
 
 impl Door {
-    async fn admit(&self, head: &Parts) -> Result<Actor, ApiError> {
+    async fn admit(&self, head: &Parts) -> Result<Actor, Refused> {
         if self.access == Access::Local {
             return Ok(Actor::local(&head.extensions));
         }
@@ -79,17 +104,18 @@ impl Door {
             note_refusal(head, &credentials);
         }
         let login = login?;
-        refuse_cross_site(&head.headers)?;
         let actor = match login {
-            Login::Admin => return Ok(Actor::new("admin", &head.extensions)),
+            Login::Admin => Actor::new("admin", &head.extensions),
             Login::Token(token) => Actor::bearer(token, &head.extensions),
         };
-        match need {
-            Need::Nothing | Need::Login => {}
-            Need::Scope(scope) => actor.must(scope)?,
-            Need::Password => return Err(ApiError::PasswordOnly),
+        let allowed = refuse_cross_site(&head.headers).and_then(|()| actor.satisfies(need));
+        match allowed {
+            Ok(()) => Ok(actor),
+            Err(error) => Err(Refused {
+                error,
+                actor: Some(actor),
+            }),
         }
-        Ok(actor)
     }
 
     async fn log_in(&self, credentials: &Credentials) -> Result<Login, ApiError> {

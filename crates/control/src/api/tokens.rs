@@ -12,6 +12,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use super::{
+    audit::about,
     error::ApiError,
     refusals::{Bad, Conflict, Missing, TooLarge},
     request::{Segment, read_body},
@@ -45,6 +46,7 @@ pub(super) async fn create(
     ApiError,
 > {
     let asked: NewToken = read(body, "the token").await?;
+    about(&asked.name);
     let (text, summary) = control.create_token(asked).await?;
     tracing::info!("token `{}` was made", summary.name);
     let made = MadeToken {

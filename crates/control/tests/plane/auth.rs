@@ -23,7 +23,7 @@ pub(crate) fn login(line: &str, credentials: &str) -> Request<Body> {
     request
 }
 
-fn password(plane: &Plane) -> String {
+pub(crate) fn password(plane: &Plane) -> String {
     let password = plane
         .store
         .ensure_admin_password()

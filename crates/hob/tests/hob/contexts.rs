@@ -112,7 +112,8 @@ fn whoever_logged_in_works_over_tls_with_every_kind_of_request() {
     assert_eq!((read.unwrap(), line.as_str()), (10, "heard Ada\n"));
     let export = away.home.path().join("export");
     away.hob(["export", "hello", export.to_str().unwrap()]).ok();
-    assert_eq!(fs::metadata(export.join("padding")).unwrap().len(), 1 << 20);
+    let padding = export.join("function/padding");
+    assert_eq!(fs::metadata(padding).unwrap().len(), 1 << 20);
     away.hob(["remove", "hello"]).ok();
 }
 
