@@ -25,7 +25,7 @@ pub(crate) use address::Address;
 use address::Scheme;
 pub(crate) use connection::{Body, empty};
 pub(crate) use lines::Lines;
-pub(crate) use login::{ADMIN, Login, Source};
+pub(crate) use login::{ADMIN, Login};
 pub(crate) use tls::read_certificates;
 
 /// Longest wait for the answer to a request that starts or stops nothing.
@@ -85,10 +85,19 @@ pub(crate) struct Client {
     login: Option<Login>,
     /// Where the login is from, for who has to mend it.
     source: Source,
-    /// The context that the server was found in.
-    context: Option<String>,
     /// For servers that are reached over TLS.
     tls: Option<Tls>,
+}
+
+/// Where a login is from, or would have to be.
+#[derive(Debug, Clone)]
+enum Source {
+    /// `HOB_PASSWORD`.
+    Variable,
+    /// The context of this name.
+    Context(String),
+    /// There is none, or it is in the URL.
+    Nowhere,
 }
 
 impl Client {
@@ -109,17 +118,22 @@ impl Client {
     /// The same.
     pub(crate) fn of(remote: &Remote) -> anyhow::Result<Self> {
         let address = Address::parse(&remote.url)?;
-        if remote.login.is_some() && remote.source != Source::Context && address.is_exposed() {
+        let in_url = remote.context.is_none() && remote.login.is_some();
+        if (remote.by_variable || in_url) && address.is_exposed() {
             eprintln!(
                 "warning: the password goes to {address} unencrypted: use https, or a tunnel, as in `ssh -L 8080:127.0.0.1:8080 HOST`"
             );
         }
+        let source = match &remote.context {
+            _ if remote.by_variable => Source::Variable,
+            Some(name) => Source::Context(name.clone()),
+            None => Source::Nowhere,
+        };
         Ok(Self {
             tls: tls(&address, &remote.authorities)?,
             address,
             login: remote.login.clone(),
-            source: remote.source,
-            context: remote.context.clone(),
+            source,
         })
     }
 
@@ -128,8 +142,7 @@ impl Client {
         Self {
             address,
             login: None,
-            source: Source::Context,
-            context: None,
+            source: Source::Nowhere,
             tls: None,
         }
     }
@@ -318,24 +331,25 @@ impl Client {
 
     fn denied(&self) -> String {
         let place = &self.address;
-        match (&self.login, self.source, &self.context) {
-            (Some(_), Source::Variable, _) => format!(
+        match (&self.source, &self.login) {
+            (Source::Variable, _) => format!(
                 "{place} does not accept the password or token in HOB_PASSWORD: the password was shown when that server started for the first time, and `hob passwd` on that machine sets a new one"
             ),
-            (Some(_), Source::Url, _) => format!(
-                "{place} does not accept the login in its URL: write https://admin:PASSWORD@HOST, or a token in place of the password"
+            (Source::Context(name), Some(login)) => format!(
+                "{place} does not accept {} of context `{name}` any more: log in with `hob login {place} --name {name}`",
+                match login {
+                    Login::Password { .. } => "the password",
+                    Login::Token { .. } => "the token",
+                }
             ),
-            (Some(_), Source::Context, name) => {
-                let name = name.as_deref().unwrap_or_default();
-                format!(
-                    "{place} does not accept the login of context `{name}` any more: log in with `hob login {place} --name {name}`"
-                )
-            }
-            (None, _, Some(name)) => format!(
+            (Source::Context(name), None) => format!(
                 "{place} asks for a login, and context `{name}` has none: `hob login {place} --name {name}`"
             ),
-            (None, _, None) => format!(
-                "{place} asks for a login: `hob login {place}`, or put the admin password or a token into HOB_PASSWORD"
+            (Source::Nowhere, Some(_)) => format!(
+                "{place} does not accept the login in its URL: write USER:PASSWORD or USER:TOKEN before the host"
+            ),
+            (Source::Nowhere, None) => format!(
+                "{place} asks for the admin password: log in with `hob login {place}`, or put it into HOB_PASSWORD"
             ),
         }
     }

@@ -16,8 +16,7 @@ pub(crate) enum Exit {
     NotFound = 3,
     /// No hob answers, or it stopped answering.
     Unreachable = 4,
-    /// The password or token is missing, wrong or does not go so far, or this user may not use the
-    /// socket.
+    /// The login is missing or wrong or may not do this, or this user may not use the socket.
     Denied = 5,
     /// The command line or the configuration is wrong; nothing was tried.
     Usage = 64,
@@ -30,7 +29,7 @@ Exit codes:
   1   the server, a build or the function said no, or this machine failed
   3   no function, queued call, secret, certificate or context of that name
   4   no hob answers
-  5   the password or token is missing, wrong or does not go so far, or this user may not use the socket
+  5   the login is missing or wrong or may not do this, or this user may not use the socket
   64  the command line or the configuration is wrong; nothing was tried";
 
 impl From<Exit> for ExitCode {

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hob_model::{CallerAddress, Scope, TOKEN_PREFIX, Token, Tokens as _};
+use hob_model::{CallerAddress, TOKEN_PREFIX, Token, Tokens as _};
 use http::{HeaderMap, header, request::Parts};
 use zeroize::Zeroizing;
 
@@ -54,8 +54,6 @@ pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next
     let change = Change::of(&head);
     match door.admit(&head).await {
         Ok(actor) => {
-            let Actor { name, address } = &actor;
-            tracing::debug!(%name, ?address, "{} {}", head.method, head.uri.path());
             head.extensions.insert(actor.clone());
             let work = next.run(Request::from_parts(head, body));
             match change {
@@ -106,8 +104,11 @@ impl Door {
             note_refusal(head, &credentials);
         }
         let login = login?;
-        let actor = Actor::new(login.name(), &head.extensions);
-        let allowed = refuse_cross_site(&head.headers).and_then(|()| login.satisfies(need));
+        let actor = match login {
+            Login::Admin => Actor::new("admin", &head.extensions),
+            Login::Token(token) => Actor::bearer(token, &head.extensions),
+        };
+        let allowed = refuse_cross_site(&head.headers).and_then(|()| actor.satisfies(need));
         match allowed {
             Ok(()) => Ok(actor),
             Err(error) => Err(Refused {
@@ -131,35 +132,6 @@ impl Door {
                 Ok(Login::Admin)
             }
         }
-    }
-}
-
-// === impl Login ===
-
-impl Login {
-    fn name(&self) -> String {
-        match self {
-            Self::Admin => "admin".to_owned(),
-            Self::Token(token) => format!("token:{}", token.name),
-        }
-    }
-
-    fn satisfies(&self, need: Need) -> Result<(), ApiError> {
-        match (self, need) {
-            (Self::Admin, _) | (_, Need::Nothing | Need::Login) => Ok(()),
-            (Self::Token(_), Need::Password) => Err(ApiError::PasswordOnly),
-            (Self::Token(token), Need::Scope(scope)) => match token.allows(&scope) {
-                true => Ok(()),
-                false => Err(narrow(token, scope)),
-            },
-        }
-    }
-}
-
-fn narrow(token: &Token, needed: Scope) -> ApiError {
-    ApiError::Narrow {
-        token: token.name.clone(),
-        needed,
     }
 }
 

@@ -23,6 +23,7 @@ const ALIASES: [&str; 6] = [
     "/system/namespaces/",
     "/system/namespaces/{name}",
 ];
+
 pub(crate) async fn document(plane: &Plane) -> Value {
     let response = plane
         .send(request("GET /openapi.json", ""), Access::Remote)

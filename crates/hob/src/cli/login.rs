@@ -8,9 +8,7 @@ use hob_model::wire::Status;
 
 use super::Context;
 use crate::{
-    client::{
-        ADMIN, Address, Client, ClientError, Login as Credentials, Source, read_certificates,
-    },
+    client::{ADMIN, Address, Client, ClientError, Login as Credentials, read_certificates},
     contexts::{ContextsFile, Entry, Remote, check_name, name_for},
     exit::{Exit, Failure},
     output,
@@ -81,7 +79,7 @@ impl Login {
             url: address.to_string(),
             context: None,
             login: None,
-            source: Source::Context,
+            by_variable: false,
             authorities: ca.iter().cloned().collect(),
         };
         // Nobody should type a password for nothing.
@@ -108,12 +106,6 @@ impl Login {
 
     /// Where nobody names a scheme, passwords are not sent in the open.
     fn address(&self) -> anyhow::Result<Address> {
-        if Credentials::cut_from(&self.url)?.1.is_some() {
-            return Err(Failure::usage(
-                "a password has no place in the URL here: everybody on this machine can read a command line, and the shell remembers it; leave it out to be asked",
-            )
-            .into());
-        }
         let address = Address::parse(&self.url)?;
         if !address.is_exposed() {
             return Ok(address);

@@ -5,7 +5,14 @@ use hob_model::wire::NewPassword;
 use hob_store::AdminPassword;
 
 use super::{Context, session::Session};
-use crate::{config::ClientArgs, exit::Failure, output, terminal::prompt_hidden};
+use crate::{
+    client::{ADMIN, Login},
+    config::ClientArgs,
+    contexts::{ContextsFile, LOCAL},
+    exit::Failure,
+    output,
+    terminal::prompt_hidden,
+};
 
 /// Bytes of standard input that are read: more than a password may have.
 const READ_MAX: u64 = 1 << 10;
@@ -53,6 +60,9 @@ impl Passwd {
         })?;
         let path = "/hob/v1/password";
         context.wait(async { Ok(session.client.put(path, body).await?) })?;
+        if let Some(name) = session.context().filter(|name| *name != LOCAL) {
+            remember(name, password.reveal(), context)?;
+        }
         if self.generate {
             output::line(password.reveal())?;
             eprintln!("this is the admin password from now on; it is shown this once");
@@ -60,6 +70,17 @@ impl Passwd {
         }
         output::line("the admin password is changed")
     }
+}
+
+/// Gives the context its new password, where it had one.
+fn remember(name: &str, password: &str, context: &Context) -> anyhow::Result<()> {
+    ContextsFile::of(&context.env)?.change(|contexts| {
+        let login = &mut contexts.get_mut(name)?.login;
+        if let Some(Login::Password { .. }) = login {
+            *login = Some(Login::of(Some(ADMIN), password.to_owned()));
+        }
+        Ok(())
+    })
 }
 
 fn of_stdin() -> io::Result<String> {

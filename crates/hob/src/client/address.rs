@@ -41,6 +41,12 @@ impl Address {
     /// # Errors
     /// A usage failure with the cure.
     pub(crate) fn parse(url: &str) -> Result<Self, Failure> {
+        if url.contains('@') {
+            // Before the URL is part of any error.
+            return Err(Failure::usage(
+                "a password has no place in the server's URL: leave it out and log in with `hob login URL`, or put it into HOB_PASSWORD",
+            ));
+        }
         let (scheme, rest) = match url.split_once("://") {
             None => (Scheme::Http, url),
             Some(("http", rest)) => (Scheme::Http, rest),
@@ -176,6 +182,8 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_is_refused_with_the_cure() {
         for (url, expected) in [
+            ("http://admin:pw@box.lan", "HOB_PASSWORD"),
+            ("ftp://admin:pw@box.lan", "HOB_PASSWORD"),
             ("ftp://box.lan", "https://HOST:PORT"),
             ("http://box.lan:99999", "port"),
             ("http://box.lan/path", "http://HOST:PORT"),
@@ -183,6 +191,7 @@ mod tests {
         ] {
             let message = Address::parse(url).expect_err(url).to_string();
             assert!(message.contains(expected), "{url}: {message}");
+            assert!(!message.contains("admin:pw"), "{message}");
         }
     }
 

@@ -29,17 +29,6 @@ pub(crate) enum Login {
     },
 }
 
-/// Where somebody wrote a login down, for the error that says that it is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// In `HOB_PASSWORD`.
-    Variable,
-    /// In the URL of the server.
-    Url,
-    /// In the context that the server was found in, if it was in one.
-    Context,
-}
-
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -77,10 +66,7 @@ impl Login {
         let decode = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
         match login.split_once(':') {
             Some((user, password)) if !user.is_empty() && !password.is_empty() => {
-                let login = match decode(password) {
-                    token if token.starts_with(TOKEN_PREFIX) => Self::of(None, token),
-                    password => Self::of(Some(&decode(user)), password),
-                };
+                let login = Self::of(Some(&decode(user)), decode(password));
                 Ok((place, Some(login)))
             }
             _ => Err(Failure::usage(format!(

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use super::{Contexts, LOCAL};
 use crate::{
-    client::{Address, Login, Source, read_certificates},
+    client::{Address, Login, read_certificates},
     environment::Environment,
     exit::Failure,
 };
@@ -21,14 +21,14 @@ pub(crate) struct Asked {
 /// A server that is reached over TCP.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Remote {
-    /// As somebody wrote it.
+    /// As somebody wrote it, but for a login in it.
     pub(crate) url: String,
     /// The context that it was found in.
     pub(crate) context: Option<String>,
     /// Who asks.
     pub(crate) login: Option<Login>,
-    /// Where the login is from.
-    pub(crate) source: Source,
+    /// Whether the login is that of `HOB_PASSWORD`.
+    pub(crate) by_variable: bool,
     /// Authorities that are trusted besides those of the system, PEM.
     pub(crate) authorities: Vec<String>,
 }
@@ -73,26 +73,23 @@ fn weigh(
     }
 }
 
-/// The server of a URL, with what a context knows of it.
+/// The server of a URL, with what a context knows of it. A login in the URL goes before all others.
 fn at(url: String, contexts: &Contexts, env: &Environment) -> anyhow::Result<Remote> {
     let (url, own) = Login::cut_from(&url)?;
     let address = Address::parse(&url)?;
     let known = contexts.of(&address);
-    let variable = env.text("HOB_PASSWORD").map(str::to_owned);
-    let (login, source) = match (own, variable) {
-        (Some(login), _) => (Some(login), Source::Url),
-        (None, Some(secret)) => (Some(Login::of(None, secret)), Source::Variable),
-        (None, None) => {
-            let login = known.and_then(|(_, entry)| entry.login.clone());
-            (login, Source::Context)
-        }
-    };
     let ca = known.and_then(|(_, entry)| entry.ca.clone());
+    let known = known.filter(|_| own.is_none());
+    let variable = env.text("HOB_PASSWORD").filter(|_| own.is_none());
+    let by_variable = variable.is_some();
+    let login = own
+        .or_else(|| variable.map(|secret| Login::of(None, secret.to_owned())))
+        .or_else(|| known.and_then(|(_, entry)| entry.login.clone()));
     Ok(Remote {
         url,
         context: known.map(|(name, _)| name.clone()),
         login,
-        source,
+        by_variable,
         authorities: authorities(ca, env)?,
     })
 }
@@ -104,7 +101,7 @@ fn named(name: String, contexts: &Contexts, env: &Environment) -> anyhow::Result
         url: entry.server.clone(),
         context: Some(name),
         login: entry.login.clone(),
-        source: Source::Context,
+        by_variable: false,
         authorities: authorities(entry.ca.clone(), env)?,
     })
 }
@@ -187,5 +184,7 @@ mod tests {
         );
         assert_eq!(login(Some("http://work.lan:443"), &none), None);
         assert_eq!(login(Some("https://other.lan"), &none), None);
+        let own = Login::of(Some("x"), "own".into());
+        assert_eq!(login(Some("https://x:own@work.lan"), &env), Some(own));
     }
 }

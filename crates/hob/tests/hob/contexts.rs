@@ -367,3 +367,18 @@ fn authorities_of_a_variable_are_trusted_too() {
     assert!(!said.stderr.contains("warning"), "{said:?}");
     said.ok();
 }
+
+#[test]
+fn a_new_password_is_that_of_the_context_too() {
+    let away = Away::new();
+    away.login([]).ok();
+    let new = "correct horse battery";
+    let passwd = away.command(["passwd", "--password-stdin"]);
+    passwd.stdin(new).run().ok();
+    away.hob(["list"]).ok();
+    let kept = fs::read_to_string(away.file()).unwrap();
+    assert!(
+        kept.contains(new) && !kept.contains(away.password()),
+        "{kept}"
+    );
+}
