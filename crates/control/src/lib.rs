@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod audit;
 mod autoscale;
 mod backup;
 mod build;
@@ -13,6 +14,7 @@ mod coming;
 mod control;
 mod deploy;
 mod deployed;
+mod ending;
 mod events;
 mod gate;
 mod idle;
@@ -29,12 +31,13 @@ mod rollback;
 mod schedule;
 mod sealed;
 mod summary;
+mod tokens;
 mod translate;
 mod turns;
 mod usage;
 mod wake;
 
-pub use api::Access;
+pub use api::{Access, LocalUser};
 pub use control::{Control, ControlConfig, ControlParts};
 pub use queue::QueueLimits;
 pub use registries::{KnownRegistries, RegistriesError};

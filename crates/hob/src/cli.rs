@@ -4,10 +4,12 @@ use clap::{Parser, Subcommand};
 
 use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
+mod audit;
 mod backup;
 mod build;
 mod ca;
 mod completion;
+mod context;
 mod deploy;
 mod describe;
 mod dev;
@@ -17,9 +19,12 @@ mod image;
 mod install;
 mod invoke;
 mod list;
+mod login;
+mod logout;
 mod logs;
 mod namespace;
 mod new;
+mod passwd;
 mod progress;
 mod promote;
 mod queue;
@@ -33,6 +38,7 @@ mod schedule;
 mod secret;
 mod session;
 mod status;
+mod token;
 mod uninstall;
 mod up;
 
@@ -84,8 +90,16 @@ enum Verb {
     Image(image::Image),
     #[command(subcommand)]
     Registry(registry::Registry),
+    Login(login::Login),
+    Logout(logout::Logout),
+    #[command(subcommand)]
+    Context(context::Context),
+    Passwd(passwd::Passwd),
+    #[command(subcommand)]
+    Token(token::Token),
     #[command(subcommand)]
     Ca(ca::Ca),
+    Audit(audit::Audit),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Status(status::Status),
@@ -155,7 +169,13 @@ impl Cli {
             Verb::Export(verb) => verb.run(context),
             Verb::Image(verb) => verb.run(context),
             Verb::Registry(verb) => verb.run(context),
+            Verb::Passwd(verb) => verb.run(context),
+            Verb::Token(verb) => verb.run(context),
+            Verb::Login(verb) => verb.run(context),
+            Verb::Logout(verb) => verb.run(context),
+            Verb::Context(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
+            Verb::Audit(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),

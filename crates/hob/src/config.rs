@@ -2,8 +2,8 @@
 //!
 //! Every setting has a flag, a key and a variable of one scheme: `--data`, `data`, `HOB_DATA`.
 //! A flag wins over the variable, the variable over the file, the file over the default.
-//! The password alone is not a setting: it comes from `HOB_PASSWORD` only, since flags are
-//! seen by everybody on the machine.
+//! The password alone is not a setting: it comes from `HOB_PASSWORD` or from the contexts, since
+//! flags are seen by everybody on the machine.
 
 mod limits;
 
@@ -20,7 +20,11 @@ use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::{environment::Environment, exit::Failure};
+use crate::{
+    contexts::{Asked, ContextsFile, LOCAL, Remote, choose},
+    environment::Environment,
+    exit::Failure,
+};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
 
@@ -141,9 +145,12 @@ pub(crate) struct ServerArgs {
 pub(crate) struct ClientArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// Server to talk to over TCP, with the password in HOB_PASSWORD [default: the socket in the data directory]
+    /// Server to talk to, with the password or a token in HOB_PASSWORD unless you logged in there [default: the current context, else the socket in the data directory]
     #[arg(long, env = "HOB_SERVER", value_name = "URL", hide_env_values = true)]
     server: Option<String>,
+    /// Server to talk to, by its name in `hob context list`; `local` is that of this machine
+    #[arg(long, env = "HOB_CONTEXT", value_name = "NAME", hide_env_values = true)]
+    context: Option<String>,
     /// Namespace of names that do not say one [default: openfaas-fn]
     #[arg(
         short,
@@ -215,10 +222,25 @@ pub(crate) struct Config {
 pub(crate) struct ClientConfig {
     /// The data directory, whose socket is used when there is no `server`.
     pub(crate) data: PathBuf,
-    /// The server's address as the user wrote it.
-    pub(crate) server: Option<String>,
+    /// The server; `None` is that of this machine.
+    pub(crate) server: Option<Remote>,
     /// The namespace asked for, if any.
     pub(crate) namespace: Option<Label>,
+}
+
+impl ClientConfig {
+    /// Where the server of this machine is asked.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.data.join("run/hob.sock")
+    }
+
+    /// The name of the context that is used, if one is.
+    pub(crate) fn used(&self) -> Option<&str> {
+        match &self.server {
+            Some(remote) => remote.context.as_deref(),
+            None => Some(LOCAL),
+        }
+    }
 }
 
 impl Config {
@@ -303,9 +325,15 @@ impl ClientArgs {
     /// A usage failure that names the file, the key or the flag.
     pub(crate) fn resolve(self, env: &Environment) -> anyhow::Result<ClientConfig> {
         let file = self.place.read(env)?;
+        let contexts = ContextsFile::find(env).map(|file| file.read());
+        let asked = Asked {
+            server: self.server,
+            context: self.context,
+            default: file.server,
+        };
         Ok(ClientConfig {
             data: data(self.place.data.or(file.data), env)?,
-            server: self.server.or(file.server),
+            server: choose(asked, &contexts.transpose()?.unwrap_or_default(), env)?,
             namespace: self.namespace.or(file.namespace),
         })
     }
@@ -505,7 +533,8 @@ mod tests {
         for command in [Server::command(), Client::command()] {
             for arg in command
                 .get_arguments()
-                .filter(|arg| arg.get_id() != "config")
+                // Of the contexts, `hob context use` keeps the one that is meant.
+                .filter(|arg| !["config", "context"].contains(&arg.get_id().as_str()))
             {
                 let id = arg.get_id().as_str();
                 assert_eq!(arg.get_long(), Some(id.replace('_', "-").as_str()));

@@ -1,8 +1,10 @@
 //! The JSON of `/hob/v1`, as the control plane writes it and the CLI reads it.
 
+mod audit;
 mod calls;
 mod images;
 mod revisions;
+mod tokens;
 
 use std::time::SystemTime;
 
@@ -12,12 +14,14 @@ use utoipa::ToSchema;
 use crate::{End, FunctionName, Missed, ReplicaId, Settings, Share};
 
 pub use crate::schema::CallId;
+pub use audit::AuditRecord;
 pub use calls::{
     CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
     QueueList,
 };
 pub use images::{BuiltImage, BuiltPlatform, ImageDeploy, ImageEvent, ImageSummary, PruneSummary};
 pub use revisions::{DeployEvent, DeployStage, RevisionState, RevisionSummary, RollbackRequest};
+pub use tokens::{MadeToken, NewPassword, NewToken, TokenSummary};
 
 /// One replica that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

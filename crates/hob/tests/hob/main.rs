@@ -1,6 +1,7 @@
 //! The real executable, from outside: what its users see, and what they must never lose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod audit;
 mod authority;
 mod autoscale;
 mod backup;
@@ -12,6 +13,7 @@ mod canary;
 mod clock;
 mod command_line;
 mod conformance;
+mod contexts;
 mod damage;
 mod develop;
 mod disk_full;
@@ -38,3 +40,4 @@ mod secrets;
 mod start;
 mod survive;
 mod systemd;
+mod tokens;
