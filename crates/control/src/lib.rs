@@ -15,6 +15,7 @@ mod control;
 mod deploy;
 mod deployed;
 mod ending;
+mod domains;
 mod events;
 mod gate;
 mod idle;

@@ -1,7 +1,7 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
 use hob_model::{EndReason, Route, Target};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     guard::{self, Asked, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
-    path::{self, FunctionPath},
+    path::{self, Address, Whose},
     receipt::Receipt,
     upgrade,
 };
@@ -35,8 +35,8 @@ pub(crate) struct Call {
 struct Admitted {
     call: Call,
     visitor: Visitor,
-    /// What the function gets as its address.
-    address: Uri,
+    /// What the function gets as its address, and what not.
+    address: Address,
 }
 
 /// The life of a request, from its head to the head of its answer. The order is the design.
@@ -76,26 +76,24 @@ fn admit(
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
-    let head = match client.kind {
-        PeerKind::Function => {
-            path::by_host(request.uri(), request.headers(), &client.worker().routes)
-        }
-        PeerKind::Stranger | PeerKind::Inside => None,
-    };
-    let head = head.unwrap_or_else(|| request.uri().clone());
-    let headers = request.headers_mut();
-    let Some(path) = FunctionPath::parse(&head) else {
+    let worker = client.worker();
+    let uri = request.uri().clone();
+    let found = path::find(&uri, request.headers(), client.kind, &worker.routes);
+    let Some(path) = found else {
         return Ok(None);
     };
-    let worker = client.worker();
+    let headers = request.headers_mut();
     // The clock of the deadline starts before any work is done.
     let receipt = Receipt::open(&mut worker.ids.borrow_mut(), headers);
     // The route names the limits of all that follows.
-    let found = worker.routes.find(path.name);
-    let admitted = match (found, path.forwarded()) {
-        (Some(route), Ok(address)) => Ok((route.choose(|| worker.draw()), address)),
-        (None, _) => Err(GatewayError::UnknownFunction(path.name.to_owned())),
-        (_, Err(_)) => Err(GatewayError::BadRequest("the request has an invalid path")),
+    let admitted = match (
+        path.route(&worker.routes),
+        path.whose.clone(),
+        path.forwarded(),
+    ) {
+        (Some(route), _, Ok(address)) => Ok((route.choose(|| worker.draw()), address)),
+        (None, Whose::Named(name), _) => Err(GatewayError::UnknownFunction(name.to_owned())),
+        _ => Err(GatewayError::BadRequest("the request has an invalid path")),
     };
     match admitted {
         Ok((route, address)) => Ok(Some(Admitted {
@@ -173,7 +171,7 @@ impl Call {
     async fn guard(
         &mut self,
         request: &Request<Incoming>,
-        address: &Uri,
+        address: &Address,
     ) -> Result<(), GatewayError> {
         // Calls of this very process were let in when they were taken.
         if self.client.kind == PeerKind::Inside {
@@ -183,7 +181,7 @@ impl Call {
         let asked = Asked {
             route: &self.route,
             method: request.method().as_str(),
-            path: address.path(),
+            path: address.uri.path(),
             fields,
             caller: self.client.caller(fields),
         };
@@ -194,7 +192,7 @@ impl Call {
     async fn serve(
         &mut self,
         request: Request<Incoming>,
-        address: Uri,
+        address: Address,
     ) -> Result<Response<Answer>, GatewayError> {
         self.guard(&request, &address).await?;
         let route = Arc::clone(&self.route);
@@ -226,11 +224,14 @@ impl Call {
     fn prepare(
         &self,
         mut request: Request<Incoming>,
-        address: Uri,
+        address: Address,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
+        // Before anything is taken out.
+        let told = self.client.told(Fields::Map(request.headers()));
         let authority = request.uri().authority().cloned();
-        *request.uri_mut() = address;
+        let prefix = address.prefix();
+        *request.uri_mut() = address.uri.clone();
         *request.version_mut() = http::Version::HTTP_11;
         request.extensions_mut().clear();
         let headers = request.headers_mut();
@@ -239,7 +240,7 @@ impl Call {
         if self.client.kind != PeerKind::Inside {
             guard::strip_fields(headers);
             self.passed.tell(headers);
-            headers::add_forwarded(headers, &self.client.forwarded_for);
+            headers::add_forwarded(headers, &told, prefix);
         }
         let (limit, client) = (self.route.body_limit, &self.client);
         let (head, body) = request.into_parts();

@@ -133,7 +133,8 @@ impl Lane<'_> {
         }
         let head_bytes = self.client.worker().config.head_bytes.min(BUFFER_BYTES);
         let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
-        let plain = match request::look(bytes, &mut room) {
+        let routes = &self.client.worker().routes;
+        let plain = match request::look(bytes, &mut room, routes) {
             request::Look::Plain(plain) if plain.head <= head_bytes => plain,
             request::Look::Partial if bytes.len() < head_bytes => {
                 return Step::More(Missing::Head);
@@ -167,7 +168,7 @@ impl Lane<'_> {
         };
         let receipt = Receipt::begin(&mut worker.ids.borrow_mut(), plain.call_id);
         let mut request = worker.buffers.take();
-        plain.put(&receipt, &passed, &self.client.forwarded_for, &mut request);
+        plain.put(&receipt, &passed, &self.client.told(fields), &mut request);
         request.extend_from_slice(body);
         Step::Take(Box::new(Taken {
             call: Call {
@@ -185,7 +186,7 @@ impl Lane<'_> {
     /// `None` when the function is none, or wants more of a gateway than a plain call gets.
     fn find(&self, plain: &Plain<'_, '_>) -> Option<(Arc<Route>, Arc<ReplicaSet>)> {
         let worker = self.client.worker();
-        let route = worker.routes.find(plain.path.name)?;
+        let route = plain.path.route(&worker.routes)?;
         let fits = |route: &Route| route.cors.is_none() && plain.body as u64 <= route.body_limit;
         // Before one is drawn: else those that do not fit here would be drawn for again.
         let canary = route.canary.as_ref();

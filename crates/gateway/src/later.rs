@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use hob_model::{CallerAddress, EndReason, Route};
+use hob_model::{EndReason, Route};
 use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
@@ -26,11 +26,8 @@ pub(crate) async fn pass_on(
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let fallback = &client.worker().fallback;
-    let ip = client.caller(Fields::Map(request.headers()));
-    request.extensions_mut().insert(CallerAddress {
-        ip,
-        encrypted: false,
-    });
+    let address = client.address(Fields::Map(request.headers()));
+    request.extensions_mut().insert(address);
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
         return fallback(request, client.peer).await.map(Answer::Other);
@@ -59,13 +56,15 @@ fn function(uri: &Uri) -> Option<&str> {
 /// Leaves in the request what its function is to see, and only that.
 fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
     let authority = request.uri().authority().cloned();
+    // Before anything is taken out.
+    let told = client.told(Fields::Map(request.headers()));
     let fields = request.headers_mut();
     let receipt = Receipt::open(&mut client.worker().ids.borrow_mut(), fields);
     headers::strip_request(fields);
     headers::set_host(fields, authority.as_ref());
     if client.kind != PeerKind::Inside {
         guard::strip_fields(fields);
-        headers::add_forwarded(fields, &client.forwarded_for);
+        headers::add_forwarded(fields, &told, None);
     }
     receipt
 }

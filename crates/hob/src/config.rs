@@ -6,6 +6,7 @@
 //! flags are seen by everybody on the machine.
 
 mod limits;
+mod proxy;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -15,6 +16,7 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::Proxies;
 use hob_model::{Isolation, Label, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
@@ -27,6 +29,7 @@ use crate::{
 };
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
+use proxy::{ProxyTable, proxies};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
@@ -164,7 +167,7 @@ pub(crate) struct ClientArgs {
 
 /// The configuration file: all settings, none needed.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
@@ -180,6 +183,7 @@ struct File {
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
+    proxy: ProxyTable,
 }
 
 /// Where Prometheus reads.
@@ -215,6 +219,8 @@ pub(crate) struct Config {
     pub(crate) log_quota: Option<u64>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
+    /// Who may say whose a request is.
+    pub(crate) proxies: Proxies,
 }
 
 /// What a client works with.
@@ -314,6 +320,7 @@ impl ServerArgs {
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
+            proxies: proxies(file.proxy)?,
         })
     }
 }

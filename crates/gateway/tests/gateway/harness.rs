@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts};
 use hob_model::{
-    Backend, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes,
-    SecretName, Target, Timespan, Token, Tokens, Track,
+    Backend, CallerAddress, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet,
+    Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
     port::{SecretBytes, SecretError, Secrets, Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
@@ -71,7 +71,12 @@ impl World {
             Box::pin(async move {
                 let text = format!("fallback {} {}", request.uri(), peer.ip());
                 let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
-                http::Response::new(AnswerBody::new(body))
+                let mut response = http::Response::new(AnswerBody::new(body));
+                let caller = request.extensions().get::<CallerAddress>();
+                let caller = caller.map(|one| format!("{} {}", one.ip, one.encrypted));
+                let caller = caller.unwrap_or_default().parse().unwrap();
+                response.headers_mut().insert("x-seen-caller", caller);
+                response
             })
         });
         let port: Arc<dyn Wake> = wake.clone();
