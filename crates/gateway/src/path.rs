@@ -3,7 +3,7 @@ use hob_model::Routes;
 use http::{HeaderMap, Uri, header, uri::PathAndQuery};
 
 /// What paths of functions begin with.
-const PREFIX: &str = "/function/";
+pub(crate) const PREFIX: &str = "/function/";
 /// What Kubernetes appends to the names of functions.
 const CLUSTER: &str = ".svc.cluster.local";
 

@@ -146,7 +146,7 @@ impl App {
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = gateway(&control, listeners, routes, gateway_secrets)?;
+        let gateway = gateway(&config, &control, listeners, routes, gateway_secrets)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -325,12 +325,17 @@ fn notices(
 }
 
 fn gateway(
+    config: &Config,
     control: &Arc<Control>,
     listeners: Listeners,
     routes: Arc<Routes>,
     secrets: Arc<dyn Secrets>,
 ) -> anyhow::Result<GatewayHandle> {
-    let config = GatewayConfig::default();
+    let config = GatewayConfig {
+        calls: config.calls.clone(),
+        access_log: config.access_log.clone(),
+        ..GatewayConfig::default()
+    };
     let control_port = Arc::clone(control) as _;
     let ports = GatewayPorts {
         routes,

@@ -9,8 +9,8 @@ use std::{
 use arc_swap::ArcSwap;
 
 use crate::{
-    Cors, Counters, DEFAULT_NAMESPACE, Domain, FleetName, FunctionName, Guard, ReplicaSet, Share,
-    Timespan, Track,
+    Cors, Counters, DEFAULT_NAMESPACE, Domain, FleetName, FunctionName, Guard, Refusals,
+    ReplicaSet, Share, Timespan, Track,
 };
 
 /// Everything the data plane has to know of one function.
@@ -75,6 +75,7 @@ pub struct Routes {
     /// Held by who changes a route, since that depends on what it was.
     changes: Mutex<()>,
     hasher: RandomState,
+    refusals: Refusals,
 }
 
 impl Default for Routes {
@@ -83,6 +84,7 @@ impl Default for Routes {
             shards: array::from_fn(|_| Shard::default()),
             changes: Mutex::default(),
             hasher: RandomState::new(),
+            refusals: Refusals::default(),
         }
     }
 }
@@ -130,6 +132,11 @@ impl Routes {
             Track::Stable => Some(route),
             Track::Canary => Some(Arc::clone(&route.canary.as_ref()?.route)),
         }
+    }
+
+    /// Calls of all functions that were not let in, counted by the gateway.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Every route, each once, those of canaries too.

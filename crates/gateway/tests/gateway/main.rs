@@ -5,6 +5,7 @@
 #[macro_use]
 mod harness;
 
+mod access;
 mod balance;
 mod bodies;
 mod canary;
@@ -18,6 +19,7 @@ mod lane;
 mod lifecycle;
 mod output;
 mod protocol;
+mod rates;
 mod smuggling;
 mod wake;
 mod way;

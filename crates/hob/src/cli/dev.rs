@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::CallLimits;
 use hob_model::{FunctionName, wire::LogLine};
 use http::Method;
 use tokio::signal::unix::SignalKind;
@@ -80,6 +81,8 @@ impl Dev {
             registry: false,
             subnet: None,
             log: self.log.clone(),
+            calls: CallLimits::default(),
+            access_log: None,
         };
         up::log(&config);
         let doors = up::doors(&config, PassedSockets::default())?;
