@@ -1,6 +1,7 @@
 //! The real executable, from outside: what its users see, and what they must never lose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access_log;
 mod authority;
 mod autoscale;
 mod backup;
@@ -29,6 +30,7 @@ mod openapi;
 mod openfaas;
 mod pushed;
 mod queue;
+mod rates;
 mod registry;
 mod remote;
 mod restart;
