@@ -61,29 +61,37 @@ impl Guards {
 
     /// Decides at once. Where that is not possible, nothing has been counted yet.
     pub(crate) fn look(&self, asked: &Asked<'_>) -> Result<Look, GatewayError> {
-        self.pass(asked)
+        let passed = self
+            .enter(asked)
+            .and_then(|passed| self.count(asked, passed));
+        passed
             .map(Look::Pass)
             .inspect_err(|error| self.refused(error))
     }
 
     /// Decides, however long it takes.
     pub(crate) async fn decide(&self, asked: &Asked<'_>) -> Result<Passed, GatewayError> {
-        self.pass(asked).inspect_err(|error| self.refused(error))
+        let passed = self
+            .enter(asked)
+            .and_then(|passed| self.count(asked, passed));
+        passed.inspect_err(|error| self.refused(error))
     }
 
-    /// The guards in their order: what costs least and protects most is first.
-    fn pass(&self, asked: &Asked<'_>) -> Result<Passed, GatewayError> {
-        let depth = Depth::of(asked, self.deepest)?;
-        let place = Some(self.place()?);
-        let standing = self.rates.before_auth(asked)?;
-        let identity = None;
-        let by_caller = self.rates.after_auth(asked, identity.as_ref())?;
+    /// What it does not take to know who calls: the cheapest and widest guards first.
+    fn enter(&self, asked: &Asked<'_>) -> Result<Passed, GatewayError> {
         Ok(Passed {
-            identity,
-            depth,
-            standing: standing.or(by_caller),
-            place,
+            depth: Depth::of(asked, self.deepest)?,
+            place: Some(self.place()?),
+            standing: self.rates.before_auth(asked)?,
+            identity: None,
         })
+    }
+
+    /// The same once `passed` says who calls.
+    fn count(&self, asked: &Asked<'_>, mut passed: Passed) -> Result<Passed, GatewayError> {
+        let counted = self.rates.after_auth(asked, passed.identity.as_ref())?;
+        passed.standing = passed.standing.or(counted);
+        Ok(passed)
     }
 
     /// A place among the calls under way. There is no line: whoever waits takes memory as well.
