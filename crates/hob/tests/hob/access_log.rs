@@ -6,9 +6,12 @@ use std::{
     net::TcpStream,
     os::unix::fs::PermissionsExt,
     path::Path,
+    process::Command,
 };
 
-use hob_testkit::{Cli, Hob, assert_eventually};
+use bytes::Bytes;
+use hob_testkit::{Cli, Hob, assert_eventually, has_programs};
+use http::Request;
 use serde_json::Value;
 
 use crate::bench::{Bench, HOB, write};
@@ -85,6 +88,41 @@ fn a_rotated_log_goes_on_and_a_stopped_server_leaves_nothing_behind() {
     let line = &lines(&path)[0];
     assert!(line.contains("?a=2"), "{line}");
     assert_eq!((lines(&path).len(), lines(&moved).len()), (1, 1));
+}
+
+#[test]
+fn fail2ban_reads_it() {
+    if !has_programs(&["fail2ban-regex"]) {
+        return;
+    }
+    let (bench, path) = bench("");
+    for (path, agent, status) in [
+        ("/system/functions", "curl", 401),
+        (
+            "/system/functions",
+            "203.0.113.9 - - [x] \"GET / HTTP/1.1\" 200 1",
+            401,
+        ),
+        ("/function/nobody", "\" 401 ", 404),
+    ] {
+        let request = Request::get(path).header("User-Agent", agent);
+        let answer = bench.hob.send(request.body(Bytes::new()).unwrap());
+        assert_eq!(answer.status, status);
+    }
+    assert_eventually!(lines(&path).len() == 3);
+    let filter = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/fail2ban/filter.d/hob-access.conf"
+    );
+    let found = Command::new("fail2ban-regex")
+        .arg(&path)
+        .arg(filter)
+        .output();
+    let found = String::from_utf8(found.unwrap().stdout).unwrap();
+    assert!(
+        found.contains("3 lines, 0 ignored, 2 matched, 1 missed"),
+        "{found}"
+    );
 }
 
 #[test]
