@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     GatewayConfig,
+    access::Writer,
     listen::{self, Dialer, Handed, Listeners, Post},
     worker::{Ports, Worker},
 };
@@ -85,12 +86,15 @@ impl Gateway {
             })
             .unzip();
         let posts: Arc<[Post]> = posts.into();
-        let ports = Ports::new(config, ports);
+        let log = config.access_log.as_ref();
+        let log = log.map(|log| Writer::start(log, threads)).transpose()?;
+        let ports = Ports::new(config, ports, log.as_ref().map(Writer::desk));
         let mut handle = GatewayHandle {
             address,
             posts: Arc::clone(&posts),
             stop,
             threads: Vec::with_capacity(threads),
+            _log: log,
         };
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let thread = Thread {
@@ -175,6 +179,8 @@ pub struct GatewayHandle {
     posts: Arc<[Post]>,
     stop: watch::Sender<Option<Duration>>,
     threads: Vec<Running>,
+    /// Last: when the threads have ended, it writes what they left.
+    _log: Option<Writer>,
 }
 
 struct Running {

@@ -15,8 +15,15 @@ use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
 use crate::{
-    Fallback, GatewayConfig, GatewayPorts, buffers::Buffers, client::Client, date::DateCache,
-    guard::Guards, lane::Wire, pool::Pool, upstream::Upstream,
+    Fallback, GatewayConfig, GatewayPorts,
+    access::{Access, Desk},
+    buffers::Buffers,
+    client::Client,
+    date::DateCache,
+    guard::Guards,
+    lane::Wire,
+    pool::Pool,
+    upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
@@ -27,6 +34,7 @@ pub(crate) struct Worker {
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) access: Option<Access>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
     pub(crate) wires: Pool<Wire>,
@@ -52,16 +60,20 @@ pub(crate) struct Ports {
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) desk: Option<Arc<Desk>>,
 }
 
 impl Ports {
-    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts) -> Self {
+    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts, desk: Option<Arc<Desk>>) -> Self {
+        let routes = Arc::clone(&ports.routes);
+        let guards = Guards::new(&config.calls, routes, ports.tokens, ports.secrets);
         Self {
             config,
             routes: ports.routes,
             wake: ports.wake,
             fallback: ports.fallback,
-            guards: Arc::new(Guards::new(ports.tokens, ports.secrets)),
+            guards: Arc::new(guards),
+            desk,
         }
     }
 }
@@ -74,6 +86,7 @@ impl Worker {
             wake,
             fallback,
             guards,
+            desk,
         } = ports;
         let mut upstreams = http1::Builder::new();
         upstreams
@@ -89,6 +102,7 @@ impl Worker {
             wake,
             fallback,
             guards,
+            access: desk.map(Access::new),
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),
             drawn: Cell::default(),
@@ -124,8 +138,9 @@ impl Worker {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Closes connections to replicas that nobody will use again.
+    /// Closes connections to replicas that nobody will use again, and forgets callers.
     pub(crate) fn sweep(&self, now: Instant) {
+        self.guards.sweep(now);
         self.pool.sweep(now);
         self.wires.sweep(now);
     }

@@ -333,6 +333,8 @@ fn gateway(
 ) -> anyhow::Result<GatewayHandle> {
     let config = GatewayConfig {
         proxies: config.proxies.clone(),
+        calls: config.calls.clone(),
+        access_log: config.access_log.clone(),
         ..GatewayConfig::default()
     };
     let control_port = Arc::clone(control) as _;

@@ -5,6 +5,8 @@
 //! The password alone is not a setting: it comes from `HOB_PASSWORD` or from the contexts, since
 //! flags are seen by everybody on the machine.
 
+mod access_log;
+mod call_limits;
 mod limits;
 mod proxy;
 
@@ -17,6 +19,7 @@ use std::{
 use clap::Args;
 use hob_control::QueueLimits;
 use hob_gateway::Proxies;
+use hob_gateway::{AccessLog, CallLimits};
 use hob_model::{Isolation, Label, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
@@ -184,6 +187,8 @@ struct File {
     server: Option<String>,
     namespace: Option<Label>,
     proxy: ProxyTable,
+    limits: Option<call_limits::Table>,
+    access_log: Option<access_log::Table>,
 }
 
 /// Where Prometheus reads.
@@ -221,6 +226,10 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// Who may say whose a request is.
     pub(crate) proxies: Proxies,
+    /// How many calls are let in.
+    pub(crate) calls: CallLimits,
+    /// Where each request leaves a line, if anywhere.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// What a client works with.
@@ -321,6 +330,8 @@ impl ServerArgs {
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
             proxies: proxies(file.proxy)?,
+            calls: file.limits.unwrap_or_default().0,
+            access_log: file.access_log.map(|table| table.0),
         })
     }
 }
@@ -515,6 +526,44 @@ mod tests {
         ] {
             let message = with_file("", &args).expect_err(expected).to_string();
             assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn tables_are_of_the_file_alone() {
+        let config = with_file("", &[]).expect("valid");
+        assert_eq!((config.calls.calls, config.calls.depth), (10_000, 16));
+        assert_eq!((config.calls.rate, config.access_log), (None, None));
+        let text =
+            "[limits]\ncalls = 5\ndepth = 3\nrate = \"10/1s\"\n[access_log]\npath = \"/a\"\n";
+        let config = with_file(text, &[]).expect("valid");
+        assert_eq!((config.calls.calls, config.calls.depth), (5, 3));
+        assert_eq!(config.calls.rate, "10/1s".parse().ok());
+        let log = config.access_log.expect("a log");
+        assert_eq!(log.target, hob_gateway::AccessTarget::File("/a".into()));
+        for (text, expected) in [
+            (
+                "[limits]\ncalls = 0",
+                ":1: limits.calls must be 1 to 1000000",
+            ),
+            (
+                "[limits]\ndepth = 1001",
+                ":1: limits.depth must be 1 to 1000",
+            ),
+            ("[limits]\nrate = \"often\"", ":2: rate `often` is invalid"),
+            ("[limits]\nrates = 1", ":2: unknown field `rates`"),
+            ("[access_log]\nquery = true", ":1: missing field `path`"),
+            (
+                "[access_log]\npath = \"log\"",
+                ":1: access_log.path must be a whole",
+            ),
+            (
+                "[access_log]\npath = \"/a\"\nformat = \"clf\"",
+                ":3: unknown variant `clf`",
+            ),
+        ] {
+            let message = with_file(text, &[]).expect_err(text).to_string();
+            assert!(message.contains(expected), "{text}: {message}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The real executable, from outside: what its users see, and what they must never lose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access_log;
 mod audit;
 mod authority;
 mod autoscale;
@@ -34,6 +35,7 @@ mod openfaas;
 mod proxy;
 mod pushed;
 mod queue;
+mod rates;
 mod registry;
 mod remote;
 mod restart;
