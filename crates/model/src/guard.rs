@@ -5,6 +5,7 @@ pub(crate) mod auth;
 mod domain;
 pub(crate) mod rate;
 
+pub use auth::check::is_trusted_url;
 pub use auth::{Auth, BasicAuth, HmacAuth, HmacStyle, IntrospectionAuth, JwtAuth, Rule, TokenAuth};
 pub use domain::{Domain, DomainError};
 pub use rate::{Rate, RateBy, RateError};
