@@ -12,11 +12,12 @@ use crate::{
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
     files, forward,
-    guard::{self, Asked, Fields, Passed},
+    guard::{self, Asked, Body, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
     path::{self, FunctionPath},
     receipt::Receipt,
+    unread::Unread,
     upgrade,
 };
 
@@ -172,7 +173,8 @@ impl Call {
     /// Lets nobody in whom the function's guards do not.
     async fn guard(
         &mut self,
-        request: &Request<Incoming>,
+        request: &Request<()>,
+        body: &Unread,
         address: &Uri,
     ) -> Result<(), GatewayError> {
         // Calls of this very process were let in when they were taken.
@@ -185,6 +187,7 @@ impl Call {
             method: request.method().as_str(),
             path: address.path(),
             fields,
+            body: Body::Unread(body),
             caller: self.client.caller(fields),
         };
         self.passed = self.client.worker().guards.decide(&asked).await?;
@@ -196,7 +199,10 @@ impl Call {
         request: Request<Incoming>,
         address: Uri,
     ) -> Result<Response<Answer>, GatewayError> {
-        self.guard(&request, &address).await?;
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, ());
+        let body = Unread::new(body, &self.client, self.deadline);
+        self.guard(&request, &body, &address).await?;
         let route = Arc::clone(&self.route);
         let replicas = match &route.target {
             // Files need neither a replica nor a body.
@@ -206,7 +212,7 @@ impl Call {
         // Before a replica is bothered, or woken: a body that says it is too large is.
         self.check_length(request.headers())?;
         // The replica gets the caller's request as its own, with the caller's name on it.
-        let (request, handshake) = self.prepare(request, address);
+        let (request, handshake) = self.prepare(request, body, address);
         match handshake {
             Some(handshake) => upgrade::forward(self, replicas, request, handshake).await,
             // May wake the function, and goes to another replica where nothing was lost.
@@ -225,7 +231,8 @@ impl Call {
 
     fn prepare(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<()>,
+        body: Unread,
         address: Uri,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
@@ -241,10 +248,7 @@ impl Call {
             self.passed.tell(headers);
             headers::add_forwarded(headers, &self.client.forwarded_for);
         }
-        let (limit, client) = (self.route.body_limit, &self.client);
-        let (head, body) = request.into_parts();
-        let body = RequestBody::new(body, limit, client);
-        let mut request = Request::from_parts(head, body);
+        let mut request = request.map(|()| body.into_request(self.route.body_limit));
         headers::set_framing(&mut request);
         (request, handshake)
     }

@@ -4,6 +4,7 @@
 //! at once; everything else is [`Guards::decide`]d on the way through hyper.
 
 mod asked;
+mod auth;
 mod passed;
 
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use std::sync::Arc;
 use hob_model::{Tokens, port::Secrets};
 
 use crate::error::GatewayError;
-pub(crate) use asked::{Asked, Fields};
-pub(crate) use passed::{Identity, Passed, is_own, strip_fields};
+pub(crate) use asked::{Asked, Body, Fields};
+use auth::{Auths, Verdict};
+pub(crate) use passed::{Identity, Passed, strip_fields};
 
 /// The guards of a server, shared by its threads.
 pub(crate) struct Guards {
-    tokens: Arc<dyn Tokens>,
-    secrets: Arc<dyn Secrets>,
+    auths: Auths,
 }
 
 /// What can be said of a call without waiting for anything.
@@ -32,19 +33,21 @@ pub(crate) enum Look {
 
 impl Guards {
     pub(crate) fn new(tokens: Arc<dyn Tokens>, secrets: Arc<dyn Secrets>) -> Self {
-        Self { tokens, secrets }
+        Self {
+            auths: Auths::new(tokens, secrets),
+        }
     }
 
     /// Decides at once. Where that is not possible, nothing has been counted yet.
-    pub(crate) fn look(&self, _asked: &Asked<'_>) -> Result<Look, GatewayError> {
-        Ok(Look::Pass(Passed::default()))
+    pub(crate) fn look(&self, asked: &Asked<'_>) -> Result<Look, GatewayError> {
+        match self.auths.look(asked)? {
+            Verdict::Pass(passed) => Ok(Look::Pass(passed)),
+            Verdict::Wait(_) => Ok(Look::Wait),
+        }
     }
 
     /// Decides, however long it takes.
     pub(crate) async fn decide(&self, asked: &Asked<'_>) -> Result<Passed, GatewayError> {
-        match self.look(asked)? {
-            Look::Pass(passed) => Ok(passed),
-            Look::Wait => Ok(Passed::default()),
-        }
+        self.auths.decide(asked).await
     }
 }

@@ -5,16 +5,20 @@ use std::rc::Rc;
 
 use hob_model::{CallerAddress, EndReason, Route};
 use http::{Method, Request, Response, Uri};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::{
+    CallBody,
     body::Answer,
     client::Client,
     cors::{self, Visitor},
-    guard::{self, Fields},
+    error::GatewayError,
+    guard::{self, Asked, Body, Fields},
     headers,
     listen::PeerKind,
     receipt::Receipt,
+    unread::Unread,
 };
 
 /// What paths of such calls begin with.
@@ -33,27 +37,71 @@ pub(crate) async fn pass_on(
     });
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
+        let request = request.map(|body| CallBody::new(body.map_err(Into::into)));
         return fallback(request, client.peer).await.map(Answer::Other);
     };
     let route = client.worker().routes.find(name);
     let visitor = Visitor::of(request.headers());
     let receipt = prepare(client, &mut request);
+    let policy = route.as_ref().and_then(|route| route.cors.as_ref());
     let mut response = match route.as_deref().and_then(|r| preflight(r, &request)) {
         Some(response) => response,
-        None => fallback(request, client.peer).await.map(Answer::Other),
+        None => match guard(client, route.as_deref(), &receipt, request).await {
+            Ok(request) => fallback(request, client.peer).await.map(Answer::Other),
+            Err(error) => error.into_response(),
+        },
     };
     let fields = response.headers_mut();
-    if let Some(policy) = route.as_ref().and_then(|route| route.cors.as_ref()) {
+    if let Some(policy) = policy {
         cors::apply(policy, &visitor, fields);
     }
     receipt.stamp(fields, EndReason::Ok);
     response
 }
 
+/// Lets nobody in whom the function's guards do not. The call itself is this very process's later,
+/// and is let in as it is.
+async fn guard(
+    client: &Rc<Client>,
+    route: Option<&Route>,
+    receipt: &Receipt,
+    request: Request<Incoming>,
+) -> Result<Request<CallBody>, GatewayError> {
+    let (head, body) = request.into_parts();
+    let mut head = Request::from_parts(head, ());
+    // Whose guards are not known has to be treated as closed.
+    let route = route.ok_or_else(|| unknown(head.uri()))?;
+    let body = Unread::new(body, client, receipt.arrived + route.timeout.0);
+    if client.kind != PeerKind::Inside {
+        let fields = Fields::Map(head.headers());
+        let asked = Asked {
+            route,
+            method: head.method().as_str(),
+            path: own_path(head.uri()),
+            fields,
+            body: Body::Unread(&body),
+            caller: client.caller(fields),
+        };
+        let passed = client.worker().guards.decide(&asked).await?;
+        passed.tell(head.headers_mut());
+    }
+    Ok(head.map(|()| body.into_call()))
+}
+
 /// The function's name, as it stands in the URL.
 fn function(uri: &Uri) -> Option<&str> {
     let rest = uri.path().strip_prefix(PREFIX)?;
     rest.split('/').next()
+}
+
+fn unknown(uri: &Uri) -> GatewayError {
+    GatewayError::UnknownFunction(function(uri).unwrap_or_default().to_owned())
+}
+
+/// What follows the name, without the query.
+fn own_path(uri: &Uri) -> &str {
+    let rest = uri.path().strip_prefix(PREFIX).unwrap_or_default();
+    rest.find('/').map_or("", |at| &rest[at..])
 }
 
 /// Leaves in the request what its function is to see, and only that.

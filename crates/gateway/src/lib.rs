@@ -35,10 +35,11 @@ mod pool;
 mod receipt;
 mod retry;
 mod timer;
+mod unread;
 mod upgrade;
 mod upstream;
 mod worker;
 
 pub use config::GatewayConfig;
-pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle, GatewayPorts};
+pub use gateway::{AnswerBody, BoxError, CallBody, Fallback, Gateway, GatewayHandle, GatewayPorts};
 pub use listen::Listeners;

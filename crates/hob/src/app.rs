@@ -356,6 +356,7 @@ fn remote_api(control: &Arc<Control>) -> Fallback {
     let router = control.router(Access::Remote);
     Arc::new(move |request, _peer| {
         let router = router.clone();
+        let request = request.map(axum::body::Body::new);
         Box::pin(async move {
             // A router never fails; it has no error to show.
             let answer = router

@@ -1,5 +1,5 @@
 use bytes::BufMut;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// What the fields begin with by which hob speaks to functions. Nobody else may: a function can
 /// trust what it reads there.
@@ -13,6 +13,8 @@ const SCOPE: &str = "X-Hob-Scope";
 pub(crate) struct Passed {
     /// Who called, where the function asks for that.
     pub(crate) identity: Option<Identity>,
+    /// Whether the function is not to see `Authorization`.
+    pub(crate) hides_authorization: bool,
 }
 
 /// Who called, as the function is told.
@@ -30,6 +32,9 @@ pub(crate) struct Identity {
 impl Passed {
     /// Tells the function, by fields that no caller has written.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        if self.hides_authorization {
+            headers.remove(header::AUTHORIZATION);
+        }
         self.fields(|name, value| {
             if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
                 headers.insert(name, value.clone());
@@ -37,7 +42,12 @@ impl Passed {
         });
     }
 
-    /// The same, as lines of a head.
+    /// Whether a caller's field of this name does not go on to the function.
+    pub(crate) fn hides(&self, name: &str) -> bool {
+        is_own(name) || self.hides_authorization && name.eq_ignore_ascii_case("authorization")
+    }
+
+    /// The same as [`Passed::tell`], as lines of a head.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         self.fields(|name, value| {
             for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {

@@ -4,11 +4,7 @@ use bytes::BufMut;
 use http::HeaderValue;
 use httparse::{Header, Status};
 
-use crate::{
-    guard::{Passed, is_own},
-    path::FunctionPath,
-    receipt::Receipt,
-};
+use crate::{guard::Passed, path::FunctionPath, receipt::Receipt};
 
 /// Lines of a head, as hyper has it.
 pub(super) const FIELDS_MAX: usize = 100;
@@ -138,7 +134,7 @@ impl<'h> Plain<'h, '_> {
             let name = field.name.as_bytes();
             match Kind::of(field.name) {
                 Kind::Connection | Kind::CallId | Kind::StartTime => {}
-                Kind::Plain if is_own(field.name) => {}
+                Kind::Plain if passed.hides(field.name) => {}
                 Kind::ForwardedFor => {
                     put_field(out, name, &[field.value, b", ", caller.as_bytes()]);
                 }

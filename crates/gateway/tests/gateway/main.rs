@@ -5,6 +5,7 @@
 #[macro_use]
 mod harness;
 
+mod auth;
 mod balance;
 mod bodies;
 mod canary;
