@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     /// The example that GitHub publishes.
-    const HELLO: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b04e17e";
+    const HELLO: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 
     #[test]
     fn githubs_example_holds_and_no_other_body_or_key() {

@@ -98,7 +98,7 @@ impl Keys {
     ) -> Found {
         let now = Instant::now();
         let state = self.state();
-        let lately = |pause| state.began.is_some_and(|began| now - began < pause);
+        let lately = |pause| state.ended.is_some_and(|ended| now - ended < pause);
         let Some((set, fetched)) = &state.set else {
             return if lately(FIRST_PAUSE) {
                 Found::Away
@@ -121,6 +121,7 @@ impl Keys {
             };
         }
         let (set, again) = (Arc::clone(set), age > FETCH_AGAIN && !lately(PAUSE));
+        let again = again && state.began <= state.ended;
         drop(state);
         if again {
             tokio::spawn(Arc::clone(self).fetch(Arc::clone(clients), now));
