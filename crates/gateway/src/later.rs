@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use hob_model::{CallerAddress, EndReason, Route};
+use hob_model::{CallerAddress, EndReason, FunctionName, Route};
 use http::{Method, Request, Response, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -69,8 +69,15 @@ async fn guard(
 ) -> Result<Request<CallBody>, GatewayError> {
     let (head, body) = request.into_parts();
     let mut head = Request::from_parts(head, ());
-    // Whose guards are not known has to be treated as closed.
-    let route = route.ok_or_else(|| unknown(head.uri()))?;
+    let Some(route) = route else {
+        let name = function(head.uri()).unwrap_or_default();
+        return match name.parse::<FunctionName>() {
+            // Whose guards are not known has to be treated as closed.
+            Ok(_) => Err(GatewayError::UnknownFunction(name.to_owned())),
+            // Nobody is called so, and the control plane says what is wrong with it.
+            Err(_) => Ok(head.map(|()| CallBody::new(body.map_err(Into::into)))),
+        };
+    };
     let body = Unread::new(body, client, receipt.arrived + route.timeout.0);
     if client.kind != PeerKind::Inside {
         let fields = Fields::Map(head.headers());
@@ -92,10 +99,6 @@ async fn guard(
 fn function(uri: &Uri) -> Option<&str> {
     let rest = uri.path().strip_prefix(PREFIX)?;
     rest.split('/').next()
-}
-
-fn unknown(uri: &Uri) -> GatewayError {
-    GatewayError::UnknownFunction(function(uri).unwrap_or_default().to_owned())
 }
 
 /// What follows the name, without the query.

@@ -1,6 +1,7 @@
 //! The real executable, from outside: what its users see, and what they must never lose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod auth;
 mod authority;
 mod autoscale;
 mod backup;
