@@ -178,7 +178,7 @@ impl Call {
         address: &Uri,
     ) -> Result<(), GatewayError> {
         // Calls of this very process were let in when they were taken.
-        if self.client.kind == PeerKind::Inside {
+        if guard::is_let_in(self.client.kind, request.headers()) {
             return Ok(());
         }
         let fields = Fields::Map(request.headers());
@@ -245,9 +245,9 @@ impl Call {
         headers::set_host(headers, authority.as_ref());
         if self.client.kind != PeerKind::Inside {
             guard::strip_fields(headers);
-            self.passed.tell(headers);
             headers::add_forwarded(headers, &self.client.forwarded_for);
         }
+        self.passed.tell(headers);
         let mut request = request.map(|()| body.into_request(self.route.body_limit));
         headers::set_framing(&mut request);
         (request, handshake)

@@ -14,7 +14,7 @@ use hob_model::{Tokens, port::Secrets};
 use crate::error::GatewayError;
 pub(crate) use asked::{Asked, Body, Fields};
 use auth::{Auths, Verdict};
-pub(crate) use passed::{Identity, Passed, strip_fields};
+pub(crate) use passed::{Identity, Passed, is_let_in, strip_fields};
 
 /// The guards of a server, shared by its threads.
 pub(crate) struct Guards {

@@ -79,7 +79,7 @@ async fn guard(
         };
     };
     let body = Unread::new(body, client, receipt.arrived + route.timeout.0);
-    if client.kind != PeerKind::Inside {
+    if !guard::is_let_in(client.kind, head.headers()) {
         let fields = Fields::Map(head.headers());
         let asked = Asked {
             route,

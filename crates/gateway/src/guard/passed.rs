@@ -1,9 +1,14 @@
 use bytes::BufMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use crate::listen::PeerKind;
+
 /// What the fields begin with by which hob speaks to functions. Nobody else may: a function can
 /// trust what it reads there.
 const OWN: &str = "x-hob-";
+/// Marks calls of this very process whose function a stranger has chosen: where the answer of a
+/// call goes. They are asked who they are like all others.
+const CALLBACK: HeaderName = HeaderName::from_static("x-hob-callback");
 const CALLER: &str = "X-Hob-Caller";
 const AUTH: &str = "X-Hob-Auth";
 const SCOPE: &str = "X-Hob-Scope";
@@ -32,6 +37,7 @@ pub(crate) struct Identity {
 impl Passed {
     /// Tells the function, by fields that no caller has written.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        headers.remove(&CALLBACK);
         if self.hides_authorization {
             headers.remove(header::AUTHORIZATION);
         }
@@ -77,6 +83,11 @@ pub(crate) fn strip_fields(headers: &mut HeaderMap) {
     for name in own.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
+}
+
+/// Whether a request was let in when it was taken: a call of this very process.
+pub(crate) fn is_let_in(kind: PeerKind, headers: &HeaderMap) -> bool {
+    kind == PeerKind::Inside && !headers.contains_key(&CALLBACK)
 }
 
 /// Whether only hob may say this field.

@@ -207,3 +207,61 @@ fn the_callers_of_an_asynchronous_call_are_told_when_it_is_made() {
     );
     assert_eq!(told.get("x_hob_caller"), None);
 }
+
+#[test]
+fn an_answer_is_not_sent_to_a_function_that_its_asker_may_not_call() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = Bench::new();
+    set_secret(&bench, "users", "ann:one\n");
+    // Open, and its answers say what they like of themselves.
+    let folder = bench.folder.path().join("open");
+    let text = "def handle(event, context):\n    return 'x', 200, {'X-Hob-Caller': 'root', 'X_Hob_Auth': 'basic'}\n";
+    write(&folder.join("handler.py"), text);
+    bench.deploy(&folder);
+    let text = format!(
+        "{MIRROR}\nmirror = handle\n\ndef handle(event, context):\n    print('told', mirror(event, context), flush=True)\n    return 'ok'\n"
+    );
+    for (name, manifest) in [
+        (
+            "closed",
+            "auth = { type = \"basic\", secret = \"users\" }\n",
+        ),
+        ("teller", ""),
+    ] {
+        let folder = bench.folder.path().join(name);
+        write(&folder.join("handler.py"), &text);
+        write(&folder.join("hob.toml"), manifest);
+        bench.deploy(&folder);
+    }
+    let ask = |id: &str, door: &str, name: &str| {
+        let url = format!("http://gateway.openfaas:8080/{door}/{name}");
+        let fields = [("X-Call-Id", id), ("X-Callback-Url", url.as_str())];
+        call(&bench, Method::POST, "/async-function/open", &fields, "x").expect(202);
+    };
+    let show = |id: &str| {
+        let args = ["queue", "show", id, "--function", "open", "-o", "json"];
+        bench.hob.cli(args).json()
+    };
+    ask("a", "function", "closed");
+    ask("b", "async-function", "closed");
+    for id in ["a", "b"] {
+        assert_eventually!(
+            show(id).to_string().contains("401"),
+            "the callback is refused: {}",
+            show(id)
+        );
+    }
+    ask("c", "function", "teller");
+    let log = |name: &str| bench.hob.cli(["logs", name]).ok();
+    assert_eventually!(log("teller").contains("told {"), "{}", log("teller"));
+    // What it is told is hob's own word, and there is none of its caller.
+    let told = log("teller");
+    assert!(
+        !told.contains("caller") && !told.contains("hob-auth"),
+        "{told}"
+    );
+    assert!(!told.contains("callback"), "{told}");
+    assert!(!log("closed").contains("told"), "{}", log("closed"));
+}
