@@ -13,11 +13,12 @@ use crate::{
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
     files, forward,
-    guard::{self, Asked, Depth, Fields, Passed},
+    guard::{self, Asked, Body, Depth, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
     path::{self, Address, Whose},
     receipt::Receipt,
+    unread::Unread,
     upgrade,
 };
 
@@ -191,12 +192,13 @@ impl Call {
     /// Lets nobody in whom the function's guards do not.
     async fn guard(
         &mut self,
-        request: &Request<Incoming>,
+        request: &Request<()>,
+        body: &Unread,
         address: &Address,
     ) -> Result<(), GatewayError> {
         let fields = Fields::Map(request.headers());
         // Calls of this very process were let in when they were taken.
-        if self.client.kind == PeerKind::Inside {
+        if guard::is_let_in(self.client.kind, request.headers()) {
             self.passed.depth = Depth::kept(fields);
             return Ok(());
         }
@@ -205,6 +207,7 @@ impl Call {
             method: request.method().as_str(),
             path: address.uri.path(),
             fields,
+            body: Body::Unread(body),
             caller: self.client.caller(fields),
         };
         let passed = self.client.worker().guards.decide(&asked).await?;
@@ -223,7 +226,10 @@ impl Call {
         request: Request<Incoming>,
         address: Address,
     ) -> Result<Response<Answer>, GatewayError> {
-        self.guard(&request, &address).await?;
+        let (head, body) = request.into_parts();
+        let request = Request::from_parts(head, ());
+        let body = Unread::new(body, &self.client, self.deadline);
+        self.guard(&request, &body, &address).await?;
         let route = Arc::clone(&self.route);
         let replicas = match &route.target {
             // Files need neither a replica nor a body.
@@ -233,7 +239,7 @@ impl Call {
         // Before a replica is bothered, or woken: a body that says it is too large is.
         self.check_length(request.headers())?;
         // The replica gets the caller's request as its own, with the caller's name on it.
-        let (request, handshake) = self.prepare(request, address);
+        let (request, handshake) = self.prepare(request, body, address);
         match handshake {
             Some(handshake) => upgrade::forward(self, replicas, request, handshake).await,
             // May wake the function, and goes to another replica where nothing was lost.
@@ -252,7 +258,8 @@ impl Call {
 
     fn prepare(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<()>,
+        body: Unread,
         address: Address,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
@@ -266,17 +273,12 @@ impl Call {
         let headers = request.headers_mut();
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
-        if self.client.kind == PeerKind::Inside {
-            self.passed.depth.tell(headers);
-        } else {
+        if self.client.kind != PeerKind::Inside {
             guard::strip_fields(headers);
-            self.passed.tell(headers);
             headers::add_forwarded(headers, &told, prefix);
         }
-        let (limit, client) = (self.route.body_limit, &self.client);
-        let (head, body) = request.into_parts();
-        let body = RequestBody::new(body, limit, client);
-        let mut request = Request::from_parts(head, body);
+        self.passed.tell(headers);
+        let mut request = request.map(|()| body.into_request(self.route.body_limit));
         headers::set_framing(&mut request);
         (request, handshake)
     }

@@ -40,7 +40,7 @@ use crate::{
     client::Client,
     error::GatewayError,
     forward,
-    guard::{Asked, Fields, Look, Passed},
+    guard::{Asked, Body, Fields, Look, Passed},
     lease,
     receipt::Receipt,
     retry::{self, Contact, Tries},
@@ -168,6 +168,7 @@ impl Lane<'_> {
             method: plain.method,
             path: plain.path.own(),
             fields,
+            body: Body::Here(body),
             caller: self.client.caller(fields),
         });
         let (passed, refused) = match look {

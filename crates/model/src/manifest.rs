@@ -127,6 +127,9 @@ pub enum ManifestError {
         /// What is wrong and what would be right.
         problem: &'static str,
     },
+    /// Nobody could be let in or kept out as it says.
+    #[error("hob.toml: `auth` {0}")]
+    Auth(String),
     /// A label that means a number is none.
     #[error(transparent)]
     Label(#[from] ScaleLabelError),
@@ -206,6 +209,9 @@ impl Manifest {
                 "env",
                 "has a name that is empty or holds `=`, or a NUL byte",
             );
+        }
+        if let Some(problem) = self.auth.problem() {
+            return Err(ManifestError::Auth(problem));
         }
         let asynchronous = self.asynchronous.as_ref().and_then(AsyncPolicy::problem);
         match asynchronous.or(self.scale.problem()) {

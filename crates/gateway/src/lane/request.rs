@@ -6,7 +6,7 @@ use httparse::{Header, Status};
 
 use crate::{
     digits::put_digits,
-    guard::{Passed, is_own},
+    guard::Passed,
     headers::{Told, is_disguised, outer_prefix},
     path::FunctionPath,
     receipt::Receipt,
@@ -156,7 +156,7 @@ impl<'h> Plain<'h, '_> {
             match Kind::of(field.name) {
                 Kind::Connection | Kind::CallId | Kind::StartTime | Kind::ForwardedPrefix => {}
                 Kind::ForwardedHost | Kind::ForwardedProto if !told.is_believed => {}
-                Kind::Plain if is_own(field.name) || is_disguised(field.name) => {}
+                Kind::Plain if passed.hides(field.name) || is_disguised(field.name) => {}
                 Kind::ForwardedFor => {
                     put_field(out, name, &[field.value, b", ", told.peer.as_bytes()]);
                 }
