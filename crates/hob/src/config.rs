@@ -5,6 +5,7 @@
 //! The password alone is not a setting: it comes from `HOB_PASSWORD` or from the contexts, since
 //! flags are seen by everybody on the machine.
 
+mod client;
 mod limits;
 
 use std::{
@@ -20,11 +21,8 @@ use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    contexts::{Asked, ContextsFile, LOCAL, Remote, choose},
-    environment::Environment,
-    exit::Failure,
-};
+use crate::{environment::Environment, exit::Failure};
+pub(crate) use client::{ClientArgs, ClientConfig};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
 
@@ -139,29 +137,6 @@ pub(crate) struct ServerArgs {
     log: Option<String>,
 }
 
-/// The settings of the verbs that talk to a server, as flags and variables.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Which server")]
-pub(crate) struct ClientArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// Server to talk to, with the password or a token in HOB_PASSWORD unless you logged in there [default: the current context, else the socket in the data directory]
-    #[arg(long, env = "HOB_SERVER", value_name = "URL", hide_env_values = true)]
-    server: Option<String>,
-    /// Server to talk to, by its name in `hob context list`; `local` is that of this machine
-    #[arg(long, env = "HOB_CONTEXT", value_name = "NAME", hide_env_values = true)]
-    context: Option<String>,
-    /// Namespace of names that do not say one [default: openfaas-fn]
-    #[arg(
-        short,
-        long,
-        env = "HOB_NAMESPACE",
-        value_name = "NAME",
-        hide_env_values = true
-    )]
-    namespace: Option<Label>,
-}
-
 /// The configuration file: all settings, none needed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,32 +190,6 @@ pub(crate) struct Config {
     pub(crate) log_quota: Option<u64>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
-}
-
-/// What a client works with.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ClientConfig {
-    /// The data directory, whose socket is used when there is no `server`.
-    pub(crate) data: PathBuf,
-    /// The server; `None` is that of this machine.
-    pub(crate) server: Option<Remote>,
-    /// The namespace asked for, if any.
-    pub(crate) namespace: Option<Label>,
-}
-
-impl ClientConfig {
-    /// Where the server of this machine is asked.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.data.join("run/hob.sock")
-    }
-
-    /// The name of the context that is used, if one is.
-    pub(crate) fn used(&self) -> Option<&str> {
-        match &self.server {
-            Some(remote) => remote.context.as_deref(),
-            None => Some(LOCAL),
-        }
-    }
 }
 
 impl Config {
@@ -314,27 +263,6 @@ impl ServerArgs {
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
-        })
-    }
-}
-
-impl ClientArgs {
-    /// Fills in from the file and the defaults.
-    ///
-    /// # Errors
-    /// A usage failure that names the file, the key or the flag.
-    pub(crate) fn resolve(self, env: &Environment) -> anyhow::Result<ClientConfig> {
-        let file = self.place.read(env)?;
-        let contexts = ContextsFile::find(env).map(|file| file.read());
-        let asked = Asked {
-            server: self.server,
-            context: self.context,
-            default: file.server,
-        };
-        Ok(ClientConfig {
-            data: data(self.place.data.or(file.data), env)?,
-            server: choose(asked, &contexts.transpose()?.unwrap_or_default(), env)?,
-            namespace: self.namespace.or(file.namespace),
         })
     }
 }

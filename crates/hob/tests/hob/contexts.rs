@@ -115,6 +115,13 @@ fn whoever_logged_in_works_over_tls_with_every_kind_of_request() {
     let padding = export.join("function/padding");
     assert_eq!(fs::metadata(padding).unwrap().len(), 1 << 20);
     away.hob(["remove", "hello"]).ok();
+    // What a server says of an upload before it has all of it.
+    let garbage = away.home.path().join("garbage.tar");
+    fs::write(&garbage, noise(32 << 20)).unwrap();
+    let line = away
+        .hob(["image", "load", garbage.to_str().unwrap()])
+        .fails(1);
+    assert!(line.contains("archive"), "{line}");
 }
 
 /// Bytes that no compression makes fewer.
