@@ -7,6 +7,7 @@ use httparse::{Header, Status};
 use crate::{
     guard::{Passed, is_own},
     headers::{Told, is_disguised, outer_prefix},
+    listen::PeerKind,
     path::FunctionPath,
     receipt::Receipt,
 };
@@ -49,6 +50,7 @@ pub(super) enum Look<'h, 'b> {
 pub(super) fn look<'h, 'b>(
     bytes: &'b [u8],
     room: &'h mut Fields<'b>,
+    kind: PeerKind,
     routes: &Routes,
 ) -> Look<'h, 'b> {
     let mut request = httparse::Request::new(&mut []);
@@ -69,7 +71,14 @@ pub(super) fn look<'h, 'b>(
     if !path.bytes().all(is_plain_in_path) || method == "CONNECT" {
         return Look::Other;
     }
-    plain((method, path), head, fields, routes).map_or(Look::Other, Look::Plain)
+    let found = fields
+        .iter()
+        .find(|field| is_host(field.name))
+        .map(|field| {
+            let path = FunctionPath::find(kind, field.value, path, routes)?;
+            plain(method, path, head, fields, field.value)
+        });
+    found.flatten().map_or(Look::Other, Look::Plain)
 }
 
 /// Bytes that mean the same to every reader of a path or query.
@@ -78,13 +87,12 @@ fn is_plain_in_path(byte: u8) -> bool {
 }
 
 fn plain<'h, 'b>(
-    (method, path): (&'b str, &'b str),
+    method: &'b str,
+    path: FunctionPath<'b>,
     head: usize,
     fields: &'h [Header<'b>],
-    routes: &Routes,
+    host: &'b [u8],
 ) -> Option<Plain<'h, 'b>> {
-    let host = fields.iter().find(|field| is_host(field.name))?.value;
-    let path = FunctionPath::at(host, path, routes)?;
     let mut has_host = false;
     let mut length = None;
     let mut seen = Plain {
@@ -288,7 +296,8 @@ mod tests {
         let is_plain = |head: &str| {
             let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
             let routes = Routes::default();
-            matches!(look(head.as_bytes(), &mut room, &routes), Look::Plain(_))
+            let look = look(head.as_bytes(), &mut room, PeerKind::Stranger, &routes);
+            matches!(look, Look::Plain(_))
         };
         let get = "GET /function/a HTTP/1.1\r\nHost: a\r\n";
         assert!(is_plain(&format!("{get}\r\n")));
