@@ -71,14 +71,12 @@ pub(super) fn look<'h, 'b>(
     if !path.bytes().all(is_plain_in_path) || method == "CONNECT" {
         return Look::Other;
     }
-    let found = fields
-        .iter()
-        .find(|field| is_host(field.name))
-        .map(|field| {
-            let path = FunctionPath::find(kind, field.value, path, routes)?;
-            plain(method, path, head, fields, field.value)
-        });
-    found.flatten().map_or(Look::Other, Look::Plain)
+    let host = fields.iter().find(|field| is_host(field.name));
+    let plain = host.and_then(|host| {
+        let path = FunctionPath::find(kind, host.value, path, routes)?;
+        plain(method, path, head, fields, host.value)
+    });
+    plain.map_or(Look::Other, Look::Plain)
 }
 
 /// Bytes that mean the same to every reader of a path or query.
