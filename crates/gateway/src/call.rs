@@ -16,7 +16,7 @@ use crate::{
     guard::{self, Asked, Body, Depth, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
-    path::{self, Address, Whose},
+    path::{self, Address, FunctionPath, Whose},
     receipt::Receipt,
     unread::Unread,
     upgrade,
@@ -86,8 +86,9 @@ fn admit(
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
     let worker = client.worker();
     let uri = request.uri().clone();
-    let found = path::find(&uri, request.headers(), client.kind, &worker.routes);
-    let Some(path) = found else {
+    let host = path::host(&uri, request.headers());
+    let whole = uri.path_and_query().map_or("", |whole| whole.as_str());
+    let Some(path) = FunctionPath::find(client.kind, host, whole, &worker.routes) else {
         return Ok(None);
     };
     let headers = request.headers_mut();

@@ -142,8 +142,8 @@ impl Lane<'_> {
         }
         let head_bytes = self.client.worker().config.head_bytes.min(BUFFER_BYTES);
         let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
-        let routes = &self.client.worker().routes;
-        let plain = match request::look(bytes, &mut room, routes) {
+        let (kind, routes) = (self.client.kind, &self.client.worker().routes);
+        let plain = match request::look(bytes, &mut room, kind, routes) {
             request::Look::Plain(plain) if plain.head <= head_bytes => plain,
             request::Look::Partial if bytes.len() < head_bytes => {
                 return Step::More(Missing::Head);
