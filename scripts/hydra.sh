@@ -17,7 +17,7 @@ cd "$work" || exit 1
 build() {
     go mod init hydra && go mod edit "-replace=github.com/gobuffalo/pop/v6=$pop" &&
         timeout 300 go get -tool "github.com/ory/hydra/v2@$version" &&
-        CGO_ENABLED=1 timeout 900 go build -mod=mod -p 2 -trimpath -ldflags '-s -w' \
+        CGO_ENABLED=1 timeout 1500 go build -mod=mod -p 2 -trimpath -ldflags '-s -w' \
             -tags sqlite,sqlite_omit_load_extension -o hydra-built github.com/ory/hydra/v2
 }
 if ! build >log 2>&1; then

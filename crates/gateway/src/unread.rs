@@ -87,7 +87,7 @@ impl Unread {
             length,
             deadline: self.deadline,
         };
-        match whole.to_the_end(room).await {
+        match whole.collected(room).await {
             Ok(whole) => {
                 // It is taken out once only.
                 let _ = self.whole.set(whole);
@@ -139,7 +139,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn to_the_end(mut self, room: &Arc<Semaphore>) -> Result<WholeBody, GatewayError> {
+    async fn collected(mut self, room: &Arc<Semaphore>) -> Result<WholeBody, GatewayError> {
         let most = self.route.body_limit.min(WHOLE_MAX);
         if self.length.is_some_and(|length| length > most) {
             return Err(self.too_large());

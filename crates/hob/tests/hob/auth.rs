@@ -4,6 +4,7 @@ mod hydra;
 mod real_issuer;
 
 use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hob_testkit::{Answer, assert_eventually, has_programs};
 use http::{Method, Request};
@@ -264,4 +265,43 @@ fn an_answer_is_not_sent_to_a_function_that_its_asker_may_not_call() {
     );
     assert!(!told.contains("callback"), "{told}");
     assert!(!log("closed").contains("told"), "{}", log("closed"));
+}
+
+#[test]
+fn clients_that_cannot_speak_of_auth_do_not_take_it_away() {
+    let bench = Bench::new();
+    let site = bench.site("shop", "<p>hi</p>");
+    let manifest = "auth = \"token\"\nrate = \"600/1m\"\n";
+    write(&site.join("hob.toml"), manifest);
+    bench.deploy(&site);
+    let shown = bench.hob.cli(["describe", "shop"]).ok();
+    assert!(
+        shown
+            .lines()
+            .any(|line| line.starts_with("auth") && line.ends_with("token")),
+        "{shown}"
+    );
+    let admin = STANDARD.encode(format!("admin:{}", bench.hob.password()));
+    let admin = format!("Basic {admin}");
+    let system = |method: Method, path: &str, body: &str| {
+        let fields = [("Authorization", admin.as_str())];
+        call(&bench, method, path, &fields, body).expect(200)
+    };
+    let image = system(Method::GET, "/system/function/shop", "").json()["image"].clone();
+    let update =
+        format!("{{\"service\": \"shop\", \"image\": {image}, \"labels\": {{\"a\": \"b\"}}}}");
+    let answer = call(
+        &bench,
+        Method::PUT,
+        "/system/functions",
+        &[
+            ("Authorization", &admin),
+            ("Content-Type", "application/json"),
+        ],
+        &update,
+    );
+    assert!(answer.status.is_success(), "{answer:?}");
+    let shown = bench.hob.cli(["describe", "shop"]).ok();
+    assert!(shown.contains("revision   2"), "{shown}");
+    bench.hob.get("/function/shop/").expect(401);
 }

@@ -150,6 +150,18 @@ impl Auth {
         *self == Self::None
     }
 
+    /// Its `type`; `None` where anybody may call.
+    pub fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Basic(_) => Some("basic"),
+            Self::Token(_) => Some("token"),
+            Self::Hmac(_) => Some("hmac"),
+            Self::Jwt(_) => Some("jwt"),
+            Self::Introspection(_) => Some("introspection"),
+        }
+    }
+
     /// Which requests need what; all need it, if there are none.
     pub fn rules(&self) -> &[Rule] {
         match self {

@@ -160,7 +160,10 @@ pub(super) fn check_scope(
 fn holds(claim: &Value, value: &str) -> bool {
     match claim {
         Value::String(text) => text == value,
-        Value::Bool(_) | Value::Number(_) => claim.to_string() == value,
+        Value::Bool(_) | Value::Number(_) => {
+            let written = claim.to_string();
+            written == value
+        }
         Value::Array(all) => all.iter().any(|one| one.as_str() == Some(value)),
         Value::Null | Value::Object(_) => false,
     }

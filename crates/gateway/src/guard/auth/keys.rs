@@ -58,6 +58,19 @@ struct State {
     ended: Option<Instant>,
 }
 
+/// What to do about the keys that are at hand.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// They are good; whether to fetch them again meanwhile.
+    Use(bool),
+    /// Fetch them first.
+    Ask,
+    /// The token's is not among them.
+    Unknown,
+    /// There are none, and there will be none soon.
+    Away,
+}
+
 /// A key, and what it is for.
 pub(super) struct Named {
     id: Option<String>,
@@ -98,35 +111,21 @@ impl Keys {
     ) -> Found {
         let now = Instant::now();
         let state = self.state();
-        let lately = |pause| state.ended.is_some_and(|ended| now - ended < pause);
-        let Some((set, fetched)) = &state.set else {
-            return if lately(FIRST_PAUSE) {
-                Found::Away
-            } else {
-                Found::Ask
-            };
-        };
-        let age = now - *fetched;
-        if age > FRESH && !lately(PAUSE) {
-            return Found::Ask;
+        let set = state.set.as_ref().map(|(set, _)| set);
+        let fits = set.is_some_and(|set| set.iter().any(|key| key.fits(id, algorithm)));
+        match (state.step(now, fits), set) {
+            (Step::Use(again), Some(set)) => {
+                let set = Arc::clone(set);
+                drop(state);
+                if again {
+                    tokio::spawn(Arc::clone(self).fetch(Arc::clone(clients), now));
+                }
+                Found::Among(set)
+            }
+            (Step::Unknown, _) => Found::Unknown,
+            (Step::Away, _) => Found::Away,
+            (Step::Ask | Step::Use(_), _) => Found::Ask,
         }
-        if age > HOLDS {
-            return Found::Away;
-        }
-        if !set.iter().any(|key| key.fits(id, algorithm)) {
-            return if lately(PAUSE) {
-                Found::Unknown
-            } else {
-                Found::Ask
-            };
-        }
-        let (set, again) = (Arc::clone(set), age > FETCH_AGAIN && !lately(PAUSE));
-        let again = again && state.began <= state.ended;
-        drop(state);
-        if again {
-            tokio::spawn(Arc::clone(self).fetch(Arc::clone(clients), now));
-        }
-        Found::Among(set)
     }
 
     /// Fetches the keys, unless somebody else did so since `asked_at`. Whoever waits for it may go
@@ -175,6 +174,38 @@ impl Keys {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// What to do, where the token's key is among those at hand or not.
+    fn step(&self, now: Instant, fits: bool) -> Step {
+        let lately = |pause| self.ended.is_some_and(|ended| now - ended < pause);
+        let Some((_, fetched)) = self.set else {
+            return match lately(FIRST_PAUSE) {
+                true => Step::Away,
+                false => Step::Ask,
+            };
+        };
+        let age = now - fetched;
+        // Whoever calls while the issuer is away does not wait for it each time.
+        let is_away = self.ended > Some(fetched);
+        if age > HOLDS || age > FRESH && !is_away {
+            return match lately(PAUSE) {
+                true => Step::Away,
+                false => Step::Ask,
+            };
+        }
+        if !fits {
+            return match lately(PAUSE) {
+                true => Step::Unknown,
+                false => Step::Ask,
+            };
+        }
+        let is_under_way = self.began > self.ended;
+        Step::Use(age > FETCH_AGAIN && !lately(PAUSE) && !is_under_way)
     }
 }
 
@@ -255,5 +286,45 @@ fn algorithms(kind: &AlgorithmParameters) -> Vec<Algorithm> {
             vec![EdDSA]
         }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_kept_fresh_and_hold_for_a_while_without_their_issuer() {
+        let birth = Instant::now();
+        let at = |seconds| birth + Duration::from_secs(seconds);
+        let state = |fetched: Option<u64>, began: u64, ended: u64| State {
+            set: fetched.map(|fetched| (Vec::new().into(), at(fetched))),
+            began: Some(at(began)),
+            ended: Some(at(ended)),
+        };
+        const MINUTE: u64 = 60;
+        const DAY: u64 = 24 * 60 * MINUTE;
+        assert_eq!(State::default().step(at(0), false), Step::Ask);
+        // None were there.
+        assert_eq!(state(None, 0, 0).step(at(0), false), Step::Away);
+        assert_eq!(state(None, 0, 0).step(at(2), false), Step::Ask);
+        // They were fetched.
+        let fresh = state(Some(0), 0, 0);
+        assert_eq!(fresh.step(at(1), true), Step::Use(false));
+        assert_eq!(fresh.step(at(1), false), Step::Unknown);
+        assert_eq!(fresh.step(at(11), false), Step::Ask);
+        assert_eq!(fresh.step(at(13 * MINUTE), true), Step::Use(true));
+        assert_eq!(fresh.step(at(16 * MINUTE), true), Step::Ask);
+        // They are being fetched again.
+        let again = state(Some(0), 13 * MINUTE, 0);
+        assert_eq!(again.step(at(13 * MINUTE), true), Step::Use(false));
+        // That failed.
+        let away = state(Some(0), 13 * MINUTE, 13 * MINUTE);
+        assert_eq!(away.step(at(13 * MINUTE + 5), true), Step::Use(false));
+        assert_eq!(away.step(at(20 * MINUTE), true), Step::Use(true));
+        assert_eq!(away.step(at(DAY - 1), true), Step::Use(true));
+        assert_eq!(away.step(at(DAY + 1), true), Step::Ask);
+        let away = state(Some(0), DAY, DAY);
+        assert_eq!(away.step(at(DAY + 1), true), Step::Away);
     }
 }
