@@ -3,6 +3,7 @@
 mod archive;
 mod auth;
 mod backup;
+mod bans;
 mod build;
 mod builder;
 mod calls;
@@ -94,6 +95,7 @@ fn documented() -> OpenApiRouter<Arc<Control>> {
         routes!(registries::plain_http),
         routes!(secrets::list),
         routes!(secrets::set, secrets::remove),
+        routes!(bans::list, bans::add, bans::remove),
         routes!(schedules::list),
         routes!(schedules::run),
         routes!(calls::list, calls::drop_dead),

@@ -44,8 +44,12 @@ impl Control {
         let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
         let scale = tokio::spawn(Arc::clone(&self).keep_scale(stop.clone()));
         let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
+        let bans = tokio::spawn(Arc::clone(&self).keep_bans(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
+        if let Err(error) = bans.await {
+            tracing::error!("the keeping of bans ended early: {error}");
+        }
         if let Err(error) = clock.await {
             tracing::error!("the clock of schedules ended early: {error}");
         }

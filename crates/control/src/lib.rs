@@ -6,6 +6,7 @@
 mod api;
 mod autoscale;
 mod backup;
+mod bans;
 mod build;
 mod bundles;
 mod canary;

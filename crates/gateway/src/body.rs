@@ -6,10 +6,9 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::{
-    AnswerBody, BoxError,
+    AnswerBody, BoxError, CallerBody,
     answer::ReplicaAnswer,
     client::{Client, Entered},
 };
@@ -17,7 +16,7 @@ use crate::{
 /// The body of a call on its way to a replica. Streams; stops at the route's limit.
 pub(crate) struct RequestBody {
     /// `None` where there is none and never was.
-    incoming: Option<Incoming>,
+    incoming: Option<CallerBody>,
     /// Bytes that may still pass.
     left: u64,
     /// Whether the last frame has passed.
@@ -33,7 +32,7 @@ pub(crate) struct OverLimit;
 
 impl RequestBody {
     /// Lets at most `limit` bytes pass.
-    pub(crate) fn new(incoming: Incoming, limit: u64, client: &Rc<Client>) -> Self {
+    pub(crate) fn new(incoming: CallerBody, limit: u64, client: &Rc<Client>) -> Self {
         Self {
             ended: incoming.is_end_stream(),
             incoming: Some(incoming),
@@ -151,14 +150,18 @@ impl Body for Answer {
 /// An answer as hyper writes it: the call is under way until this is dropped.
 pub(crate) struct Outgoing {
     answer: Answer,
-    _entered: Entered,
+    entered: Entered,
+    /// Whether there is something of it that hyper has not asked for: its caller does not read.
+    offered: bool,
 }
 
 impl Outgoing {
     pub(crate) fn new(answer: Answer, entered: Entered) -> Self {
+        entered.offer();
         Self {
             answer,
-            _entered: entered,
+            entered,
+            offered: true,
         }
     }
 }
@@ -171,7 +174,16 @@ impl Body for Outgoing {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.get_mut().answer).poll_frame(cx)
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.answer).poll_frame(cx);
+        match (frame.is_ready(), this.offered) {
+            (true, true) => this.entered.take(),
+            (true, false) => this.entered.offer(),
+            (false, true) => this.entered.took_all(),
+            (false, false) => {}
+        }
+        this.offered = frame.is_ready();
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -180,5 +192,13 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         self.answer.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if self.offered {
+            self.entered.took_all();
+        }
     }
 }

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use crate::{
-    BoxError,
+    BoxError, CallerBody,
     body::{Answer, Outgoing, RequestBody},
     client::Client,
     cors::{self, Visitor},
@@ -15,8 +15,10 @@ use crate::{
     guard::{self, Asked, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
+    pace::Owed,
     path::{self, FunctionPath},
     receipt::Receipt,
+    shun::Asker,
     upgrade,
 };
 
@@ -29,6 +31,8 @@ pub(crate) struct Call {
     pub(crate) passed: Passed,
     /// When the whole answer must be with the caller.
     pub(crate) deadline: Instant,
+    /// What is still to come of its body; `None` where all of it was here at once.
+    pub(crate) owed: Option<Arc<Owed>>,
 }
 
 /// What of a request speaks to the call rather than to the function.
@@ -42,20 +46,32 @@ struct Admitted {
 /// The life of a request, from its head to the head of its answer. The order is the design.
 pub(crate) async fn answer(
     client: Rc<Client>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
-    let mut response = match admit(&client, &mut request) {
-        Ok(Some(admitted)) => admitted.run(request).await,
-        // Not a function's path: the control plane's, or nobody's.
-        Ok(None) => later::pass_on(&client, request).await,
-        Err(refused) => *refused,
+    // Before anything else is looked at: who is shut out is not to cost more than this.
+    let asker = Asker::of(&client, &request);
+    let mut response = match asker.as_ref().and_then(|asker| asker.refusal(&client)) {
+        Some(shut_out) => shut_out.into_response(),
+        None => respond(&client, request).await,
     };
+    if let Some(asker) = asker {
+        response = asker.weigh(&client, response).await;
+    }
     if client.kind == PeerKind::Inside {
         mark(&mut response);
     }
     Ok(response.map(|answer| Outgoing::new(answer, entered)))
+}
+
+async fn respond(client: &Rc<Client>, mut request: Request<Incoming>) -> Response<Answer> {
+    match admit(client, &mut request) {
+        Ok(Some(admitted)) => admitted.run(request).await,
+        // Not a function's path: the control plane's, or nobody's.
+        Ok(None) => later::pass_on(client, request).await,
+        Err(refused) => *refused,
+    }
 }
 
 /// Tells refusals of hob's from answers of the function, which may look the same.
@@ -166,6 +182,7 @@ impl Call {
             route: Counted::new(route, receipt.arrived),
             receipt,
             passed: Passed::default(),
+            owed: None,
         }
     }
 
@@ -214,6 +231,18 @@ impl Call {
         }
     }
 
+    /// Whether the caller is the one who is waited for.
+    pub(crate) fn owes(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.waits())
+    }
+
+    /// The answer has begun.
+    pub(crate) fn is_answered(&self) {
+        if let Some(owed) = &self.owed {
+            owed.is_answered();
+        }
+    }
+
     fn check_length(&self, headers: &HeaderMap) -> Result<(), GatewayError> {
         let length = headers.get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
@@ -224,7 +253,7 @@ impl Call {
     }
 
     fn prepare(
-        &self,
+        &mut self,
         mut request: Request<Incoming>,
         address: Uri,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
@@ -243,6 +272,8 @@ impl Call {
         }
         let (limit, client) = (self.route.body_limit, &self.client);
         let (head, body) = request.into_parts();
+        let body = CallerBody::new(body, client.worker().config.body_rate);
+        self.owed = Some(body.owed());
         let body = RequestBody::new(body, limit, client);
         let mut request = Request::from_parts(head, body);
         headers::set_framing(&mut request);

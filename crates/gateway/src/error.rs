@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use hob_model::{End, EndReason, Route, Timespan};
+use hob_model::{Conduct, End, EndReason, Route, Timespan};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
 
@@ -15,6 +15,9 @@ const ECHO_MAX: usize = 100;
 
 /// Shortest and longest time after which a caller is told to come again, in seconds.
 const RETRY_AFTER: (u64, u64) = (1, 60);
+
+/// The same for callers of a crowd.
+const CROWD_RETRY: u64 = 10;
 
 /// In the extensions of an answer: hob refused the call by itself.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +68,15 @@ pub(crate) enum GatewayError {
         function: String,
         problem: &'static str,
     },
+    #[error(
+        "nothing is served at {0} for now, since too much was tried from there: the owner of this server can say `hob ban remove`"
+    )]
+    ShutOut(IpAddr),
+    /// Too many answers wait already.
+    #[error("too many failed requests at once: try again in {CROWD_RETRY} s")]
+    Crowd,
+    #[error("the request's body came too slowly: send it faster, or in several requests")]
+    SlowBody,
     #[error("function `{function}` {}", .end.message)]
     Ended { function: String, end: End },
     #[error("function `{function}` did not start: {message}")]
@@ -141,6 +153,9 @@ impl GatewayError {
             | Self::NoFile { .. }
             | Self::TooLarge { .. }
             | Self::Busy { .. }
+            | Self::ShutOut(_)
+            | Self::Crowd
+            | Self::SlowBody
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NoVerdict { .. } => EndReason::Ok,
@@ -160,16 +175,28 @@ impl GatewayError {
             Self::UnknownFunction(_) | Self::NoFile { .. } => StatusCode::NOT_FOUND,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::NoVerdict { .. } => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Origin { .. } | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Origin { .. } | Self::Forbidden { .. } | Self::ShutOut(_) => {
+                StatusCode::FORBIDDEN
+            }
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy { .. } | Self::Crowd => StatusCode::TOO_MANY_REQUESTS,
             Self::Ended { .. } | Self::NotStarted { .. } | Self::TooMuch { .. } => {
                 StatusCode::BAD_GATEWAY
             }
             Self::StartOverdue { .. } | Self::QueueOverdue { .. } | Self::Overdue { .. } => {
                 StatusCode::GATEWAY_TIMEOUT
             }
+        }
+    }
+
+    /// What it says of the caller.
+    fn conduct(&self) -> Option<Conduct> {
+        match self {
+            Self::Unauthorized { .. } => Some(Conduct::FailedLogin),
+            Self::UnknownFunction(_) | Self::NoFile { .. } => Some(Conduct::Miss),
+            _ => None,
         }
     }
 
@@ -183,13 +210,16 @@ impl GatewayError {
         if self.end() == EndReason::Ok {
             response.extensions_mut().insert(Refused);
         }
+        if let Some(conduct) = self.conduct() {
+            response.extensions_mut().insert(conduct);
+        }
         let headers = response.headers_mut();
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, text);
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
         match self {
             // What follows on the connection cannot be trusted to be a request.
-            Self::BadRequest(_) => {
+            Self::BadRequest(_) | Self::ShutOut(_) | Self::SlowBody => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::FilesOnly { .. } => {
@@ -201,6 +231,9 @@ impl GatewayError {
             } => {
                 let challenge = HeaderValue::from_static(challenge);
                 headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Self::Crowd => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(CROWD_RETRY));
             }
             Self::Busy { retry_after, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));

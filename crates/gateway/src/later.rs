@@ -8,13 +8,17 @@ use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
 use crate::{
+    CallerBody,
     body::Answer,
     client::Client,
     cors::{self, Visitor},
+    error::GatewayError,
     guard::{self, Fields},
     headers,
     listen::PeerKind,
+    pace::Owed,
     receipt::Receipt,
+    shun,
 };
 
 /// What paths of such calls begin with.
@@ -31,22 +35,38 @@ pub(crate) async fn pass_on(
         ip,
         encrypted: false,
     });
+    let rate = client.worker().config.body_rate;
+    let mut request = request.map(|body| CallerBody::new(body, rate));
+    let owed = request.body().owed();
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
-        return fallback(request, client.peer).await.map(Answer::Other);
+        let answer = fallback(request, client.peer).await.map(Answer::Other);
+        return judged(answer, &owed);
     };
     let route = client.worker().routes.find(name);
     let visitor = Visitor::of(request.headers());
     let receipt = prepare(client, &mut request);
     let mut response = match route.as_deref().and_then(|r| preflight(r, &request)) {
         Some(response) => response,
-        None => fallback(request, client.peer).await.map(Answer::Other),
+        None => judged(
+            fallback(request, client.peer).await.map(Answer::Other),
+            &owed,
+        ),
     };
     let fields = response.headers_mut();
     if let Some(policy) = route.as_ref().and_then(|route| route.cors.as_ref()) {
         cors::apply(policy, &visitor, fields);
     }
     receipt.stamp(fields, EndReason::Ok);
+    response
+}
+
+/// Sees to what an answer says of its caller.
+fn judged(mut response: Response<Answer>, owed: &Owed) -> Response<Answer> {
+    if owed.is_too_slow() {
+        return GatewayError::SlowBody.into_response();
+    }
+    shun::judge(&mut response);
     response
 }
 
@@ -57,7 +77,7 @@ fn function(uri: &Uri) -> Option<&str> {
 }
 
 /// Leaves in the request what its function is to see, and only that.
-fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
+fn prepare(client: &Rc<Client>, request: &mut Request<CallerBody>) -> Receipt {
     let authority = request.uri().authority().cloned();
     let fields = request.headers_mut();
     let receipt = Receipt::open(&mut client.worker().ids.borrow_mut(), fields);
@@ -70,7 +90,7 @@ fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
     receipt
 }
 
-fn preflight(route: &Route, request: &Request<Incoming>) -> Option<Response<Answer>> {
+fn preflight(route: &Route, request: &Request<CallerBody>) -> Option<Response<Answer>> {
     let answer = cors::preflight(route.cors.as_ref()?, request, route)?;
     Some(answer.unwrap_or_else(|refused| refused.into_response()))
 }

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Fallback, GatewayConfig, GatewayPorts, buffers::Buffers, client::Client, date::DateCache,
-    guard::Guards, lane::Wire, pool::Pool, upstream::Upstream,
+    door::Door, guard::Guards, lane::Wire, pool::Pool, upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
@@ -27,6 +27,7 @@ pub(crate) struct Worker {
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) door: Arc<Door>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
     pub(crate) wires: Pool<Wire>,
@@ -52,11 +53,13 @@ pub(crate) struct Ports {
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) door: Arc<Door>,
 }
 
 impl Ports {
     pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts) -> Self {
         Self {
+            door: Arc::new(Door::new(ports.bans, config.connections_per_address)),
             config,
             routes: ports.routes,
             wake: ports.wake,
@@ -74,6 +77,7 @@ impl Worker {
             wake,
             fallback,
             guards,
+            door,
         } = ports;
         let mut upstreams = http1::Builder::new();
         upstreams
@@ -89,6 +93,7 @@ impl Worker {
             wake,
             fallback,
             guards,
+            door,
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),
             drawn: Cell::default(),

@@ -9,10 +9,8 @@ use std::{
 use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
-use hob_gateway::{
-    AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners,
-};
-use hob_model::{Isolation, Routes, Token, Tokens, port::Secrets};
+use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayHandle, GatewayPorts, Listeners};
+use hob_model::{Bans, Isolation, Routes, Token, Tokens};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -128,12 +126,14 @@ impl App {
         sandbox.warm();
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.warnings.extend(doors.warnings);
+        let bans = Arc::new(bans(&config));
         let ground = Ground {
             store,
             secrets,
             sandbox,
             engine: Arc::clone(&engine),
             routes: Arc::clone(&routes),
+            bans: Arc::clone(&bans),
         };
         let parts = ground.control_parts(&config, address, env)?;
         notices.password = parts.store.ensure_admin_password()?;
@@ -146,7 +146,16 @@ impl App {
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = gateway(&control, listeners, routes, gateway_secrets)?;
+        let ports = GatewayPorts {
+            routes,
+            wake: Arc::clone(&control) as _,
+            fallback: remote_api(&control),
+            tokens: Arc::new(NoTokens),
+            secrets: gateway_secrets,
+            bans,
+        };
+        let gateway = Gateway::start(config.limits.gateway(), listeners, ports);
+        let gateway = gateway.context("cannot start the gateway")?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -324,22 +333,10 @@ fn notices(
     })
 }
 
-fn gateway(
-    control: &Arc<Control>,
-    listeners: Listeners,
-    routes: Arc<Routes>,
-    secrets: Arc<dyn Secrets>,
-) -> anyhow::Result<GatewayHandle> {
-    let config = GatewayConfig::default();
-    let control_port = Arc::clone(control) as _;
-    let ports = GatewayPorts {
-        routes,
-        wake: control_port,
-        fallback: remote_api(control),
-        tokens: Arc::new(NoTokens),
-        secrets,
-    };
-    Gateway::start(config, listeners, ports).context("cannot start the gateway")
+/// Nobody is shut out yet; the exempt are those who speak for others, and this machine.
+fn bans(config: &Config) -> Bans {
+    let functions = config.subnet.unwrap_or_default();
+    Bans::new(config.bans.rules.clone(), config.bans.exempt(functions))
 }
 
 /// Nobody has a token.

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
 mod backup;
+mod ban;
 mod build;
 mod ca;
 mod completion;
@@ -86,6 +87,8 @@ enum Verb {
     Registry(registry::Registry),
     #[command(subcommand)]
     Ca(ca::Ca),
+    #[command(subcommand)]
+    Ban(ban::Ban),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Status(status::Status),
@@ -156,6 +159,7 @@ impl Cli {
             Verb::Image(verb) => verb.run(context),
             Verb::Registry(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
+            Verb::Ban(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),

@@ -5,7 +5,9 @@
 //! The password alone is not a setting: it comes from `HOB_PASSWORD` only, since flags are
 //! seen by everybody on the machine.
 
+mod bans;
 mod limits;
+mod limits_table;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -21,8 +23,12 @@ use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::{environment::Environment, exit::Failure};
+pub(crate) use bans::BansConfig;
+use bans::BansTable;
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
+pub(crate) use limits_table::LimitsConfig;
+use limits_table::LimitsTable;
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
@@ -173,6 +179,10 @@ struct File {
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
+    #[serde(default)]
+    bans: BansTable,
+    #[serde(default)]
+    limits: LimitsTable,
 }
 
 /// Where Prometheus reads.
@@ -208,6 +218,10 @@ pub(crate) struct Config {
     pub(crate) log_quota: Option<u64>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
+    /// What shuts an address out.
+    pub(crate) bans: BansConfig,
+    /// How much callers may take of the gateway.
+    pub(crate) limits: LimitsConfig,
 }
 
 /// What a client works with.
@@ -292,6 +306,8 @@ impl ServerArgs {
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
+            bans: file.bans.resolve()?,
+            limits: file.limits.resolve()?,
         })
     }
 }

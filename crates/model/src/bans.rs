@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::AddressRange;
-use book::{AUTOMATIC_MAX, Book};
+use book::Book;
 pub use book::{Ban, BanError, BanOrigin};
 pub use conduct::Conduct;
 use counts::Counts;
@@ -30,11 +30,18 @@ pub struct Bans {
     exempt: Vec<Exempt>,
     /// How many bans there are.
     live: AtomicUsize,
-    /// Goes up with every new ban.
-    changes: AtomicU64,
-    refused: AtomicU64,
+    refused: [AtomicU64; 2],
     book: RwLock<Book>,
     counts: Mutex<Counts>,
+}
+
+/// Why somebody is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// He is shut out.
+    Banned,
+    /// He has as many connections as one caller may have.
+    Crowd,
 }
 
 /// What is to become of the answer to somebody's conduct.
@@ -57,8 +64,7 @@ impl Bans {
             rules,
             exempt,
             live: AtomicUsize::new(0),
-            changes: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            refused: Default::default(),
             book: RwLock::default(),
             counts: Mutex::default(),
         }
@@ -72,12 +78,6 @@ impl Bans {
     fn shuts_out_at(&self, address: IpAddr, now: SystemTime) -> bool {
         let book = self.book.read().unwrap_or_else(PoisonError::into_inner);
         book.find(address, now).is_some()
-    }
-
-    /// Changes whenever somebody has come to be shut out: who was not before is not as long as it
-    /// stays the same.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Relaxed)
     }
 
     /// Why `address` never comes to be shut out, if that is so.
@@ -149,7 +149,6 @@ impl Bans {
         let mut book = self.book.write().unwrap_or_else(PoisonError::into_inner);
         book.add(ban, now)?;
         self.live.store(book.len(), Ordering::Relaxed);
-        self.changes.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -186,14 +185,14 @@ impl Bans {
         book.take_new()
     }
 
-    /// Counts a connection or a request that was refused since its caller is shut out.
-    pub fn refuse(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    /// Counts a connection or a request that was refused.
+    pub fn refuse(&self, why: Refusal) {
+        self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many were refused so far.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
+    pub fn refused(&self, why: Refusal) -> u64 {
+        self.refused[why as usize].load(Ordering::Relaxed)
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -230,7 +229,7 @@ fn wait(conduct: Conduct, count: u32, most: u32) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{book::AUTOMATIC_MAX, *};
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -403,10 +402,8 @@ mod tests {
         let bans = Bans::default();
         assert!(!bans.shuts_out(ip("203.0.113.77")));
         let range: AddressRange = "203.0.113.0/24".parse().expect("a range");
-        let before = bans.changes();
         bans.add(Ban::by_hand(range, None, "rude".into()))
             .expect("room");
-        assert!(bans.changes() > before);
         assert!(bans.shuts_out(ip("203.0.113.77")));
         assert_eq!(bans.list().len(), 1);
         assert_eq!(bans.sweep().len(), 1);

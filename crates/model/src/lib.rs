@@ -41,7 +41,7 @@ pub mod wire;
 
 pub use address_range::{AddressRange, AddressRangeError};
 pub use async_policy::AsyncPolicy;
-pub use bans::{Ban, BanError, BanOrigin, BanRules, Bans, Conduct, Exempt, Outcome};
+pub use bans::{Ban, BanError, BanOrigin, BanRules, Bans, Conduct, Exempt, Outcome, Refusal};
 pub use call_id::CallIds;
 pub use canary::{Canary, Share, ShareError};
 pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};

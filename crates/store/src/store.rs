@@ -1,3 +1,4 @@
+mod ban;
 mod function;
 mod lock;
 mod meta;

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use hob_model::Conduct;
 use http::{HeaderMap, Method, header};
 
 use super::{builder, document, error::ApiError, later};
@@ -41,11 +42,23 @@ pub(super) async fn require_admin(
     if is_open(request.method(), path) {
         return next.run(request).await;
     }
-    match admit(&control, request.headers()).await {
+    let shown = request.headers().contains_key(header::AUTHORIZATION);
+    let admitted = admit(&control, request.headers()).await;
+    let conduct = match &admitted {
+        Ok(()) => Some(Conduct::LoggedIn),
+        Err(ApiError::Unauthorized) if shown => Some(Conduct::FailedLogin),
+        Err(_) => None,
+    };
+    let mut response = match admitted {
         Ok(()) => next.run(request).await,
         Err(error) if registry::owns(path) => refusal(error).into_response(),
         Err(error) => error.into_response(),
+    };
+    // For the gateway, which shuts out who guesses for too long.
+    if let Some(conduct) = conduct {
+        response.extensions_mut().insert(conduct);
     }
+    response
 }
 
 async fn admit(control: &Control, headers: &HeaderMap) -> Result<(), ApiError> {

@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts};
 use hob_model::{
-    Backend, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes,
-    SecretName, Target, Timespan, Token, Tokens, Track,
+    Backend, Bans, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route,
+    Routes, SecretName, Target, Timespan, Token, Tokens, Track,
     port::{SecretBytes, SecretError, Secrets, Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
@@ -48,6 +48,7 @@ pub(crate) struct World {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<FakeWake>,
     pub(crate) known: Arc<Known>,
+    pub(crate) bans: Arc<Bans>,
     pub(crate) folder: TempDir,
     handle: Option<GatewayHandle>,
     born: AtomicU32,
@@ -76,12 +77,14 @@ impl World {
         });
         let port: Arc<dyn Wake> = wake.clone();
         let known = Arc::new(Known::default());
+        let bans = Arc::new(Bans::default());
         let ports = GatewayPorts {
             routes: Arc::clone(&routes),
             wake: port,
             fallback,
             tokens: Arc::clone(&known) as _,
             secrets: Arc::clone(&known) as _,
+            bans: Arc::clone(&bans),
         };
         let handle = Gateway::start(config, listener, ports).unwrap();
         Self {
@@ -89,6 +92,7 @@ impl World {
             routes,
             wake,
             known,
+            bans,
             folder: tempfile::tempdir().unwrap(),
             handle: Some(handle),
             born: AtomicU32::new(0),

@@ -24,7 +24,9 @@ use super::{
 use crate::{
     app::{self, App},
     client::{Address, Client, empty},
-    config::{Config, KEEP_REVISIONS, MetricsAddress, parse_listen, parse_log},
+    config::{
+        BansConfig, Config, KEEP_REVISIONS, LimitsConfig, MetricsAddress, parse_listen, parse_log,
+    },
     exit::report,
     output, pack,
     systemd::PassedSockets,
@@ -80,6 +82,8 @@ impl Dev {
             registry: false,
             subnet: None,
             log: self.log.clone(),
+            bans: BansConfig::default(),
+            limits: LimitsConfig::default(),
         };
         up::log(&config);
         let doors = up::doors(&config, PassedSockets::default())?;

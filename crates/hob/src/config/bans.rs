@@ -1,0 +1,121 @@
+//! `[bans]`: what shuts an address out.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use hob_model::{AddressRange, BanRules, Exempt, Timespan};
+use hob_sandbox::network::Subnet;
+use serde::Deserialize;
+
+use crate::exit::Failure;
+
+/// Most failed logins and requests for nothing that may be let pass: more is not to guard at all.
+const COUNT_MAX: u32 = 1_000_000;
+/// Longest window that may be asked for.
+const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Longest ban that may come by itself.
+const TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// As it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct BansTable {
+    enabled: Option<bool>,
+    logins: Option<u32>,
+    login_window: Option<Timespan>,
+    misses: Option<u32>,
+    miss_window: Option<Timespan>,
+    time: Option<Timespan>,
+    longest: Option<Timespan>,
+    #[serde(default)]
+    never: Vec<AddressRange>,
+}
+
+/// Who is shut out, and who never is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct BansConfig {
+    /// What leads to it.
+    pub(crate) rules: BanRules,
+    /// Never these.
+    pub(crate) never: Vec<AddressRange>,
+}
+
+impl BansTable {
+    /// # Errors
+    /// A usage failure that names the key.
+    pub(super) fn resolve(self) -> anyhow::Result<BansConfig> {
+        let usual = BanRules::default();
+        let rules = BanRules {
+            enabled: self.enabled.unwrap_or(usual.enabled),
+            logins: count("logins", self.logins, usual.logins)?,
+            login_window: span(
+                "login-window",
+                self.login_window,
+                usual.login_window,
+                WINDOW_MAX,
+            )?,
+            misses: count("misses", self.misses, usual.misses)?,
+            miss_window: span(
+                "miss-window",
+                self.miss_window,
+                usual.miss_window,
+                WINDOW_MAX,
+            )?,
+            time: span("time", self.time, usual.time, TIME_MAX)?,
+            longest: span("longest", self.longest, usual.longest, TIME_MAX)?,
+        };
+        if rules.longest < rules.time {
+            return Err(Failure::usage("bans.longest must not be less than bans.time").into());
+        }
+        Ok(BansConfig {
+            rules,
+            never: self.never,
+        })
+    }
+}
+
+impl BansConfig {
+    /// Whom nothing shuts out: those of `never`, this machine, and the functions in their networks.
+    pub(crate) fn exempt(&self, functions: Subnet) -> Vec<Exempt> {
+        let here = "it is this machine itself";
+        let loopback = [
+            AddressRange::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
+            AddressRange::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+        ];
+        let mut exempt: Vec<_> = loopback.map(|range| Exempt { range, why: here }).into();
+        exempt.extend(functions.to_string().parse().map(|range| Exempt {
+            range,
+            why: "functions have these addresses",
+        }));
+        exempt.extend(self.never.iter().map(|range| Exempt {
+            range: *range,
+            why: "`never` in the table `bans` of the configuration names it",
+        }));
+        exempt
+    }
+}
+
+fn count(key: &str, asked: Option<u32>, usual: u32) -> anyhow::Result<u32> {
+    let count = asked.unwrap_or(usual);
+    if !(1..=COUNT_MAX).contains(&count) {
+        let message = format!("bans.{key} must be 1 to {COUNT_MAX}");
+        return Err(Failure::usage(message).into());
+    }
+    Ok(count)
+}
+
+fn span(
+    key: &str,
+    asked: Option<Timespan>,
+    usual: Duration,
+    most: Duration,
+) -> anyhow::Result<Duration> {
+    let span = asked.map_or(usual, |asked| asked.0);
+    if !(Duration::from_secs(1)..=most).contains(&span) {
+        let message = format!("bans.{key} must be 1s to {}", Timespan(most));
+        return Err(Failure::usage(message).into());
+    }
+    Ok(span)
+}

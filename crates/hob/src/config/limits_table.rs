@@ -1,0 +1,94 @@
+//! `[limits]`: how much callers may take of the gateway.
+
+use std::{ops::RangeInclusive, time::Duration};
+
+use hob_gateway::GatewayConfig;
+use hob_model::{Memory, Timespan};
+use serde::Deserialize;
+
+use crate::exit::Failure;
+
+/// Connections that may be asked for, all together and of one address.
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+/// How long a head may take, and how long nothing may be said.
+const TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+/// Bytes of a body that may be asked for each second.
+const RATES: RangeInclusive<u64> = 1..=1 << 30;
+
+/// As it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct LimitsTable {
+    connections: Option<usize>,
+    connections_per_address: Option<usize>,
+    head_timeout: Option<Timespan>,
+    idle_timeout: Option<Timespan>,
+    body_rate: Option<Memory>,
+}
+
+/// The same, checked; the gateway's own defaults where nothing is said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct LimitsConfig {
+    connections: Option<usize>,
+    connections_per_address: Option<usize>,
+    head_timeout: Option<Duration>,
+    idle_timeout: Option<Duration>,
+    body_rate: Option<u64>,
+}
+
+impl LimitsTable {
+    /// # Errors
+    /// A usage failure that names the key.
+    pub(super) fn resolve(self) -> anyhow::Result<LimitsConfig> {
+        let time = |key, asked: Option<Timespan>| {
+            within(key, asked.map(|asked| asked.0), &TIMES, |time| {
+                Timespan(*time).to_string()
+            })
+        };
+        let number = |key, asked| within(key, asked, &CONNECTIONS, usize::to_string);
+        let rate = self.body_rate.map(|rate| rate.0);
+        Ok(LimitsConfig {
+            connections: number("connections", self.connections)?,
+            connections_per_address: number(
+                "connections-per-address",
+                self.connections_per_address,
+            )?,
+            head_timeout: time("head-timeout", self.head_timeout)?,
+            idle_timeout: time("idle-timeout", self.idle_timeout)?,
+            body_rate: within("body-rate", rate, &RATES, |rate| Memory(*rate).to_string())?,
+        })
+    }
+}
+
+impl LimitsConfig {
+    /// Sizes and times of the data plane.
+    pub(crate) fn gateway(&self) -> GatewayConfig {
+        let usual = GatewayConfig::default();
+        GatewayConfig {
+            connections: self.connections.unwrap_or(usual.connections),
+            connections_per_address: self
+                .connections_per_address
+                .unwrap_or(usual.connections_per_address),
+            head_timeout: self.head_timeout.unwrap_or(usual.head_timeout),
+            idle_timeout: self.idle_timeout.unwrap_or(usual.idle_timeout),
+            body_rate: self.body_rate.unwrap_or(usual.body_rate),
+            ..usual
+        }
+    }
+}
+
+fn within<T: PartialOrd>(
+    key: &str,
+    asked: Option<T>,
+    range: &RangeInclusive<T>,
+    show: impl Fn(&T) -> String,
+) -> anyhow::Result<Option<T>> {
+    match asked {
+        Some(asked) if !range.contains(&asked) => {
+            let (least, most) = (show(range.start()), show(range.end()));
+            let message = format!("limits.{key} must be {least} to {most}");
+            Err(Failure::usage(message).into())
+        }
+        asked => Ok(asked),
+    }
+}
