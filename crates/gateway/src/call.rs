@@ -272,7 +272,7 @@ impl Call {
         }
         let (limit, client) = (self.route.body_limit, &self.client);
         let (head, body) = request.into_parts();
-        let body = CallerBody::new(body, client.worker().config.body_rate);
+        let body = CallerBody::new(body, &client.worker().config);
         self.owed = Some(body.owed());
         let body = RequestBody::new(body, limit, client);
         let mut request = Request::from_parts(head, body);

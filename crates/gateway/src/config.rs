@@ -20,9 +20,11 @@ pub struct GatewayConfig {
     /// Largest head of a request or an answer, in bytes, and buffer of a connection while bodies
     /// stream. At least 8,192. Default 64 KiB. A head has at most 100 lines besides.
     pub head_bytes: usize,
-    /// How many bytes of a request's body have to come each second, on average, after 10 s of
-    /// grace. At least 1. Default 1 KiB.
+    /// How many bytes of a request's body have to come each second, on average. At least 1.
+    /// Default 1 KiB.
     pub body_rate: u64,
+    /// How far a body may fall behind that. Default 10 s.
+    pub body_grace: Duration,
     /// Calls at once on one HTTP/2 connection. Default 128.
     pub streams: u32,
     /// Idle connections kept per replica and thread, by the express lane and besides. Default 128
@@ -42,6 +44,7 @@ impl Default for GatewayConfig {
             idle_timeout: Duration::from_secs(60),
             head_bytes: 64 << 10,
             body_rate: 1 << 10,
+            body_grace: Duration::from_secs(10),
             streams: 128,
             idle_upstreams: 128,
             upstream_idle: Duration::from_secs(30),

@@ -35,8 +35,8 @@ pub(crate) async fn pass_on(
         ip,
         encrypted: false,
     });
-    let rate = client.worker().config.body_rate;
-    let mut request = request.map(|body| CallerBody::new(body, rate));
+    let config = &client.worker().config;
+    let mut request = request.map(|body| CallerBody::new(body, config));
     let owed = request.body().owed();
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {

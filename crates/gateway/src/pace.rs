@@ -15,12 +15,10 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use crate::BoxError;
+use crate::{BoxError, GatewayConfig};
 
-/// How long the first bytes may take, and how far a body may fall behind at any time.
-const GRACE: Duration = Duration::from_secs(10);
-/// Most time that bytes which came quickly are worth.
-const CREDIT_MAX: Duration = Duration::from_secs(60);
+/// How many times the grace bytes that came quickly are worth at most.
+const CREDIT_MAX: u32 = 6;
 
 /// A body that comes more slowly than it has to.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +43,9 @@ pub struct CallerBody {
     incoming: Incoming,
     /// Bytes a second.
     rate: u64,
-    /// How long it may keep its reader waiting from here on.
+    /// How long it may keep its reader waiting from here on, and at most.
     credit: Duration,
+    most: Duration,
     since: Option<Instant>,
     /// Boxed, since most bodies are here at once and need none.
     timer: Option<Pin<Box<Sleep>>>,
@@ -75,12 +74,13 @@ impl Owed {
 // === impl CallerBody ===
 
 impl CallerBody {
-    /// Has to come with `rate` bytes a second, on average.
-    pub(crate) fn new(incoming: Incoming, rate: u64) -> Self {
+    /// Has to come with so many bytes a second on average.
+    pub(crate) fn new(incoming: Incoming, config: &GatewayConfig) -> Self {
         Self {
             incoming,
-            rate: rate.max(1),
-            credit: GRACE,
+            rate: config.body_rate.max(1),
+            most: config.body_grace * CREDIT_MAX,
+            credit: config.body_grace,
             since: None,
             timer: None,
             owed: Arc::default(),
@@ -98,7 +98,7 @@ impl CallerBody {
         }
         let worth = (bytes as u64).saturating_mul(1000) / self.rate;
         let credit = self.credit.saturating_add(Duration::from_millis(worth));
-        self.credit = credit.min(CREDIT_MAX);
+        self.credit = credit.min(self.most);
     }
 
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {

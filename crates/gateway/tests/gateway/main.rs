@@ -6,6 +6,7 @@
 mod harness;
 
 mod balance;
+mod bans;
 mod bodies;
 mod canary;
 mod cors;
@@ -18,6 +19,7 @@ mod lane;
 mod lifecycle;
 mod output;
 mod protocol;
+mod slow;
 mod smuggling;
 mod wake;
 mod way;
