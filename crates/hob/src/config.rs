@@ -24,11 +24,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{environment::Environment, exit::Failure};
 pub(crate) use bans::BansConfig;
-use bans::BansTable;
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
 pub(crate) use limits_table::LimitsConfig;
-use limits_table::LimitsTable;
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
@@ -180,9 +178,9 @@ struct File {
     server: Option<String>,
     namespace: Option<Label>,
     #[serde(default)]
-    bans: BansTable,
+    bans: BansConfig,
     #[serde(default)]
-    limits: LimitsTable,
+    limits: LimitsConfig,
 }
 
 /// Where Prometheus reads.
@@ -306,8 +304,8 @@ impl ServerArgs {
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
-            bans: file.bans.resolve()?,
-            limits: file.limits.resolve()?,
+            bans: file.bans,
+            limits: file.limits,
         })
     }
 }

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hob_model::Conduct;
+use hob_model::{CallerAddress, Conduct};
 use http::{HeaderMap, Method, header};
 
 use super::{builder, document, error::ApiError, later};
@@ -44,6 +44,11 @@ pub(super) async fn require_admin(
     }
     let shown = request.headers().contains_key(header::AUTHORIZATION);
     let admitted = admit(&control, request.headers()).await;
+    if let (Err(ApiError::Unauthorized), true) = (&admitted, shown) {
+        let address = request.extensions().get::<CallerAddress>();
+        let address = address.map_or_else(|| "-".to_owned(), |caller| caller.ip.to_string());
+        tracing::warn!("login refused address={address} user=\"\" path={path:?}");
+    }
     let conduct = match &admitted {
         Ok(()) => Some(Conduct::LoggedIn),
         Err(ApiError::Unauthorized) if shown => Some(Conduct::FailedLogin),

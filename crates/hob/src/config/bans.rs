@@ -9,8 +9,6 @@ use hob_model::{AddressRange, BanRules, Exempt, Timespan};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 
-use crate::exit::Failure;
-
 /// Most failed logins and requests for nothing that may be let pass: more is not to guard at all.
 const COUNT_MAX: u32 = 1_000_000;
 /// Longest window that may be asked for.
@@ -18,10 +16,13 @@ const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Longest ban that may come by itself.
 const TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// Most networks in `never`: each connection is compared with all of them.
+const NEVER_MAX: usize = 1_000;
+
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct BansTable {
+#[serde(deny_unknown_fields, default)]
+struct Written {
     enabled: Option<bool>,
     logins: Option<u32>,
     login_window: Option<Timespan>,
@@ -29,12 +30,12 @@ pub(super) struct BansTable {
     miss_window: Option<Timespan>,
     time: Option<Timespan>,
     longest: Option<Timespan>,
-    #[serde(default)]
     never: Vec<AddressRange>,
 }
 
 /// Who is shut out, and who never is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
 pub(crate) struct BansConfig {
     /// What leads to it.
     pub(crate) rules: BanRules,
@@ -42,36 +43,30 @@ pub(crate) struct BansConfig {
     pub(crate) never: Vec<AddressRange>,
 }
 
-impl BansTable {
-    /// # Errors
-    /// A usage failure that names the key.
-    pub(super) fn resolve(self) -> anyhow::Result<BansConfig> {
+impl TryFrom<Written> for BansConfig {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
         let usual = BanRules::default();
+        let window = |key, asked, usual| span(key, asked, usual, WINDOW_MAX);
         let rules = BanRules {
-            enabled: self.enabled.unwrap_or(usual.enabled),
-            logins: count("logins", self.logins, usual.logins)?,
-            login_window: span(
-                "login-window",
-                self.login_window,
-                usual.login_window,
-                WINDOW_MAX,
-            )?,
-            misses: count("misses", self.misses, usual.misses)?,
-            miss_window: span(
-                "miss-window",
-                self.miss_window,
-                usual.miss_window,
-                WINDOW_MAX,
-            )?,
-            time: span("time", self.time, usual.time, TIME_MAX)?,
-            longest: span("longest", self.longest, usual.longest, TIME_MAX)?,
+            enabled: written.enabled.unwrap_or(usual.enabled),
+            logins: count("logins", written.logins, usual.logins)?,
+            login_window: window("login_window", written.login_window, usual.login_window)?,
+            misses: count("misses", written.misses, usual.misses)?,
+            miss_window: window("miss_window", written.miss_window, usual.miss_window)?,
+            time: span("time", written.time, usual.time, TIME_MAX)?,
+            longest: span("longest", written.longest, usual.longest, TIME_MAX)?,
         };
         if rules.longest < rules.time {
-            return Err(Failure::usage("bans.longest must not be less than bans.time").into());
+            return Err("bans.longest must not be less than bans.time".into());
         }
-        Ok(BansConfig {
+        if written.never.len() > NEVER_MAX {
+            return Err(format!("bans.never must have at most {NEVER_MAX} networks"));
+        }
+        Ok(Self {
             rules,
-            never: self.never,
+            never: written.never,
         })
     }
 }
@@ -97,11 +92,10 @@ impl BansConfig {
     }
 }
 
-fn count(key: &str, asked: Option<u32>, usual: u32) -> anyhow::Result<u32> {
+fn count(key: &str, asked: Option<u32>, usual: u32) -> Result<u32, String> {
     let count = asked.unwrap_or(usual);
     if !(1..=COUNT_MAX).contains(&count) {
-        let message = format!("bans.{key} must be 1 to {COUNT_MAX}");
-        return Err(Failure::usage(message).into());
+        return Err(format!("bans.{key} must be 1 to {COUNT_MAX}"));
     }
     Ok(count)
 }
@@ -111,11 +105,10 @@ fn span(
     asked: Option<Timespan>,
     usual: Duration,
     most: Duration,
-) -> anyhow::Result<Duration> {
+) -> Result<Duration, String> {
     let span = asked.map_or(usual, |asked| asked.0);
     if !(Duration::from_secs(1)..=most).contains(&span) {
-        let message = format!("bans.{key} must be 1s to {}", Timespan(most));
-        return Err(Failure::usage(message).into());
+        return Err(format!("bans.{key} must be 1s to {}", Timespan(most)));
     }
     Ok(span)
 }

@@ -6,8 +6,6 @@ use hob_gateway::GatewayConfig;
 use hob_model::{Memory, Timespan};
 use serde::Deserialize;
 
-use crate::exit::Failure;
-
 /// Connections that may be asked for, all together and of one address.
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 /// How long a head may take, and how long nothing may be said.
@@ -17,8 +15,8 @@ const RATES: RangeInclusive<u64> = 1..=1 << 30;
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct LimitsTable {
+#[serde(deny_unknown_fields, default)]
+struct Written {
     connections: Option<usize>,
     connections_per_address: Option<usize>,
     head_timeout: Option<Timespan>,
@@ -27,7 +25,8 @@ pub(super) struct LimitsTable {
 }
 
 /// The same, checked; the gateway's own defaults where nothing is said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Written")]
 pub(crate) struct LimitsConfig {
     connections: Option<usize>,
     connections_per_address: Option<usize>,
@@ -36,26 +35,25 @@ pub(crate) struct LimitsConfig {
     body_rate: Option<u64>,
 }
 
-impl LimitsTable {
-    /// # Errors
-    /// A usage failure that names the key.
-    pub(super) fn resolve(self) -> anyhow::Result<LimitsConfig> {
+impl TryFrom<Written> for LimitsConfig {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
         let time = |key, asked: Option<Timespan>| {
-            within(key, asked.map(|asked| asked.0), &TIMES, |time| {
-                Timespan(*time).to_string()
-            })
+            let asked = asked.map(|asked| asked.0);
+            within(key, asked, &TIMES, |time| Timespan(*time).to_string())
         };
         let number = |key, asked| within(key, asked, &CONNECTIONS, usize::to_string);
-        let rate = self.body_rate.map(|rate| rate.0);
-        Ok(LimitsConfig {
-            connections: number("connections", self.connections)?,
+        let rate = written.body_rate.map(|rate| rate.0);
+        Ok(Self {
+            connections: number("connections", written.connections)?,
             connections_per_address: number(
-                "connections-per-address",
-                self.connections_per_address,
+                "connections_per_address",
+                written.connections_per_address,
             )?,
-            head_timeout: time("head-timeout", self.head_timeout)?,
-            idle_timeout: time("idle-timeout", self.idle_timeout)?,
-            body_rate: within("body-rate", rate, &RATES, |rate| Memory(*rate).to_string())?,
+            head_timeout: time("head_timeout", written.head_timeout)?,
+            idle_timeout: time("idle_timeout", written.idle_timeout)?,
+            body_rate: within("body_rate", rate, &RATES, |rate| Memory(*rate).to_string())?,
         })
     }
 }
@@ -82,12 +80,11 @@ fn within<T: PartialOrd>(
     asked: Option<T>,
     range: &RangeInclusive<T>,
     show: impl Fn(&T) -> String,
-) -> anyhow::Result<Option<T>> {
+) -> Result<Option<T>, String> {
     match asked {
         Some(asked) if !range.contains(&asked) => {
             let (least, most) = (show(range.start()), show(range.end()));
-            let message = format!("limits.{key} must be {least} to {most}");
-            Err(Failure::usage(message).into())
+            Err(format!("limits.{key} must be {least} to {most}"))
         }
         asked => Ok(asked),
     }

@@ -5,6 +5,7 @@ mod authority;
 mod autoscale;
 mod backup;
 mod balance;
+mod bans;
 mod bench;
 mod build;
 mod builder;
