@@ -26,6 +26,7 @@ mod limits;
 mod logs;
 mod metrics;
 mod mistakes;
+mod odd_clients;
 mod openapi;
 mod openfaas;
 mod pushed;
