@@ -222,6 +222,17 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
 }
 
+/// The files of the command line's user, for who looks after them.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// The configuration file, if it is there.
+    pub(crate) path: Option<PathBuf>,
+    /// What it says.
+    pub(crate) tables: toml::Table,
+    /// The file with the logins, if it is there.
+    pub(crate) contexts: Option<PathBuf>,
+}
+
 /// What a client works with.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ClientConfig {
@@ -325,6 +336,26 @@ impl ClientArgs {
     }
 }
 
+impl ClientArgs {
+    /// What the file says, as it is written.
+    ///
+    /// # Errors
+    /// A usage failure that names the file.
+    pub(crate) fn settings(&self, env: &Environment) -> anyhow::Result<Settings> {
+        self.place.read(env)?;
+        let path = self.place.path(env).filter(|path| path.is_file());
+        let tables = path.as_ref().map(std::fs::read_to_string).transpose()?;
+        let contexts = env.xdg("XDG_CONFIG_HOME", ".config");
+        Ok(Settings {
+            path,
+            tables: toml::from_str(&tables.unwrap_or_default())?,
+            contexts: contexts
+                .map(|folder| folder.join("hob/contexts.toml"))
+                .filter(|path| path.is_file()),
+        })
+    }
+}
+
 impl PlaceArgs {
     /// The data directory.
     ///
@@ -336,15 +367,22 @@ impl PlaceArgs {
     }
 
     fn read(&self, env: &Environment) -> anyhow::Result<File> {
-        let (path, must_exist) = match &self.config {
-            Some(path) => (path.clone(), true),
-            None if env.root => (CONFIG_OF_ROOT.into(), false),
-            None => match env.xdg("XDG_CONFIG_HOME", ".config") {
-                Some(folder) => (folder.join("hob/config.toml"), false),
-                None => return Ok(File::default()),
-            },
-        };
-        read_file(&path, must_exist)
+        match self.path(env) {
+            Some(path) => read_file(&path, self.config.is_some()),
+            None => Ok(File::default()),
+        }
+    }
+
+    /// Where the file is, if there is one.
+    fn path(&self, env: &Environment) -> Option<PathBuf> {
+        match &self.config {
+            Some(path) => Some(path.clone()),
+            None if env.root => Some(CONFIG_OF_ROOT.into()),
+            None => {
+                let folder = env.xdg("XDG_CONFIG_HOME", ".config");
+                folder.map(|folder| folder.join("hob/config.toml"))
+            }
+        }
     }
 }
 

@@ -112,3 +112,45 @@ fn span(
     }
     Ok(span)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<BansConfig, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_usual() {
+        assert_eq!(read("").expect("valid"), BansConfig::default());
+        let text = "logins = 3\nlogin_window = \"1h\"\nnever = [\"192.168.0.0/16\", \"::1\"]";
+        let config = read(text).expect("valid");
+        assert_eq!(config.rules.logins, 3);
+        assert_eq!(config.rules.login_window, Duration::from_secs(3600));
+        assert_eq!(config.rules.misses, BanRules::default().misses);
+        assert_eq!(config.never.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_cure() {
+        for (text, expected) in [
+            ("logins = 0", "bans.logins must be 1 to 1000000"),
+            (
+                "miss_window = \"2d\"",
+                "bans.miss_window must be 1s to 1day",
+            ),
+            ("time = \"0s\"", "bans.time must be 1s to 30days"),
+            (
+                "time = \"2d\"",
+                "bans.longest must not be less than bans.time",
+            ),
+            ("never = [\"here\"]", "`here` is no address"),
+            ("for = 1", "unknown field `for`"),
+        ] {
+            let message = read(text).expect_err(text);
+            assert!(message.contains(expected), "{text}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+}

@@ -89,3 +89,35 @@ fn within<T: PartialOrd>(
         asked => Ok(asked),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_get_what_the_owner_says_and_nothing_absurd() {
+        let text = "connections = 100\nconnections_per_address = 10\nhead_timeout = \"5s\"\n\
+                    idle_timeout = 90\nbody_rate = \"4Ki\"";
+        let config: LimitsConfig = toml::from_str(text).expect("valid");
+        let gateway = config.gateway();
+        assert_eq!(
+            (gateway.connections, gateway.connections_per_address),
+            (100, 10)
+        );
+        assert_eq!(gateway.head_timeout, Duration::from_secs(5));
+        assert_eq!(gateway.idle_timeout, Duration::from_secs(90));
+        assert_eq!(gateway.body_rate, 4096);
+        for (text, expected) in [
+            ("connections = 0", "limits.connections must be 1 to 1000000"),
+            (
+                "head_timeout = \"0s\"",
+                "limits.head_timeout must be 1s to 1h",
+            ),
+            ("body_rate = 0", "limits.body_rate must be 1 to 1Gi"),
+            ("speed = 1", "unknown field `speed`"),
+        ] {
+            let error = toml::from_str::<LimitsConfig>(text).expect_err(text);
+            assert!(error.message().contains(expected), "{}", error.message());
+        }
+    }
+}

@@ -29,6 +29,7 @@ mod mistakes;
 mod odd_clients;
 mod openapi;
 mod openfaas;
+mod public;
 mod pushed;
 mod queue;
 mod registry;
