@@ -10,7 +10,7 @@ pub(super) fn write(bans: &Bans, text: &mut Text) -> Result<(), Error> {
     now.gauge(&[], float(bans.count() as u64));
     text.add(now)?;
     let mut refused = Family::counters(
-        "hob_refused_total",
+        "hob_door_refused_total",
         "Connections and requests that were refused at the door: of callers who are banned, and of those who have too many connections.",
     );
     for (reason, why) in [("banned", Refusal::Banned), ("crowd", Refusal::Crowd)] {

@@ -150,7 +150,10 @@ fn who_guesses_is_shut_out_and_the_owner_lets_him_in() {
     let banned = format!("WARN banned address={GUEST} for=3600s reason=\"6 failed logins\"");
     assert_eq!(log.matches(&banned).count(), 1, "{log}");
     let metrics = site.hob.metrics();
-    for line in ["hob_bans 1\n", "hob_refused_total{reason=\"banned\"} 1\n"] {
+    for line in [
+        "hob_bans 1\n",
+        "hob_door_refused_total{reason=\"banned\"} 1\n",
+    ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");
     }
 

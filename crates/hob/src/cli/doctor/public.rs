@@ -1,6 +1,7 @@
 //! What is still open before strangers reach the machine.
 
 mod files;
+mod listening;
 mod settings;
 
 use std::net::{IpAddr, SocketAddr};
@@ -55,10 +56,13 @@ pub(super) fn examine(
     let mut findings = vec![settings::source(settings)];
     match &server {
         Ok(server) => {
-            let tls = settings::has_tls(settings);
-            findings.push(listener(address_of(&server.status.gateway), tls));
-            findings.push(metrics(server.status.metrics.as_deref()));
+            findings.extend(doors(&server.status, settings));
             findings.push(isolation(&server.status.isolation));
+            let warnings = server.status.warnings.iter();
+            findings.extend(warnings.map(|warning| Finding {
+                state: State::Warn,
+                ..Finding::ok("server", warning.as_str())
+            }));
         }
         Err(error) => findings.push(Finding::not(
             State::Fail,
@@ -90,6 +94,44 @@ async fn functions(client: &Client) -> anyhow::Result<Vec<FunctionDetail>> {
     Ok(details)
 }
 
+/// Where the server listens, which may differ from what its settings say now: flags and service
+/// managers have their word in it.
+fn doors(status: &Status, settings: &Settings) -> Vec<Finding> {
+    let gateway = address_of(&status.gateway);
+    let scraped = status.metrics.as_deref().and_then(address_of);
+    let found = match listening::listening(status.pid) {
+        Ok(found) => found,
+        Err(error) => {
+            return vec![Finding::not(
+                State::Fail,
+                "listening",
+                format!("the process {} cannot be looked into ({error})", status.pid),
+                "run this on the server's machine, as root or the user who started hob",
+            )];
+        }
+    };
+    let functions = settings::function_network(settings);
+    let encrypted = settings::tls_ports(settings);
+    let mut findings = Vec::new();
+    for address in found {
+        let port = Some(address.port());
+        if functions.is_some_and(|network| network.contains(address.ip())) {
+            // Only functions get there.
+        } else if port == gateway.map(|gateway| gateway.port()) {
+            findings.push(listener(address, !encrypted.is_empty()));
+        } else if port == scraped.map(|scraped| scraped.port()) {
+            findings.push(metrics(address));
+        } else if encrypted.contains(&address.port()) {
+            findings.push(Finding::ok("TLS", address.to_string()));
+        } else {
+            let cure = "`hob doctor --public --config FILE` with the file that the server was started with knows more";
+            let detail = format!("{address} is not in the configuration");
+            findings.push(Finding::not(State::Warn, "listening", detail, cure));
+        }
+    }
+    findings
+}
+
 /// The address in `http://ADDRESS` and `http://ADDRESS/PATH`.
 fn address_of(url: &str) -> Option<SocketAddr> {
     let (_, rest) = url.split_once("://")?;
@@ -105,11 +147,8 @@ fn reach(ip: IpAddr) -> Reach {
     }
 }
 
-fn listener(address: Option<SocketAddr>, tls: bool) -> Finding {
+fn listener(address: SocketAddr, tls: bool) -> Finding {
     let check = "plain HTTP";
-    let Some(address) = address else {
-        return Finding::ok(check, "the server does not listen by itself");
-    };
     let cure = match tls {
         true => "set `listen = \"127.0.0.1:8080\"`: the table `tls` has an address of its own",
         false => {
@@ -124,11 +163,8 @@ fn listener(address: Option<SocketAddr>, tls: bool) -> Finding {
     }
 }
 
-fn metrics(url: Option<&str>) -> Finding {
+fn metrics(address: SocketAddr) -> Finding {
     let check = "metrics";
-    let Some(address) = url.and_then(address_of) else {
-        return Finding::ok(check, "off");
-    };
     let cure = "set `metrics = \"127.0.0.1:8082\"`, or `off`";
     let found = |who| format!("{address} asks {who} for no password");
     match reach(address.ip()) {
@@ -213,7 +249,8 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_this_machine() {
-        let state = |text: &str, tls| listener(address_of(text), tls).state;
+        let address = |url: &str| address_of(url).expect(url);
+        let state = |url: &str, tls| listener(address(url), tls).state;
         for (url, expected) in [
             ("http://127.0.0.1:8080", State::Ok),
             ("http://[::1]:8080", State::Ok),
@@ -226,8 +263,7 @@ mod tests {
             assert_eq!(state(url, false), expected, "{url}");
             assert_eq!(state(url, true), expected, "{url}");
         }
-        assert_eq!(metrics(None).state, State::Ok);
-        let open = metrics(Some("http://0.0.0.0:8082/metrics"));
+        let open = metrics(address("http://0.0.0.0:8082/metrics"));
         assert_eq!(open.state, State::Fail);
     }
 }

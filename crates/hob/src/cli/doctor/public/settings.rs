@@ -1,6 +1,9 @@
 //! What the configuration file says.
 
+use std::net::SocketAddr;
+
 use hob_model::AddressRange;
+use hob_sandbox::network::Subnet;
 use toml::{Table, Value};
 
 use super::{Finding, State};
@@ -28,8 +31,21 @@ pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-pub(super) fn has_tls(settings: &Settings) -> bool {
-    table(&settings.tables, "tls").is_some()
+/// Where TLS is spoken, or whence people are sent there.
+pub(super) fn tls_ports(settings: &Settings) -> Vec<u16> {
+    let tls = table(&settings.tables, "tls");
+    let addresses = ["listen", "redirect"]
+        .into_iter()
+        .filter_map(|key| tls?.get(key)?.as_str());
+    let addresses = addresses.filter_map(|text| text.parse::<SocketAddr>().ok());
+    addresses.map(|address| address.port()).collect()
+}
+
+/// Where functions have networks of their own.
+pub(super) fn function_network(settings: &Settings) -> Option<AddressRange> {
+    let asked = settings.tables.get("subnet").and_then(Value::as_str);
+    let usual = || Subnet::default().to_string();
+    asked.map_or_else(usual, str::to_owned).parse().ok()
 }
 
 /// Whether all functions have a rate.
