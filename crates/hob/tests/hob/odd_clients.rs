@@ -77,16 +77,16 @@ fn ordinary_callers_do_not_notice_odd_ones() {
         let before = memory(&hob);
         let stop = AtomicBool::new(false);
         let seen = net.enter(|| under_attack(&attacks, &address, door, &stop, &hob));
-        println!(
+        eprintln!(
             "{}: {} calls, slowest {:?}",
             door.name, seen.calls, seen.slowest
         );
         for (name, life) in &seen.lives {
-            println!("  {name}: {} ended, the longest after {:?}", life.0, life.1);
+            eprintln!("  {name}: {} ended, the longest after {:?}", life.0, life.1);
         }
         assert!(seen.calls > 100, "{} calls only", seen.calls);
         let grown = seen.memory.saturating_sub(before);
-        println!("  memory grew by {grown} KiB");
+        eprintln!("  memory grew by {grown} KiB");
         assert!(grown < MEMORY, "{grown} KiB more");
         assert_eventually!(connections(&hob, door) == 0);
     }
