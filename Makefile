@@ -14,6 +14,7 @@ down: ## stop what `make up` started; functions and secrets stay on disk
 test: ## install what the tests need and run every test
 	@scripts/need.sh $(TEST_TOOLS)
 	@scripts/need.sh $(CAGE_TOOLS) || echo "make test: going on without them; their tests say so"
+	@scripts/need.sh $(BROWSER) || echo "make test: going on without a browser; its test says so"
 	@scripts/openfaas.sh $(OPENFAAS) || echo "make test: going on without OpenFaaS's programs; their tests say so"
 	@scripts/schemathesis.sh $(SCHEMATHESIS) || echo "make test: going on without schemathesis; its test says so"
 	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$$PATH" scripts/test.sh
@@ -46,3 +47,5 @@ OPENFAAS = target/tools/openfaas
 SCHEMATHESIS = target/tools/schemathesis
 # other cages, which not every release has
 CAGE_TOOLS = runsc:runsc crun:crun
+# the browser whose pages ask hob and its functions; in Ubuntu it is no package
+BROWSER = chromium:chromium

@@ -16,6 +16,7 @@ use crate::{
     bundles::Bundles,
     coming::Comings,
     deployed::Deployed,
+    domains::Domains,
     gate::Gate,
     images::Images,
     metrics::Metrics,
@@ -23,6 +24,7 @@ use crate::{
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
     schedule::Timetable,
+    tokens::KnownTokens,
     turns::Turns,
     usage::Usage,
     wake::Wakes,
@@ -109,9 +111,12 @@ pub struct Control {
     /// Engine and store change together, one change per name at a time. Always taken after
     /// `deploys`; held for a start, never for a build.
     pub(crate) changes: Turns,
+    /// Whose domains are whose while changes of several functions go on.
+    pub(crate) domains: Domains,
     /// One backup at a time; while it is locked no bundle may be taken away.
     pub(crate) backups: Arc<Mutex<()>>,
     pub(crate) gate: Gate,
+    pub(crate) tokens: Arc<KnownTokens>,
     pub(crate) remote_builds: RemoteBuilds,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: Instant,
@@ -149,9 +154,11 @@ impl Control {
             usage: Usage::default(),
             timetable: Timetable::default(),
             deploys: Turns::default(),
+            tokens: Arc::default(),
             remote_builds: RemoteBuilds::default(),
             metrics: Arc::default(),
             changes: Turns::default(),
+            domains: Domains::default(),
             backups: Arc::default(),
             started: Instant::now(),
         })

@@ -33,7 +33,7 @@ enum Step {
 impl Control {
     /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, freezes
     /// and stops functions that nobody calls, has replicas follow the load, calls those whose time
-    /// has come, and tidies up images and bundles.
+    /// has come, and tidies up images, bundles and the audit.
     pub async fn run(
         self: Arc<Self>,
         dial: Arc<dyn Dial>,
@@ -44,11 +44,19 @@ impl Control {
         let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
         let scale = tokio::spawn(Arc::clone(&self).keep_scale(stop.clone()));
         let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
+        let tokens = tokio::spawn(Arc::clone(&self).note_tokens(stop.clone()));
+        let audit = tokio::spawn(Arc::clone(&self).forget_changes(stop.clone()));
         let bans = tokio::spawn(Arc::clone(&self).keep_bans(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
         if let Err(error) = bans.await {
             tracing::error!("the keeping of bans ended early: {error}");
+        }
+        if let Err(error) = tokens.await {
+            tracing::error!("the last use of tokens is not written down: {error}");
+        }
+        if let Err(error) = audit.await {
+            tracing::error!("the audit is no longer shortened: {error}");
         }
         if let Err(error) = clock.await {
             tracing::error!("the clock of schedules ended early: {error}");

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod audit;
 mod autoscale;
 mod backup;
 mod bans;
@@ -14,6 +15,8 @@ mod coming;
 mod control;
 mod deploy;
 mod deployed;
+mod domains;
+mod ending;
 mod events;
 mod gate;
 mod idle;
@@ -30,12 +33,13 @@ mod rollback;
 mod schedule;
 mod sealed;
 mod summary;
+mod tokens;
 mod translate;
 mod turns;
 mod usage;
 mod wake;
 
-pub use api::Access;
+pub use api::{Access, LocalUser};
 pub use control::{Control, ControlConfig, ControlParts};
 pub use queue::QueueLimits;
 pub use registries::{KnownRegistries, RegistriesError};

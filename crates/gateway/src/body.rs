@@ -9,6 +9,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     AnswerBody, BoxError, CallerBody,
+    access::Pending,
     answer::ReplicaAnswer,
     client::{Client, Entered},
 };
@@ -150,16 +151,19 @@ impl Body for Answer {
 /// An answer as hyper writes it: the call is under way until this is dropped.
 pub(crate) struct Outgoing {
     answer: Answer,
+    /// Has its line in the access log when all is done.
+    pending: Option<Pending>,
     entered: Entered,
     /// Whether there is something of it that hyper has not asked for: its caller does not read.
     offered: bool,
 }
 
 impl Outgoing {
-    pub(crate) fn new(answer: Answer, entered: Entered) -> Self {
+    pub(crate) fn new(answer: Answer, pending: Option<Pending>, entered: Entered) -> Self {
         entered.offer();
         Self {
             answer,
+            pending,
             entered,
             offered: true,
         }
@@ -183,6 +187,9 @@ impl Body for Outgoing {
             (false, false) => {}
         }
         this.offered = frame.is_ready();
+        if let (Some(pending), Poll::Ready(Some(Ok(frame)))) = (&mut this.pending, &frame) {
+            pending.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
         frame
     }
 

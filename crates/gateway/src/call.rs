@@ -1,22 +1,23 @@
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use hob_model::{EndReason, Route, Target};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use crate::{
     BoxError, CallerBody,
+    access::Pending,
     body::{Answer, Outgoing, RequestBody},
     client::Client,
     cors::{self, Visitor},
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
     files, forward,
-    guard::{self, Asked, Fields, Passed},
+    guard::{self, Asked, Depth, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
     pace::Owed,
-    path::{self, FunctionPath},
+    path::{self, Address, Whose},
     receipt::Receipt,
     shun::Asker,
     upgrade,
@@ -31,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) passed: Passed,
     /// When the whole answer must be with the caller.
     pub(crate) deadline: Instant,
+    /// Bytes of the answer's body that passed in the express lane.
+    pub(crate) sent: Cell<u64>,
     /// What is still to come of its body; `None` where all of it was here at once.
     pub(crate) owed: Option<Arc<Owed>>,
 }
@@ -39,8 +42,8 @@ pub(crate) struct Call {
 struct Admitted {
     call: Call,
     visitor: Visitor,
-    /// What the function gets as its address.
-    address: Uri,
+    /// What the function gets as its address, and what not.
+    address: Address,
 }
 
 /// The life of a request, from its head to the head of its answer. The order is the design.
@@ -50,11 +53,12 @@ pub(crate) async fn answer(
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
+    let mut pending = Pending::of(&client, &request);
     // Before anything else is looked at: who is shut out is not to cost more than this.
     let asker = Asker::of(&client, &request);
     let mut response = match asker.as_ref().and_then(|asker| asker.refusal(&client)) {
         Some(shut_out) => shut_out.into_response(),
-        None => respond(&client, request).await,
+        None => respond(&client, request, pending.as_mut()).await,
     };
     if let Some(asker) = asker {
         response = asker.weigh(&client, response).await;
@@ -62,12 +66,19 @@ pub(crate) async fn answer(
     if client.kind == PeerKind::Inside {
         mark(&mut response);
     }
-    Ok(response.map(|answer| Outgoing::new(answer, entered)))
+    if let Some(pending) = &mut pending {
+        pending.answered(&response);
+    }
+    Ok(response.map(|answer| Outgoing::new(answer, pending, entered)))
 }
 
-async fn respond(client: &Rc<Client>, mut request: Request<Incoming>) -> Response<Answer> {
+async fn respond(
+    client: &Rc<Client>,
+    mut request: Request<Incoming>,
+    pending: Option<&mut Pending>,
+) -> Response<Answer> {
     match admit(client, &mut request) {
-        Ok(Some(admitted)) => admitted.run(request).await,
+        Ok(Some(admitted)) => admitted.run(request, pending).await,
         // Not a function's path: the control plane's, or nobody's.
         Ok(None) => later::pass_on(client, request).await,
         Err(refused) => *refused,
@@ -92,26 +103,24 @@ fn admit(
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
-    let head = match client.kind {
-        PeerKind::Function => {
-            path::by_host(request.uri(), request.headers(), &client.worker().routes)
-        }
-        PeerKind::Stranger | PeerKind::Inside => None,
-    };
-    let head = head.unwrap_or_else(|| request.uri().clone());
-    let headers = request.headers_mut();
-    let Some(path) = FunctionPath::parse(&head) else {
+    let worker = client.worker();
+    let uri = request.uri().clone();
+    let found = path::find(&uri, request.headers(), client.kind, &worker.routes);
+    let Some(path) = found else {
         return Ok(None);
     };
-    let worker = client.worker();
+    let headers = request.headers_mut();
     // The clock of the deadline starts before any work is done.
     let receipt = Receipt::open(&mut worker.ids.borrow_mut(), headers);
     // The route names the limits of all that follows.
-    let found = worker.routes.find(path.name);
-    let admitted = match (found, path.forwarded()) {
-        (Some(route), Ok(address)) => Ok((route.choose(|| worker.draw()), address)),
-        (None, _) => Err(GatewayError::UnknownFunction(path.name.to_owned())),
-        (_, Err(_)) => Err(GatewayError::BadRequest("the request has an invalid path")),
+    let admitted = match (
+        path.route(&worker.routes),
+        path.whose.clone(),
+        path.forwarded(),
+    ) {
+        (Some(route), _, Ok(address)) => Ok((route.choose(|| worker.draw()), address)),
+        (None, Whose::Named(name), _) => Err(GatewayError::UnknownFunction(name.to_owned())),
+        _ => Err(GatewayError::BadRequest("the request has an invalid path")),
     };
     match admitted {
         Ok((route, address)) => Ok(Some(Admitted {
@@ -130,13 +139,20 @@ fn admit(
 
 impl Admitted {
     /// Answers; an error is an answer too, and both get their receipt and the CORS fields.
-    async fn run(self, request: Request<Incoming>) -> Response<Answer> {
+    async fn run(
+        self,
+        request: Request<Incoming>,
+        mut pending: Option<&mut Pending>,
+    ) -> Response<Answer> {
         let Self {
             mut call,
             visitor,
             address,
         } = self;
         let route = Arc::clone(&call.route);
+        if let Some(pending) = &mut pending {
+            pending.calls(&route.function, &call.receipt.id);
+        }
         let policy = route.cors.as_ref();
         let preflight = policy.and_then(|policy| cors::preflight(policy, &request, &route));
         let outcome = match preflight {
@@ -169,6 +185,12 @@ impl Admitted {
         if let Some(policy) = policy {
             cors::apply(policy, &visitor, response.headers_mut());
         }
+        if let Some(standing) = &call.passed.standing {
+            standing.stamp(response.headers_mut());
+        }
+        if let Some(pending) = pending {
+            pending.by(call.passed.identity.as_ref());
+        }
         call.receipt.stamp(response.headers_mut(), end);
         response
     }
@@ -182,6 +204,7 @@ impl Call {
             route: Counted::new(route, receipt.arrived),
             receipt,
             passed: Passed::default(),
+            sent: Cell::new(0),
             owed: None,
         }
     }
@@ -190,28 +213,36 @@ impl Call {
     async fn guard(
         &mut self,
         request: &Request<Incoming>,
-        address: &Uri,
+        address: &Address,
     ) -> Result<(), GatewayError> {
+        let fields = Fields::Map(request.headers());
         // Calls of this very process were let in when they were taken.
         if self.client.kind == PeerKind::Inside {
+            self.passed.depth = Depth::kept(fields);
             return Ok(());
         }
-        let fields = Fields::Map(request.headers());
         let asked = Asked {
             route: &self.route,
             method: request.method().as_str(),
-            path: address.path(),
+            path: address.uri.path(),
             fields,
             caller: self.client.caller(fields),
         };
-        self.passed = self.client.worker().guards.decide(&asked).await?;
+        let passed = self.client.worker().guards.decide(&asked).await?;
+        self.let_in(passed);
         Ok(())
+    }
+
+    /// The guards have nothing against it.
+    pub(crate) fn let_in(&mut self, mut passed: Passed) {
+        self.route.hold(passed.place.take());
+        self.passed = passed;
     }
 
     async fn serve(
         &mut self,
         request: Request<Incoming>,
-        address: Uri,
+        address: Address,
     ) -> Result<Response<Answer>, GatewayError> {
         self.guard(&request, &address).await?;
         let route = Arc::clone(&self.route);
@@ -255,20 +286,25 @@ impl Call {
     fn prepare(
         &mut self,
         mut request: Request<Incoming>,
-        address: Uri,
+        address: Address,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
+        // Before anything is taken out.
+        let told = self.client.told(Fields::Map(request.headers()));
         let authority = request.uri().authority().cloned();
-        *request.uri_mut() = address;
+        let prefix = address.prefix();
+        *request.uri_mut() = address.uri.clone();
         *request.version_mut() = http::Version::HTTP_11;
         request.extensions_mut().clear();
         let headers = request.headers_mut();
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
-        if self.client.kind != PeerKind::Inside {
+        if self.client.kind == PeerKind::Inside {
+            self.passed.depth.tell(headers);
+        } else {
             guard::strip_fields(headers);
             self.passed.tell(headers);
-            headers::add_forwarded(headers, &self.client.forwarded_for);
+            headers::add_forwarded(headers, &told, prefix);
         }
         let (limit, client) = (self.route.body_limit, &self.client);
         let (head, body) = request.into_parts();

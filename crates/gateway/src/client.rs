@@ -7,11 +7,13 @@ use std::{
     time::Instant,
 };
 
+use hob_model::CallerAddress;
 use http::HeaderValue;
 
 use crate::{
     door::{Door, Place},
     guard::Fields,
+    headers::Told,
     inlet::Tap,
     listen::{Peer, PeerKind},
     worker::Worker,
@@ -25,6 +27,8 @@ pub(crate) struct Client {
     /// The same without the port, and IPv4 never as IPv6.
     ip: IpAddr,
     pub(crate) kind: PeerKind,
+    /// Whether it is a proxy that may say whose its requests are.
+    is_proxy: bool,
     /// The same, as `X-Forwarded-For` has it.
     pub(crate) forwarded_for: HeaderValue,
     tap: Arc<Tap>,
@@ -48,12 +52,15 @@ pub(crate) struct Entered(Rc<Client>);
 impl Client {
     pub(crate) fn new(worker: Rc<Worker>, peer: Peer, tap: Arc<Tap>, place: Option<Place>) -> Self {
         let ip = peer.address.ip().to_canonical();
+        // Functions are no proxies, wherever they are.
+        let is_proxy = peer.kind == PeerKind::Stranger && worker.config.proxies.trust(ip);
         let forwarded_for = HeaderValue::from_str(&ip.to_string());
         Self {
             worker,
             peer: peer.address,
             ip,
             kind: peer.kind,
+            is_proxy,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
             calls: Cell::new(0),
@@ -69,8 +76,31 @@ impl Client {
     }
 
     /// Whose request this is.
-    pub(crate) fn caller(&self, _fields: Fields<'_>) -> IpAddr {
-        self.ip
+    pub(crate) fn caller(&self, fields: Fields<'_>) -> IpAddr {
+        self.address(fields).ip
+    }
+
+    /// The same, and how he asked.
+    pub(crate) fn address(&self, fields: Fields<'_>) -> CallerAddress {
+        match self.is_proxy {
+            true => self.worker.config.proxies.caller(self.ip, fields),
+            false => CallerAddress {
+                ip: self.ip,
+                encrypted: false,
+            },
+        }
+    }
+
+    /// What functions are told of the way that a request has come.
+    pub(crate) fn told(&self, fields: Fields<'_>) -> Told<'_> {
+        Told {
+            peer: &self.forwarded_for,
+            scheme: match self.address(fields).encrypted {
+                true => "https",
+                false => "http",
+            },
+            is_believed: self.is_proxy && self.worker.config.proxies.speak_by_fields(),
+        }
     }
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {

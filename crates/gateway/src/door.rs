@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
 };
 
-use hob_model::{AddressRange, Bans, Refusal};
+use hob_model::{AddressRange, Bans, TurnedAway};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::listen::{Peer, PeerKind};
@@ -60,14 +60,14 @@ impl Door {
         }
         // Before a byte is read, and before any handshake.
         if self.bans.shuts_out(address) {
-            self.bans.refuse(Refusal::Banned);
+            self.bans.refuse(TurnedAway::Banned);
             return None;
         }
         let caller = AddressRange::of_caller(address);
         let mut callers = self.callers();
         let connections = callers.entry(caller).or_default();
         if *connections >= self.most {
-            self.bans.refuse(Refusal::Crowd);
+            self.bans.refuse(TurnedAway::Crowd);
             return None;
         }
         *connections += 1;

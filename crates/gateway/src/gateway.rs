@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     CallerBody, GatewayConfig,
+    access::Writer,
     listen::{self, Dialer, Handed, Listeners, Post},
     worker::{Ports, Worker},
 };
@@ -88,12 +89,15 @@ impl Gateway {
             })
             .unzip();
         let posts: Arc<[Post]> = posts.into();
-        let ports = Ports::new(config, ports);
+        let log = config.access_log.as_ref();
+        let log = log.map(|log| Writer::start(log, threads)).transpose()?;
+        let ports = Ports::new(config, ports, log.as_ref().map(Writer::desk));
         let mut handle = GatewayHandle {
             address,
             posts: Arc::clone(&posts),
             stop,
             threads: Vec::with_capacity(threads),
+            _log: log,
         };
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let thread = Thread {
@@ -178,6 +182,8 @@ pub struct GatewayHandle {
     posts: Arc<[Post]>,
     stop: watch::Sender<Option<Duration>>,
     threads: Vec<Running>,
+    /// Last: when the threads have ended, it writes what they left.
+    _log: Option<Writer>,
 }
 
 struct Running {

@@ -1,9 +1,9 @@
 //! Calls that are taken now and made later. The control plane takes them; what this side knows of
 //! callers and functions holds for them as for all calls.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
-use hob_model::{CallerAddress, EndReason, Route};
+use hob_model::{EndReason, Route};
 use http::{Method, Request, Response, Uri};
 use hyper::body::Incoming;
 
@@ -13,7 +13,7 @@ use crate::{
     client::Client,
     cors::{self, Visitor},
     error::GatewayError,
-    guard::{self, Fields},
+    guard::{self, Asked, Fields, Passed},
     headers,
     listen::PeerKind,
     pace::Owed,
@@ -30,11 +30,8 @@ pub(crate) async fn pass_on(
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let fallback = &client.worker().fallback;
-    let ip = client.caller(Fields::Map(request.headers()));
-    request.extensions_mut().insert(CallerAddress {
-        ip,
-        encrypted: false,
-    });
+    let address = client.address(Fields::Map(request.headers()));
+    request.extensions_mut().insert(address);
     let config = &client.worker().config;
     let mut request = request.map(|body| CallerBody::new(body, config));
     let owed = request.body().owed();
@@ -45,13 +42,24 @@ pub(crate) async fn pass_on(
     };
     let route = client.worker().routes.find(name);
     let visitor = Visitor::of(request.headers());
-    let receipt = prepare(client, &mut request);
-    let mut response = match route.as_deref().and_then(|r| preflight(r, &request)) {
-        Some(response) => response,
-        None => judged(
-            fallback(request, client.peer).await.map(Answer::Other),
-            &owed,
-        ),
+    let question = route.as_deref().and_then(|r| preflight(r, &request));
+    let passed = match (&route, &question) {
+        (Some(route), None) => guard(client, route, &request, address.ip).await,
+        // Nobody's call, or none yet.
+        _ => Ok(Passed::default()),
+    };
+    let receipt = prepare(client, &mut request, passed.as_ref().ok());
+    let mut response = match (question, passed) {
+        (Some(response), _) => response,
+        (None, Err(refused)) => refused.into_response(),
+        (None, Ok(passed)) => {
+            let taken = fallback(request, client.peer).await.map(Answer::Other);
+            let mut taken = judged(taken, &owed);
+            if let Some(standing) = &passed.standing {
+                standing.stamp(taken.headers_mut());
+            }
+            taken
+        }
     };
     let fields = response.headers_mut();
     if let Some(policy) = route.as_ref().and_then(|route| route.cors.as_ref()) {
@@ -76,16 +84,51 @@ fn function(uri: &Uri) -> Option<&str> {
     rest.split('/').next()
 }
 
+/// Lets nobody in whom the function's guards do not: later its call passes as it is.
+async fn guard(
+    client: &Client,
+    route: &Route,
+    request: &Request<CallerBody>,
+    caller: IpAddr,
+) -> Result<Passed, GatewayError> {
+    if client.kind == PeerKind::Inside {
+        return Ok(Passed::default());
+    }
+    let path = request
+        .uri()
+        .path()
+        .strip_prefix(PREFIX)
+        .unwrap_or_default();
+    let own = path.find('/').map_or("", |at| &path[at..]);
+    let asked = Asked {
+        route,
+        method: request.method().as_str(),
+        path: own,
+        fields: Fields::Map(request.headers()),
+        caller,
+    };
+    client.worker().guards.decide(&asked).await
+}
+
 /// Leaves in the request what its function is to see, and only that.
-fn prepare(client: &Rc<Client>, request: &mut Request<CallerBody>) -> Receipt {
+fn prepare(
+    client: &Rc<Client>,
+    request: &mut Request<CallerBody>,
+    passed: Option<&Passed>,
+) -> Receipt {
     let authority = request.uri().authority().cloned();
+    // Before anything is taken out.
+    let told = client.told(Fields::Map(request.headers()));
     let fields = request.headers_mut();
     let receipt = Receipt::open(&mut client.worker().ids.borrow_mut(), fields);
     headers::strip_request(fields);
     headers::set_host(fields, authority.as_ref());
     if client.kind != PeerKind::Inside {
         guard::strip_fields(fields);
-        headers::add_forwarded(fields, &client.forwarded_for);
+        if let Some(passed) = passed {
+            passed.tell(fields);
+        }
+        headers::add_forwarded(fields, &told, None);
     }
     receipt
 }

@@ -6,6 +6,7 @@
 //! the short way of plain calls.
 #![forbid(unsafe_code)]
 
+mod access;
 mod answer;
 mod body;
 mod buffers;
@@ -16,6 +17,7 @@ mod connection;
 mod cors;
 mod counted;
 mod date;
+mod digits;
 mod door;
 mod error;
 mod files;
@@ -34,6 +36,7 @@ mod outlet;
 mod pace;
 mod path;
 mod pool;
+mod proxies;
 mod receipt;
 mod retry;
 mod shun;
@@ -42,7 +45,9 @@ mod upgrade;
 mod upstream;
 mod worker;
 
-pub use config::GatewayConfig;
+pub use access::{AccessFormat, AccessLog, AccessTarget};
+pub use config::{CallLimits, GatewayConfig};
 pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle, GatewayPorts};
 pub use listen::Listeners;
 pub use pace::CallerBody;
+pub use proxies::{Proxies, ProxyHeader};

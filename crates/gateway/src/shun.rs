@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::{Conduct, Outcome, Refusal};
+use hob_model::{Conduct, Outcome, TurnedAway};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use hyper::body::Incoming;
 
@@ -45,7 +45,7 @@ impl Asker {
     /// Why nothing that he asks is answered, if so.
     pub(crate) fn refusal(&self, client: &Client) -> Option<GatewayError> {
         client.shuts_out(self.address).then(|| {
-            client.door().bans.refuse(Refusal::Banned);
+            client.door().bans.refuse(TurnedAway::Banned);
             if client.is_of(self.address) {
                 client.finish();
             }

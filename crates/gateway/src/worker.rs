@@ -15,8 +15,16 @@ use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
 use crate::{
-    Fallback, GatewayConfig, GatewayPorts, buffers::Buffers, client::Client, date::DateCache,
-    door::Door, guard::Guards, lane::Wire, pool::Pool, upstream::Upstream,
+    Fallback, GatewayConfig, GatewayPorts,
+    access::{Access, Desk},
+    buffers::Buffers,
+    client::Client,
+    date::DateCache,
+    door::Door,
+    guard::Guards,
+    lane::Wire,
+    pool::Pool,
+    upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
@@ -28,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
     pub(crate) door: Arc<Door>,
+    pub(crate) access: Option<Access>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
     pub(crate) wires: Pool<Wire>,
@@ -54,17 +63,21 @@ pub(crate) struct Ports {
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
     pub(crate) door: Arc<Door>,
+    pub(crate) desk: Option<Arc<Desk>>,
 }
 
 impl Ports {
-    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts) -> Self {
+    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts, desk: Option<Arc<Desk>>) -> Self {
+        let routes = Arc::clone(&ports.routes);
+        let guards = Guards::new(&config.calls, routes, ports.tokens, ports.secrets);
         Self {
             door: Arc::new(Door::new(ports.bans, config.connections_per_address)),
             config,
             routes: ports.routes,
             wake: ports.wake,
             fallback: ports.fallback,
-            guards: Arc::new(Guards::new(ports.tokens, ports.secrets)),
+            guards: Arc::new(guards),
+            desk,
         }
     }
 }
@@ -78,6 +91,7 @@ impl Worker {
             fallback,
             guards,
             door,
+            desk,
         } = ports;
         let mut upstreams = http1::Builder::new();
         upstreams
@@ -94,6 +108,7 @@ impl Worker {
             fallback,
             guards,
             door,
+            access: desk.map(Access::new),
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),
             drawn: Cell::default(),
@@ -129,8 +144,9 @@ impl Worker {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Closes connections to replicas that nobody will use again.
+    /// Closes connections to replicas that nobody will use again, and forgets callers.
     pub(crate) fn sweep(&self, now: Instant) {
+        self.guards.sweep(now);
         self.pool.sweep(now);
         self.wires.sweep(now);
     }

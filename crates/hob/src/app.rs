@@ -9,8 +9,10 @@ use std::{
 use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
-use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayHandle, GatewayPorts, Listeners};
-use hob_model::{Bans, Isolation, Routes, Token, Tokens};
+use hob_gateway::{
+    AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners,
+};
+use hob_model::{Bans, Isolation, Routes, Token, Tokens, port::Secrets};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -146,16 +148,7 @@ impl App {
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let ports = GatewayPorts {
-            routes,
-            wake: Arc::clone(&control) as _,
-            fallback: remote_api(&control),
-            tokens: Arc::new(NoTokens),
-            secrets: gateway_secrets,
-            bans,
-        };
-        let gateway = Gateway::start(config.limits.gateway(), listeners, ports);
-        let gateway = gateway.context("cannot start the gateway")?;
+        let gateway = gateway(&config, &control, listeners, routes, gateway_secrets, bans)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -336,7 +329,36 @@ fn notices(
 /// Nobody is shut out yet; the exempt are those who speak for others, and this machine.
 fn bans(config: &Config) -> Bans {
     let functions = config.subnet.unwrap_or_default();
-    Bans::new(config.bans.rules.clone(), config.bans.exempt(functions))
+    let proxies = &config.proxies.trusted;
+    Bans::new(
+        config.bans.rules.clone(),
+        config.bans.exempt(functions, proxies),
+    )
+}
+
+fn gateway(
+    config: &Config,
+    control: &Arc<Control>,
+    listeners: Listeners,
+    routes: Arc<Routes>,
+    secrets: Arc<dyn Secrets>,
+    bans: Arc<Bans>,
+) -> anyhow::Result<GatewayHandle> {
+    let config = GatewayConfig {
+        proxies: config.proxies.clone(),
+        access_log: config.access_log.clone(),
+        ..config.limits.gateway()
+    };
+    let control_port = Arc::clone(control) as _;
+    let ports = GatewayPorts {
+        routes,
+        wake: control_port,
+        fallback: remote_api(control),
+        tokens: Arc::new(NoTokens),
+        secrets,
+        bans,
+    };
+    Gateway::start(config, listeners, ports).context("cannot start the gateway")
 }
 
 /// Nobody has a token.

@@ -37,7 +37,7 @@ pub struct Bans {
 
 /// Why somebody is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum TurnedAway {
     /// He is shut out.
     Banned,
     /// He has as many connections as one caller may have.
@@ -186,12 +186,12 @@ impl Bans {
     }
 
     /// Counts a connection or a request that was refused.
-    pub fn refuse(&self, why: Refusal) {
+    pub fn refuse(&self, why: TurnedAway) {
         self.refused[why as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many were refused so far.
-    pub fn refused(&self, why: Refusal) -> u64 {
+    pub fn refused(&self, why: TurnedAway) -> u64 {
         self.refused[why as usize].load(Ordering::Relaxed)
     }
 

@@ -41,7 +41,7 @@ pub mod wire;
 
 pub use address_range::{AddressRange, AddressRangeError};
 pub use async_policy::AsyncPolicy;
-pub use bans::{Ban, BanError, BanOrigin, BanRules, Bans, Conduct, Exempt, Outcome, Refusal};
+pub use bans::{Ban, BanError, BanOrigin, BanRules, Bans, Conduct, Exempt, Outcome, TurnedAway};
 pub use call_id::CallIds;
 pub use canary::{Canary, Share, ShareError};
 pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};
@@ -51,7 +51,7 @@ pub use freeze::Freeze;
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use guard::{
     Auth, BasicAuth, CallerAddress, Domain, DomainError, Guard, HmacAuth, HmacStyle,
-    IntrospectionAuth, JwtAuth, Rate, RateBy, RateError, Rule, TokenAuth,
+    IntrospectionAuth, JwtAuth, Rate, RateBy, RateError, Refusal, Refusals, Rule, TokenAuth,
 };
 pub use io_words::{IoWords, is_disk_full};
 pub use limits::{Isolation, Limits};

@@ -1,23 +1,27 @@
 //! The JSON of `/hob/v1`, as the control plane writes it and the CLI reads it.
 
+mod audit;
 mod calls;
 mod images;
 mod revisions;
+mod tokens;
 
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{End, FunctionName, Missed, ReplicaId, Settings, Share};
+use crate::{Domain, End, FunctionName, Missed, ReplicaId, Settings, Share};
 
 pub use crate::schema::CallId;
+pub use audit::AuditRecord;
 pub use calls::{
     CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
     QueueList,
 };
 pub use images::{BuiltImage, BuiltPlatform, ImageDeploy, ImageEvent, ImageSummary, PruneSummary};
 pub use revisions::{DeployEvent, DeployStage, RevisionState, RevisionSummary, RollbackRequest};
+pub use tokens::{MadeToken, NewPassword, NewToken, TokenSummary};
 
 /// One replica that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -110,6 +114,9 @@ pub struct FunctionSummary {
     pub canary: Option<CanarySummary>,
     /// Path of the function on this server: `/function/hello`.
     pub path: String,
+    /// Host names, perhaps with the beginning of a path, by which it is called as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<Domain>,
     /// When the last deploy was acknowledged.
     #[serde(with = "crate::rfc3339")]
     #[schema(value_type = String, format = DateTime)]

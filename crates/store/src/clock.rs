@@ -7,7 +7,7 @@ pub fn unix_now() -> i64 {
     unix_time(SystemTime::now())
 }
 
-/// `time` as the disk has it.
+/// The same of any time; what lies before 1970 is its beginning.
 pub fn unix_time(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH);
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)

@@ -1,3 +1,4 @@
+mod audit;
 mod ban;
 mod function;
 mod lock;
@@ -7,6 +8,7 @@ mod revision;
 mod schedule;
 mod schema;
 mod snapshot;
+mod token;
 
 use std::{
     fs,
@@ -18,10 +20,12 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{StoreError, durable};
+pub use audit::{AUDIT_MOST, AuditFilter, AuditRow};
 pub use lock::{DataLock, LOCK};
 pub use revision::KeptRevision;
 pub use schedule::ScheduleRow;
 pub use snapshot::{Held, check_database};
+pub use token::TokenRow;
 
 /// File name of the database in the data directory.
 const DATABASE: &str = "hob.db";

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
+    audit::about,
     error::ApiError,
     refusals::{Bad, Conflict, Missing},
     request::Asked,
@@ -59,6 +60,7 @@ pub(super) async fn add(
     Asked(order): Asked<Order>,
 ) -> Result<(StatusCode, Json<Ban>), ApiError> {
     let address = address(&order.address)?;
+    about(address);
     let until = until(order.time.as_deref())?;
     let reason = order.reason.unwrap_or_default();
     if reason.len() > REASON_MAX || reason.contains(char::is_control) {
@@ -81,6 +83,7 @@ pub(super) async fn remove(
     Asked(Whom { address: text }): Asked<Whom>,
 ) -> Result<StatusCode, ApiError> {
     let address = address(&text)?;
+    about(address);
     match control.remove_ban(address).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(ApiError::NoBan(address)),

@@ -1,6 +1,6 @@
 //! Who is shut out, and how often that came to bear.
 
-use hob_model::{Bans, Refusal};
+use hob_model::{Bans, TurnedAway};
 use prometheus::Error;
 
 use super::family::{Family, Text, float};
@@ -13,7 +13,7 @@ pub(super) fn write(bans: &Bans, text: &mut Text) -> Result<(), Error> {
         "hob_door_refused_total",
         "Connections and requests that were refused at the door: of callers who are banned, and of those who have too many connections.",
     );
-    for (reason, why) in [("banned", Refusal::Banned), ("crowd", Refusal::Crowd)] {
+    for (reason, why) in [("banned", TurnedAway::Banned), ("crowd", TurnedAway::Crowd)] {
         refused.count(&[("reason", reason)], float(bans.refused(why)));
     }
     text.add(refused)

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hob_model::{Ban, BanRules, Bans, Refusal};
+use hob_model::{Ban, BanRules, Bans, TurnedAway};
 
 use crate::harness::{Client, World, echo};
 
@@ -36,7 +36,7 @@ fn the_banned_are_not_even_listened_to() {
     let mut guest = Client::connect_from(GUEST, world.address);
     assert!(guest.is_closed());
     assert_eq!(world.call(CALL).status, 200);
-    assert_eq!(world.bans.refused(Refusal::Banned), 1);
+    assert_eq!(world.bans.refused(TurnedAway::Banned), 1);
     assert!(world.bans.remove(&"127.0.0.2".parse().unwrap()));
     let mut guest = Client::connect_from(GUEST, world.address);
     assert_eq!(guest.call(CALL).status, 200);
@@ -154,7 +154,7 @@ fn one_caller_has_no_more_connections_than_his_share() {
         assert_eq!(guest.call(CALL).status, 200);
     }
     assert!(Client::connect_from(GUEST, world.address).is_closed());
-    assert_eq!(world.bans.refused(Refusal::Crowd), 1);
+    assert_eq!(world.bans.refused(TurnedAway::Crowd), 1);
     assert_eq!(world.call(CALL).status, 200);
     guests.pop();
     eventually!({

@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts};
 use hob_model::{
-    Backend, Bans, Conduct, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet,
-    Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
+    Backend, Bans, CallerAddress, Conduct, EndReason, Endpoint, FleetName, FunctionName, ReplicaId,
+    ReplicaSet, Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
     port::{SecretBytes, SecretError, Secrets, Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
@@ -77,6 +77,9 @@ impl World {
             Box::pin(async move {
                 let text = format!("fallback {} {}", request.uri(), peer.ip());
                 let path = request.uri().path().to_owned();
+                let caller = request.extensions().get::<CallerAddress>();
+                let caller = caller.map(|one| format!("{} {}", one.ip, one.encrypted));
+                let caller = caller.unwrap_or_default().parse().unwrap();
                 if path == "/reads" {
                     // As every server: whatever went wrong, it answers.
                     let _ = request.into_body().collect().await;
@@ -95,6 +98,7 @@ impl World {
                 if let Some(conduct) = conduct {
                     response.extensions_mut().insert(conduct);
                 }
+                response.headers_mut().insert("x-seen-caller", caller);
                 response
             })
         });

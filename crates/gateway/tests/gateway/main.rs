@@ -5,6 +5,7 @@
 #[macro_use]
 mod harness;
 
+mod access;
 mod balance;
 mod bans;
 mod bodies;
@@ -12,6 +13,7 @@ mod canary;
 mod cors;
 mod counts;
 mod deadline;
+mod domains;
 mod failure;
 mod files;
 mod forward;
@@ -19,6 +21,8 @@ mod lane;
 mod lifecycle;
 mod output;
 mod protocol;
+mod proxies;
+mod rates;
 mod slow;
 mod smuggling;
 mod wake;

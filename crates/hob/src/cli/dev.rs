@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::Proxies;
 use hob_model::{FunctionName, wire::LogLine};
 use http::Method;
 use tokio::signal::unix::SignalKind;
@@ -82,8 +83,10 @@ impl Dev {
             registry: false,
             subnet: None,
             log: self.log.clone(),
+            proxies: Proxies::default(),
             bans: BansConfig::default(),
             limits: LimitsConfig::default(),
+            access_log: None,
         };
         up::log(&config);
         let doors = up::doors(&config, PassedSockets::default())?;

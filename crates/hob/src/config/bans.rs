@@ -7,6 +7,7 @@ use std::{
 
 use hob_model::{AddressRange, BanRules, Exempt, Timespan};
 use hob_sandbox::network::Subnet;
+use ipnet::IpNet;
 use serde::Deserialize;
 
 /// Most failed logins and requests for nothing that may be let pass: more is not to guard at all.
@@ -72,8 +73,9 @@ impl TryFrom<Written> for BansConfig {
 }
 
 impl BansConfig {
-    /// Whom nothing shuts out: those of `never`, this machine, and the functions in their networks.
-    pub(crate) fn exempt(&self, functions: Subnet) -> Vec<Exempt> {
+    /// Whom nothing shuts out: those of `never`, this machine, proxies that speak for others, and the
+    /// functions in their networks.
+    pub(crate) fn exempt(&self, functions: Subnet, proxies: &[IpNet]) -> Vec<Exempt> {
         let here = "it is this machine itself";
         let loopback = [
             AddressRange::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
@@ -83,6 +85,10 @@ impl BansConfig {
         exempt.extend(functions.to_string().parse().map(|range| Exempt {
             range,
             why: "functions have these addresses",
+        }));
+        exempt.extend(proxies.iter().map(|proxy| Exempt {
+            range: AddressRange::new(proxy.addr(), proxy.prefix_len()),
+            why: "`trusted` in the table `proxy` of the configuration has it speak for others",
         }));
         exempt.extend(self.never.iter().map(|range| Exempt {
             range: *range,

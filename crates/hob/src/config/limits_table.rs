@@ -1,9 +1,9 @@
-//! `[limits]`: how much callers may take of the gateway.
+//! `[limits]`: how much callers may take of the gateway, and how many calls it lets in.
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use hob_gateway::GatewayConfig;
-use hob_model::{Memory, Timespan};
+use hob_gateway::{CallLimits, GatewayConfig};
+use hob_model::{Memory, Rate, Timespan};
 use serde::Deserialize;
 
 /// Connections that may be asked for, all together and of one address.
@@ -12,6 +12,11 @@ const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 const TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 /// Bytes of a body that may be asked for each second.
 const RATES: RangeInclusive<u64> = 1..=1 << 30;
+
+/// Calls under way that may be asked for.
+const CALLS: RangeInclusive<usize> = 1..=1_000_000;
+/// Functions in a chain that may be asked for.
+const DEPTHS: RangeInclusive<u32> = 1..=1_000;
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -22,6 +27,9 @@ struct Written {
     head_timeout: Option<Timespan>,
     idle_timeout: Option<Timespan>,
     body_rate: Option<Memory>,
+    calls: Option<usize>,
+    depth: Option<u32>,
+    rate: Option<Rate>,
 }
 
 /// The same, checked; the gateway's own defaults where nothing is said.
@@ -33,6 +41,8 @@ pub(crate) struct LimitsConfig {
     head_timeout: Option<Duration>,
     idle_timeout: Option<Duration>,
     body_rate: Option<u64>,
+    /// How many calls are let in.
+    pub(crate) calls: CallLimits,
 }
 
 impl TryFrom<Written> for LimitsConfig {
@@ -45,6 +55,9 @@ impl TryFrom<Written> for LimitsConfig {
         };
         let number = |key, asked| within(key, asked, &CONNECTIONS, usize::to_string);
         let rate = written.body_rate.map(|rate| rate.0);
+        let usual = CallLimits::default();
+        let calls = within("calls", written.calls, &CALLS, usize::to_string)?;
+        let depth = within("depth", written.depth, &DEPTHS, u32::to_string)?;
         Ok(Self {
             connections: number("connections", written.connections)?,
             connections_per_address: number(
@@ -53,6 +66,11 @@ impl TryFrom<Written> for LimitsConfig {
             )?,
             head_timeout: time("head_timeout", written.head_timeout)?,
             idle_timeout: time("idle_timeout", written.idle_timeout)?,
+            calls: CallLimits {
+                calls: calls.unwrap_or(usual.calls),
+                depth: depth.unwrap_or(usual.depth),
+                rate: written.rate,
+            },
             body_rate: within("body_rate", rate, &RATES, |rate| Memory(*rate).to_string())?,
         })
     }
@@ -70,6 +88,7 @@ impl LimitsConfig {
             head_timeout: self.head_timeout.unwrap_or(usual.head_timeout),
             idle_timeout: self.idle_timeout.unwrap_or(usual.idle_timeout),
             body_rate: self.body_rate.unwrap_or(usual.body_rate),
+            calls: self.calls.clone(),
             ..usual
         }
     }

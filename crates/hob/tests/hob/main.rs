@@ -1,21 +1,26 @@
 //! The real executable, from outside: what its users see, and what they must never lose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access_log;
+mod audit;
 mod authority;
 mod autoscale;
 mod backup;
 mod balance;
 mod bans;
 mod bench;
+mod browser;
 mod build;
 mod builder;
 mod canary;
 mod clock;
 mod command_line;
 mod conformance;
+mod contexts;
 mod damage;
 mod develop;
 mod disk_full;
+mod domains;
 mod dormancy;
 mod examples;
 mod export;
@@ -29,9 +34,11 @@ mod mistakes;
 mod odd_clients;
 mod openapi;
 mod openfaas;
+mod proxy;
 mod public;
 mod pushed;
 mod queue;
+mod rates;
 mod registry;
 mod remote;
 mod restart;
@@ -41,3 +48,4 @@ mod secrets;
 mod start;
 mod survive;
 mod systemd;
+mod tokens;

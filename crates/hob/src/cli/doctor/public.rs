@@ -46,7 +46,7 @@ pub(super) fn examine(
     settings: &Settings,
     context: &Context,
 ) -> Vec<Finding> {
-    let server = Client::new(config, &context.env).and_then(|client| {
+    let server = Client::new(config).and_then(|client| {
         context.wait(async {
             let status = client.get("/hob/v1/status").await?;
             let functions = functions(&client).await?;
