@@ -17,7 +17,8 @@ test: ## install what the tests need and run every test
 	@scripts/need.sh $(BROWSER) || echo "make test: going on without a browser; its test says so"
 	@scripts/openfaas.sh $(OPENFAAS) || echo "make test: going on without OpenFaaS's programs; their tests say so"
 	@scripts/schemathesis.sh $(SCHEMATHESIS) || echo "make test: going on without schemathesis; its test says so"
-	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$$PATH" scripts/test.sh
+	@scripts/hydra.sh $(HYDRA) || echo "make test: going on without ORY Hydra; its tests say so"
+	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$(CURDIR)/$(HYDRA):$$PATH" scripts/test.sh
 
 check: ## format and lints
 	cargo fmt --all --check
@@ -45,6 +46,8 @@ TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:
 OPENFAAS = target/tools/openfaas
 # asks the API by its OpenAPI document
 SCHEMATHESIS = target/tools/schemathesis
+# an issuer of tokens
+HYDRA = target/tools/hydra
 # other cages, which not every release has
 CAGE_TOOLS = runsc:runsc crun:crun
 # the browser whose pages ask hob and its functions; in Ubuntu it is no package

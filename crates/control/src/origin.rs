@@ -124,7 +124,8 @@ impl Control {
         Ok(shown.filter(|revision| !matches!(revision.run, Run::Image(_))))
     }
 
-    async fn check_secrets(
+    /// Whether the function's namespace has them all.
+    pub(crate) async fn check_secrets(
         &self,
         name: &FunctionName,
         secrets: &[SecretName],

@@ -8,21 +8,32 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
-    AnswerBody, BoxError, CallerBody,
+    AnswerBody, BoxError,
     access::Pending,
     answer::ReplicaAnswer,
     client::{Client, Entered},
+    pace::CallerBody,
+    unread::WholeBody,
 };
 
 /// The body of a call on its way to a replica. Streams; stops at the route's limit.
 pub(crate) struct RequestBody {
-    /// `None` where there is none and never was.
-    incoming: Option<CallerBody>,
+    source: Source,
     /// Bytes that may still pass.
     left: u64,
     /// Whether the last frame has passed.
     ended: bool,
     client: Rc<Client>,
+}
+
+/// Where a body comes from.
+pub(crate) enum Source {
+    /// There is none and never was.
+    None,
+    /// From the caller, as it is sent on.
+    Incoming(CallerBody),
+    /// It was read before the call was let in.
+    Whole(WholeBody),
 }
 
 /// The body of a call passed its limit. Found again in the error of the connection that it
@@ -33,10 +44,10 @@ pub(crate) struct OverLimit;
 
 impl RequestBody {
     /// Lets at most `limit` bytes pass.
-    pub(crate) fn new(incoming: CallerBody, limit: u64, client: &Rc<Client>) -> Self {
+    pub(crate) fn new(source: Source, limit: u64, client: &Rc<Client>) -> Self {
         Self {
-            ended: incoming.is_end_stream(),
-            incoming: Some(incoming),
+            ended: source.is_end_stream(),
+            source,
             left: limit,
             client: Rc::clone(client),
         }
@@ -44,12 +55,7 @@ impl RequestBody {
 
     /// No body.
     pub(crate) fn empty(client: &Rc<Client>) -> Self {
-        Self {
-            incoming: None,
-            left: 0,
-            ended: true,
-            client: Rc::clone(client),
-        }
+        Self::new(Source::None, 0, client)
     }
 }
 
@@ -62,11 +68,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
+        let frame = match &mut this.source {
+            Source::None => None,
+            Source::Incoming(body) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                frame.transpose()?
+            }
+            Source::Whole(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).transpose()?,
         };
-        let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
-        let Some(frame) = frame.transpose()? else {
+        let Some(frame) = frame else {
             this.ended = true;
             return Poll::Ready(None);
         };
@@ -81,12 +91,25 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.ended || self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let incoming = self.incoming.as_ref();
-        incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::None => SizeHint::with_exact(0),
+            Source::Incoming(body) => body.size_hint(),
+            Source::Whole(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Incoming(body) => body.is_end_stream(),
+            Self::Whole(body) => body.is_end_stream(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use crate::{
-    BoxError, CallerBody,
+    BoxError,
     access::Pending,
     body::{Answer, Outgoing, RequestBody},
     client::Client,
@@ -13,13 +13,14 @@ use crate::{
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
     files, forward,
-    guard::{self, Asked, Depth, Fields, Passed},
+    guard::{self, Asked, Body, Depth, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
-    pace::Owed,
-    path::{self, Address, Whose},
+    pace::{CallerBody, Owed},
+    path::{self, Address, FunctionPath, Whose},
     receipt::Receipt,
     shun::Asker,
+    unread::Unread,
     upgrade,
 };
 
@@ -54,6 +55,8 @@ pub(crate) async fn answer(
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
     let mut pending = Pending::of(&client, &request);
+    let config = &client.worker().config;
+    let request = request.map(|body| CallerBody::new(body, config));
     // Before anything else is looked at: who is shut out is not to cost more than this.
     let asker = Asker::of(&client, &request);
     let mut response = match asker.as_ref().and_then(|asker| asker.refusal(&client)) {
@@ -74,7 +77,7 @@ pub(crate) async fn answer(
 
 async fn respond(
     client: &Rc<Client>,
-    mut request: Request<Incoming>,
+    mut request: Request<CallerBody>,
     pending: Option<&mut Pending>,
 ) -> Response<Answer> {
     match admit(client, &mut request) {
@@ -98,15 +101,16 @@ fn mark(response: &mut Response<Answer>) {
 /// Decides whose call it is, without looking at its body. `None` when it is no function's.
 fn admit(
     client: &Rc<Client>,
-    request: &mut Request<Incoming>,
+    request: &mut Request<CallerBody>,
 ) -> Result<Option<Admitted>, Box<Response<Answer>>> {
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
     let worker = client.worker();
     let uri = request.uri().clone();
-    let found = path::find(&uri, request.headers(), client.kind, &worker.routes);
-    let Some(path) = found else {
+    let host = path::host(&uri, request.headers());
+    let whole = uri.path_and_query().map_or("", |whole| whole.as_str());
+    let Some(path) = FunctionPath::find(client.kind, host, whole, &worker.routes) else {
         return Ok(None);
     };
     let headers = request.headers_mut();
@@ -141,7 +145,7 @@ impl Admitted {
     /// Answers; an error is an answer too, and both get their receipt and the CORS fields.
     async fn run(
         self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         mut pending: Option<&mut Pending>,
     ) -> Response<Answer> {
         let Self {
@@ -212,12 +216,13 @@ impl Call {
     /// Lets nobody in whom the function's guards do not.
     async fn guard(
         &mut self,
-        request: &Request<Incoming>,
+        request: &Request<()>,
+        body: &Unread,
         address: &Address,
     ) -> Result<(), GatewayError> {
         let fields = Fields::Map(request.headers());
         // Calls of this very process were let in when they were taken.
-        if self.client.kind == PeerKind::Inside {
+        if guard::is_let_in(self.client.kind, request.headers()) {
             self.passed.depth = Depth::kept(fields);
             return Ok(());
         }
@@ -226,6 +231,7 @@ impl Call {
             method: request.method().as_str(),
             path: address.uri.path(),
             fields,
+            body: Body::Unread(body),
             caller: self.client.caller(fields),
         };
         let passed = self.client.worker().guards.decide(&asked).await?;
@@ -241,10 +247,14 @@ impl Call {
 
     async fn serve(
         &mut self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         address: Address,
     ) -> Result<Response<Answer>, GatewayError> {
-        self.guard(&request, &address).await?;
+        let (head, body) = request.into_parts();
+        self.owed = Some(body.owed());
+        let request = Request::from_parts(head, ());
+        let body = Unread::new(body, &self.client, self.deadline);
+        self.guard(&request, &body, &address).await?;
         let route = Arc::clone(&self.route);
         let replicas = match &route.target {
             // Files need neither a replica nor a body.
@@ -254,7 +264,7 @@ impl Call {
         // Before a replica is bothered, or woken: a body that says it is too large is.
         self.check_length(request.headers())?;
         // The replica gets the caller's request as its own, with the caller's name on it.
-        let (request, handshake) = self.prepare(request, address);
+        let (request, handshake) = self.prepare(request, body, address);
         match handshake {
             Some(handshake) => upgrade::forward(self, replicas, request, handshake).await,
             // May wake the function, and goes to another replica where nothing was lost.
@@ -284,8 +294,9 @@ impl Call {
     }
 
     fn prepare(
-        &mut self,
-        mut request: Request<Incoming>,
+        &self,
+        mut request: Request<()>,
+        body: Unread,
         address: Address,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
@@ -299,19 +310,12 @@ impl Call {
         let headers = request.headers_mut();
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
-        if self.client.kind == PeerKind::Inside {
-            self.passed.depth.tell(headers);
-        } else {
+        if self.client.kind != PeerKind::Inside {
             guard::strip_fields(headers);
-            self.passed.tell(headers);
             headers::add_forwarded(headers, &told, prefix);
         }
-        let (limit, client) = (self.route.body_limit, &self.client);
-        let (head, body) = request.into_parts();
-        let body = CallerBody::new(body, &client.worker().config);
-        self.owed = Some(body.owed());
-        let body = RequestBody::new(body, limit, client);
-        let mut request = Request::from_parts(head, body);
+        self.passed.tell(headers);
+        let mut request = request.map(|()| body.into_request(self.route.body_limit));
         headers::set_framing(&mut request);
         (request, handshake)
     }

@@ -45,6 +45,11 @@ pub(crate) enum GatewayError {
         "function `{function}` takes bodies of at most {limit} bytes: raise `limits.body` in its hob.toml"
     )]
     TooLarge { function: String, limit: u64 },
+    /// A body that has to be read whole first.
+    #[error(
+        "function `{function}` checks the signature of each body, and those of more than {limit} bytes are not read for that: send less, or another `auth`"
+    )]
+    TooLargeToCheck { function: String, limit: u64 },
     #[error(
         "function `{function}` has as many calls as `scale.concurrency` lets in, and `scale.queue` more wait: try again in {retry_after} s, or raise one of them in its hob.toml"
     )]
@@ -81,11 +86,16 @@ pub(crate) enum GatewayError {
         function: String,
         problem: &'static str,
         /// What `WWW-Authenticate` says; `None` where no HTTP authentication would help.
-        challenge: Option<&'static str>,
+        challenge: Option<String>,
     },
     /// It is known, and not enough.
     #[error("function `{function}` does not let this caller do that: {problem}")]
-    Forbidden { function: String, problem: String },
+    Forbidden {
+        function: String,
+        problem: String,
+        /// What `WWW-Authenticate` says, if another token would help.
+        challenge: Option<String>,
+    },
     /// Whether the caller may cannot be found out.
     #[error("function `{function}` cannot find out who calls: {problem}")]
     NoVerdict {
@@ -176,6 +186,7 @@ impl GatewayError {
             | Self::FilesOnly { .. }
             | Self::NoFile { .. }
             | Self::TooLarge { .. }
+            | Self::TooLargeToCheck { .. }
             | Self::Busy { .. }
             | Self::ShutOut(_)
             | Self::Crowd
@@ -222,7 +233,7 @@ impl GatewayError {
             }
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::TooLargeToCheck { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy { .. } | Self::Rate { .. } | Self::Crowd => StatusCode::TOO_MANY_REQUESTS,
             Self::Ended { .. } | Self::NotStarted { .. } | Self::TooMuch { .. } => {
                 StatusCode::BAD_GATEWAY
@@ -270,9 +281,14 @@ impl GatewayError {
             Self::Unauthorized {
                 challenge: Some(challenge),
                 ..
+            }
+            | Self::Forbidden {
+                challenge: Some(challenge),
+                ..
             } => {
-                let challenge = HeaderValue::from_static(challenge);
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
+                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                    headers.insert(header::WWW_AUTHENTICATE, challenge);
+                }
             }
             Self::Crowd => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(CROWD_RETRY));

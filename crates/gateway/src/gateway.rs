@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    CallerBody, GatewayConfig,
+    GatewayConfig,
     access::Writer,
     listen::{self, Dialer, Handed, Listeners, Post},
     worker::{Ports, Worker},
@@ -34,12 +34,13 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// `UnsyncBoxBody::new(body.map_err(Into::into))`.
 pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// The body of a request on its way to the fallback.
+pub type CallBody = UnsyncBoxBody<Bytes, BoxError>;
+
 /// Answers every request whose path does not begin with `/function/`. Gets the address of the
 /// peer; runs on the gateway's own threads, so it must not block.
 pub type Fallback = Arc<
-    dyn Fn(Request<CallerBody>, SocketAddr) -> BoxFuture<'static, Response<AnswerBody>>
-        + Send
-        + Sync,
+    dyn Fn(Request<CallBody>, SocketAddr) -> BoxFuture<'static, Response<AnswerBody>> + Send + Sync,
 >;
 
 /// Whom a gateway works with.

@@ -41,13 +41,13 @@ mod receipt;
 mod retry;
 mod shun;
 mod timer;
+mod unread;
 mod upgrade;
 mod upstream;
 mod worker;
 
 pub use access::{AccessFormat, AccessLog, AccessTarget};
 pub use config::{CallLimits, GatewayConfig};
-pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle, GatewayPorts};
+pub use gateway::{AnswerBody, BoxError, CallBody, Fallback, Gateway, GatewayHandle, GatewayPorts};
 pub use listen::Listeners;
-pub use pace::CallerBody;
 pub use proxies::{Proxies, ProxyHeader};

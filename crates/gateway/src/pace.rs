@@ -39,7 +39,7 @@ pub(crate) struct Owed {
 ///
 /// Only time counts in which somebody waits for it: a function that does not read is no fault of
 /// the caller's.
-pub struct CallerBody {
+pub(crate) struct CallerBody {
     incoming: Incoming,
     /// Bytes a second.
     rate: u64,

@@ -9,13 +9,13 @@ use std::{
 
 use hob_model::{Conduct, Outcome, TurnedAway};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use hyper::body::Incoming;
 
 use crate::{
     body::Answer,
     client::Client,
     error::{GatewayError, Refused},
     guard::Fields,
+    pace::CallerBody,
 };
 
 /// Answers that may wait at a time; more are refused at once, so that waiting costs little.
@@ -33,7 +33,7 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// `None` where nobody minds.
-    pub(crate) fn of(client: &Client, request: &Request<Incoming>) -> Option<Self> {
+    pub(crate) fn of(client: &Client, request: &Request<CallerBody>) -> Option<Self> {
         let address = client.caller(Fields::Map(request.headers()));
         client.door().minds(client.kind, address).then(|| Self {
             address,

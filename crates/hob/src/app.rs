@@ -12,7 +12,7 @@ use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{
     AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners,
 };
-use hob_model::{Bans, Isolation, Routes, Token, Tokens, port::Secrets};
+use hob_model::{Bans, Isolation, Routes, port::Secrets};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -354,20 +354,11 @@ fn gateway(
         routes,
         wake: control_port,
         fallback: remote_api(control),
-        tokens: Arc::new(NoTokens),
+        tokens: control.tokens(),
         secrets,
         bans,
     };
     Gateway::start(config, listeners, ports).context("cannot start the gateway")
-}
-
-/// Nobody has a token.
-struct NoTokens;
-
-impl Tokens for NoTokens {
-    fn find(&self, _: &str) -> Option<Arc<Token>> {
-        None
-    }
 }
 
 /// The control API behind the password, for all paths that are no calls.
@@ -375,6 +366,7 @@ fn remote_api(control: &Arc<Control>) -> Fallback {
     let router = control.router(Access::Remote);
     Arc::new(move |request, _peer| {
         let router = router.clone();
+        let request = request.map(axum::body::Body::new);
         Box::pin(async move {
             // A router never fails; it has no error to show.
             let answer = router

@@ -52,6 +52,7 @@ pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use guard::{
     Auth, BasicAuth, CallerAddress, Domain, DomainError, Guard, HmacAuth, HmacStyle,
     IntrospectionAuth, JwtAuth, Rate, RateBy, RateError, Refusal, Refusals, Rule, TokenAuth,
+    is_trusted_url,
 };
 pub use io_words::{IoWords, is_disk_full};
 pub use limits::{Isolation, Limits};

@@ -6,6 +6,7 @@
 mod harness;
 
 mod access;
+mod auth;
 mod balance;
 mod bans;
 mod bodies;

@@ -91,7 +91,7 @@ fn describe(notices: &Notices) -> Vec<String> {
 pub(super) fn shown_once(password: &AdminPassword) -> [String; 2] {
     [
         format!("password   {}", password.reveal()),
-        "           for `--server` from elsewhere, in HOB_PASSWORD; shown only this once"
+        "           for `hob login` from elsewhere, and for browsers; shown only this once"
             .to_owned(),
     ]
 }

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod audit;
+mod auth;
 mod authority;
 mod autoscale;
 mod backup;
