@@ -41,7 +41,7 @@ TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:
 	javac:default-jdk-headless mvn:maven age:age runc:runc setpriv:util-linux pass:pass openssl:openssl \
 	busybox:busybox-static ip:iproute2 nft:nftables unshare:util-linux skopeo:skopeo buildah:buildah \
 	docker-registry:docker-registry htpasswd:apache2-utils qemu-aarch64-static:qemu-user-static \
-	prometheus:prometheus systemd-analyze:systemd faketime:faketime
+	prometheus:prometheus systemd-analyze:systemd faketime:faketime fail2ban-regex:fail2ban
 # OpenFaaS's of-watchdog and faas-cli, which are in no release of the system
 OPENFAAS = target/tools/openfaas
 # asks the API by its OpenAPI document

@@ -5,6 +5,7 @@ mod archive;
 mod audit;
 mod auth;
 mod backup;
+mod bans;
 mod build;
 mod builder;
 mod calls;
@@ -102,6 +103,7 @@ fn documented() -> Guarded {
         (Admin, routes!(tokens::list, tokens::create)),
         (Admin, routes!(tokens::revoke)),
         (Owner, routes!(tokens::change_password)),
+        (Admin, routes!(bans::list, bans::add, bans::remove)),
         (Read, routes!(schedules::list)),
         (Write, routes!(schedules::run)),
         (Read, routes!(calls::list)),

@@ -46,8 +46,12 @@ impl Control {
         let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
         let tokens = tokio::spawn(Arc::clone(&self).note_tokens(stop.clone()));
         let audit = tokio::spawn(Arc::clone(&self).forget_changes(stop.clone()));
+        let bans = tokio::spawn(Arc::clone(&self).keep_bans(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
+        if let Err(error) = bans.await {
+            tracing::error!("the keeping of bans ended early: {error}");
+        }
         if let Err(error) = tokens.await {
             tracing::error!("the last use of tokens is not written down: {error}");
         }

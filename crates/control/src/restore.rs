@@ -61,6 +61,7 @@ impl Control {
         self.restore_tokens().await?;
         self.restore_queue().await?;
         self.restore_schedules().await?;
+        self.restore_bans().await?;
         Ok(restored)
     }
     /// Remembers why `function` cannot run, and has its calls answered with an error instead of

@@ -6,13 +6,13 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::{
     AnswerBody, BoxError,
     access::Pending,
     answer::ReplicaAnswer,
     client::{Client, Entered},
+    pace::CallerBody,
     unread::WholeBody,
 };
 
@@ -31,7 +31,7 @@ pub(crate) enum Source {
     /// There is none and never was.
     None,
     /// From the caller, as it is sent on.
-    Incoming(Incoming),
+    Incoming(CallerBody),
     /// It was read before the call was let in.
     Whole(WholeBody),
 }
@@ -176,15 +176,19 @@ pub(crate) struct Outgoing {
     answer: Answer,
     /// Has its line in the access log when all is done.
     pending: Option<Pending>,
-    _entered: Entered,
+    entered: Entered,
+    /// Whether there is something of it that hyper has not asked for: its caller does not read.
+    offered: bool,
 }
 
 impl Outgoing {
     pub(crate) fn new(answer: Answer, pending: Option<Pending>, entered: Entered) -> Self {
+        entered.offer();
         Self {
             answer,
             pending,
-            _entered: entered,
+            entered,
+            offered: true,
         }
     }
 }
@@ -199,6 +203,13 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.answer).poll_frame(cx);
+        match (frame.is_ready(), this.offered) {
+            (true, true) => this.entered.take(),
+            (true, false) => this.entered.offer(),
+            (false, true) => this.entered.took_all(),
+            (false, false) => {}
+        }
+        this.offered = frame.is_ready();
         if let (Some(pending), Poll::Ready(Some(Ok(frame)))) = (&mut this.pending, &frame) {
             pending.sent(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -211,5 +222,13 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         self.answer.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if self.offered {
+            self.entered.took_all();
+        }
     }
 }

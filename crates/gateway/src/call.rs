@@ -16,8 +16,10 @@ use crate::{
     guard::{self, Asked, Body, Depth, Fields, Passed},
     head, headers, later,
     listen::PeerKind,
+    pace::{CallerBody, Owed},
     path::{self, Address, FunctionPath, Whose},
     receipt::Receipt,
+    shun::Asker,
     unread::Unread,
     upgrade,
 };
@@ -33,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// Bytes of the answer's body that passed in the express lane.
     pub(crate) sent: Cell<u64>,
+    /// What is still to come of its body; `None` where all of it was here at once.
+    pub(crate) owed: Option<Arc<Owed>>,
 }
 
 /// What of a request speaks to the call rather than to the function.
@@ -46,17 +50,22 @@ struct Admitted {
 /// The life of a request, from its head to the head of its answer. The order is the design.
 pub(crate) async fn answer(
     client: Rc<Client>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
     let mut pending = Pending::of(&client, &request);
-    let mut response = match admit(&client, &mut request) {
-        Ok(Some(admitted)) => admitted.run(request, pending.as_mut()).await,
-        // Not a function's path: the control plane's, or nobody's.
-        Ok(None) => later::pass_on(&client, request).await,
-        Err(refused) => *refused,
+    let config = &client.worker().config;
+    let request = request.map(|body| CallerBody::new(body, config));
+    // Before anything else is looked at: who is shut out is not to cost more than this.
+    let asker = Asker::of(&client, &request);
+    let mut response = match asker.as_ref().and_then(|asker| asker.refusal(&client)) {
+        Some(shut_out) => shut_out.into_response(),
+        None => respond(&client, request, pending.as_mut()).await,
     };
+    if let Some(asker) = asker {
+        response = asker.weigh(&client, response).await;
+    }
     if client.kind == PeerKind::Inside {
         mark(&mut response);
     }
@@ -64,6 +73,19 @@ pub(crate) async fn answer(
         pending.answered(&response);
     }
     Ok(response.map(|answer| Outgoing::new(answer, pending, entered)))
+}
+
+async fn respond(
+    client: &Rc<Client>,
+    mut request: Request<CallerBody>,
+    pending: Option<&mut Pending>,
+) -> Response<Answer> {
+    match admit(client, &mut request) {
+        Ok(Some(admitted)) => admitted.run(request, pending).await,
+        // Not a function's path: the control plane's, or nobody's.
+        Ok(None) => later::pass_on(client, request).await,
+        Err(refused) => *refused,
+    }
 }
 
 /// Tells refusals of hob's from answers of the function, which may look the same.
@@ -79,7 +101,7 @@ fn mark(response: &mut Response<Answer>) {
 /// Decides whose call it is, without looking at its body. `None` when it is no function's.
 fn admit(
     client: &Rc<Client>,
-    request: &mut Request<Incoming>,
+    request: &mut Request<CallerBody>,
 ) -> Result<Option<Admitted>, Box<Response<Answer>>> {
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
@@ -123,7 +145,7 @@ impl Admitted {
     /// Answers; an error is an answer too, and both get their receipt and the CORS fields.
     async fn run(
         self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         mut pending: Option<&mut Pending>,
     ) -> Response<Answer> {
         let Self {
@@ -187,6 +209,7 @@ impl Call {
             receipt,
             passed: Passed::default(),
             sent: Cell::new(0),
+            owed: None,
         }
     }
 
@@ -224,10 +247,11 @@ impl Call {
 
     async fn serve(
         &mut self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         address: Address,
     ) -> Result<Response<Answer>, GatewayError> {
         let (head, body) = request.into_parts();
+        self.owed = Some(body.owed());
         let request = Request::from_parts(head, ());
         let body = Unread::new(body, &self.client, self.deadline);
         self.guard(&request, &body, &address).await?;
@@ -245,6 +269,18 @@ impl Call {
             Some(handshake) => upgrade::forward(self, replicas, request, handshake).await,
             // May wake the function, and goes to another replica where nothing was lost.
             None => forward::forward(self, replicas, request).await,
+        }
+    }
+
+    /// Whether the caller is the one who is waited for.
+    pub(crate) fn owes(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.waits())
+    }
+
+    /// The answer has begun.
+    pub(crate) fn is_answered(&self) {
+        if let Some(owed) = &self.owed {
+            owed.is_answered();
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hob_model::{
-    Routes, Tokens,
+    Bans, Routes, Tokens,
     port::{Dial, Secrets, Wake},
 };
 use http::{Request, Response};
@@ -56,6 +56,8 @@ pub struct GatewayPorts {
     pub tokens: Arc<dyn Tokens>,
     /// Knows the secrets that callers are checked by.
     pub secrets: Arc<dyn Secrets>,
+    /// Knows who is shut out.
+    pub bans: Arc<Bans>,
 }
 
 /// The data plane of a server; see [`Gateway::start`].

@@ -158,17 +158,22 @@ impl Lane<'_> {
         };
         let worker = self.client.worker();
         let fields = Fields::Lines(plain.fields());
+        let caller = self.client.caller(fields);
+        if self.client.shuts_out(caller) {
+            return Step::Other;
+        }
         let look = worker.guards.look(&Asked {
             route: &route,
             method: plain.method,
             path: plain.path.own(),
             fields,
             body: Body::Here(body),
-            caller: self.client.caller(fields),
+            caller,
         });
         let (passed, refused) = match look {
             Ok(Look::Pass(passed)) => (passed, None),
-            Ok(Look::Wait) => return Step::Other,
+            // Where it is also seen to that nobody guesses for long.
+            Ok(Look::Wait) | Err(GatewayError::Unauthorized { .. }) => return Step::Other,
             Err(error) => (Passed::default(), Some(error)),
         };
         let receipt = Receipt::begin(&mut worker.ids.borrow_mut(), plain.call_id);

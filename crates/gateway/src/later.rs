@@ -5,8 +5,6 @@ use std::rc::Rc;
 
 use hob_model::{EndReason, FunctionName, Route};
 use http::{Method, Request, Response, Uri};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 
 use crate::{
     CallBody,
@@ -17,7 +15,9 @@ use crate::{
     guard::{self, Asked, Body, Fields, Passed},
     headers,
     listen::PeerKind,
+    pace::{CallerBody, Owed},
     receipt::Receipt,
+    shun,
     unread::Unread,
 };
 
@@ -27,15 +27,16 @@ const PREFIX: &str = "/async-function/";
 /// Answers what is no call that is made now.
 pub(crate) async fn pass_on(
     client: &Rc<Client>,
-    mut request: Request<Incoming>,
+    mut request: Request<CallerBody>,
 ) -> Response<Answer> {
+    let owed = request.body().owed();
     let fallback = &client.worker().fallback;
     let address = client.address(Fields::Map(request.headers()));
     request.extensions_mut().insert(address);
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
-        let request = request.map(|body| CallBody::new(body.map_err(Into::into)));
-        return fallback(request, client.peer).await.map(Answer::Other);
+        let answer = fallback(request.map(CallBody::new), client.peer).await;
+        return judged(answer.map(Answer::Other), &owed);
     };
     let route = client.worker().routes.find(name);
     let visitor = Visitor::of(request.headers());
@@ -46,7 +47,8 @@ pub(crate) async fn pass_on(
         None => match guard(client, route.as_deref(), &receipt, request).await {
             Ok((mut request, passed)) => {
                 prepare(client, &mut request, passed.as_ref());
-                let mut taken = fallback(request, client.peer).await.map(Answer::Other);
+                let taken = fallback(request, client.peer).await.map(Answer::Other);
+                let mut taken = judged(taken, &owed);
                 if let Some(standing) = passed.and_then(|passed| passed.standing) {
                     standing.stamp(taken.headers_mut());
                 }
@@ -63,13 +65,22 @@ pub(crate) async fn pass_on(
     response
 }
 
+/// Sees to what an answer says of its caller.
+fn judged(mut response: Response<Answer>, owed: &Owed) -> Response<Answer> {
+    if owed.is_too_slow() {
+        return GatewayError::SlowBody.into_response();
+    }
+    shun::judge(&mut response);
+    response
+}
+
 /// Lets nobody in whom the function's guards do not. The call itself is this very process's later,
 /// and is let in as it is.
 async fn guard(
     client: &Rc<Client>,
     route: Option<&Route>,
     receipt: &Receipt,
-    request: Request<Incoming>,
+    request: Request<CallerBody>,
 ) -> Result<(Request<CallBody>, Option<Passed>), GatewayError> {
     let (head, body) = request.into_parts();
     let head = Request::from_parts(head, ());
@@ -79,7 +90,7 @@ async fn guard(
             // Whose guards are not known has to be treated as closed.
             Ok(_) => Err(GatewayError::UnknownFunction(name.to_owned())),
             // Nobody is called so, and the control plane says what is wrong with it.
-            Err(_) => Ok((head.map(|()| CallBody::new(body.map_err(Into::into))), None)),
+            Err(_) => Ok((head.map(|()| CallBody::new(body)), None)),
         };
     };
     let body = Unread::new(body, client, receipt.arrived + route.timeout.0);
@@ -128,7 +139,7 @@ fn prepare(client: &Client, request: &mut Request<CallBody>, passed: Option<&Pas
     }
 }
 
-fn preflight(route: &Route, request: &Request<Incoming>) -> Option<Response<Answer>> {
+fn preflight(route: &Route, request: &Request<CallerBody>) -> Option<Response<Answer>> {
     let answer = cors::preflight(route.cors.as_ref()?, request, route)?;
     Some(answer.unwrap_or_else(|refused| refused.into_response()))
 }

@@ -15,7 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
     sync::{
-        OwnedSemaphorePermit, Semaphore,
+        Semaphore,
         mpsc::{self, error::SendError},
     },
 };
@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     client::Client,
     connection,
+    door::Place,
     inlet::{Inlet, Socket, Tap},
     worker::Worker,
 };
@@ -40,7 +41,7 @@ pub(crate) enum Handed {
     Accepted {
         stream: std::net::TcpStream,
         peer: Peer,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     },
     /// From this process.
     Dialed(InsideStream),
@@ -114,14 +115,14 @@ pub(crate) async fn accept(
                 }
             }
             _ = sweep.tick() => worker.sweep(Instant::now()),
-            accepted = next(&listening, &room) => {
-                let Some((stream, peer, permit)) = accepted else { continue };
+            accepted = next(worker, &listening, &room) => {
+                let Some((stream, peer, place)) = accepted else { continue };
                 let least = least_busy(own, posts);
                 posts[least].load.fetch_add(1, Ordering::Relaxed);
                 if least == own {
-                    begin(worker, Socket::Tcp(stream), peer, Some(permit));
+                    begin(worker, Socket::Tcp(stream), peer, Some(place));
                 } else if let Ok(stream) = stream.into_std() {
-                    let handed = Handed::Accepted { stream, peer, permit };
+                    let handed = Handed::Accepted { stream, peer, place };
                     if let Err(SendError(handed)) = posts[least].sender.send(handed) {
                         // That thread has been told to stop already.
                         posts[least].load.fetch_sub(1, Ordering::Relaxed);
@@ -145,12 +146,20 @@ pub(crate) async fn receive_rest(worker: &Rc<Worker>, mut inbox: mpsc::Unbounded
 
 /// The next connection, once there is room for it.
 async fn next(
+    worker: &Worker,
     listening: &Listening,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, Place)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listening.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Ok((stream, peer)) => {
+            let place = worker.door.let_in(&peer, permit);
+            if place.is_none() {
+                // It is reset, and leaves nothing to wait for.
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Some((stream, peer, place?))
+        }
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -256,14 +265,14 @@ fn receive(worker: &Rc<Worker>, handed: Handed) {
         Handed::Accepted {
             stream,
             peer,
-            permit,
-        } => TcpStream::from_std(stream).map(|stream| (Socket::Tcp(stream), peer, Some(permit))),
+            place,
+        } => TcpStream::from_std(stream).map(|stream| (Socket::Tcp(stream), peer, Some(place))),
         Handed::Dialed(stream) => {
             UnixStream::from_std(stream).map(|stream| (Socket::Unix(stream), Peer::INSIDE, None))
         }
     };
     match received {
-        Ok((socket, peer, permit)) => begin(worker, socket, peer, permit),
+        Ok((socket, peer, place)) => begin(worker, socket, peer, place),
         Err(error) => {
             worker.lighten();
             tracing::warn!(%error, "cannot serve a connection");
@@ -271,7 +280,7 @@ fn receive(worker: &Rc<Worker>, handed: Handed) {
     }
 }
 
-fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, permit: Option<OwnedSemaphorePermit>) {
+fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, place: Option<Place>) {
     if let Socket::Tcp(stream) = &socket {
         // A head and a body may be separate writes; Nagle would hold the second back.
         let _ = stream.set_nodelay(true);
@@ -284,7 +293,7 @@ fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, permit: Option<OwnedSe
         Rc::clone(worker),
         peer,
         Arc::clone(&tap),
-        permit,
+        place,
     ));
     worker.welcome(&client);
     let inlet = Inlet::new(socket, Arc::clone(&tap));

@@ -12,7 +12,6 @@ use hob_model::Route;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout_at,
@@ -23,6 +22,7 @@ use crate::{
     body::{RequestBody, Source},
     client::Client,
     error::GatewayError,
+    pace::{CallerBody, TooSlow},
 };
 
 /// Longest body that is read whole before its call is let in, in bytes.
@@ -38,7 +38,7 @@ const STALL: Duration = Duration::from_secs(30);
 /// goes on as it came either way.
 pub(crate) struct Unread {
     /// `None` once it is whole, or has failed.
-    incoming: RefCell<Option<Incoming>>,
+    incoming: RefCell<Option<CallerBody>>,
     whole: OnceCell<WholeBody>,
     deadline: Instant,
     client: Rc<Client>,
@@ -54,7 +54,7 @@ pub(crate) struct WholeBody {
 // === impl Unread ===
 
 impl Unread {
-    pub(crate) fn new(incoming: Incoming, client: &Rc<Client>, deadline: Instant) -> Self {
+    pub(crate) fn new(incoming: CallerBody, client: &Rc<Client>, deadline: Instant) -> Self {
         Self {
             incoming: RefCell::new(Some(incoming)),
             whole: OnceCell::new(),
@@ -114,7 +114,7 @@ impl Unread {
     pub(crate) fn into_call(mut self) -> CallBody {
         match (self.whole.take(), self.incoming.take()) {
             (Some(whole), _) => UnsyncBoxBody::new(whole),
-            (None, Some(incoming)) => CallBody::new(incoming.map_err(Into::into)),
+            (None, Some(incoming)) => CallBody::new(incoming),
             (None, None) => CallBody::default(),
         }
     }
@@ -131,7 +131,7 @@ impl Drop for Unread {
 
 /// A body while it is read whole.
 struct Reading<'a> {
-    incoming: Incoming,
+    incoming: CallerBody,
     route: &'a Route,
     /// What it says of itself, in bytes.
     length: Option<u64>,
@@ -176,7 +176,10 @@ impl Reading<'_> {
         let next =
             next.map_err(|_| GatewayError::BadRequest("the request's body did not come in time"))?;
         let next = next.transpose();
-        next.map_err(|_| GatewayError::BadRequest("the request's body broke off"))
+        next.map_err(|error| match error.is::<TooSlow>() {
+            true => GatewayError::SlowBody,
+            false => GatewayError::BadRequest("the request's body broke off"),
+        })
     }
 
     fn too_large(&self) -> GatewayError {

@@ -20,6 +20,7 @@ use crate::{
     buffers::Buffers,
     client::Client,
     date::DateCache,
+    door::Door,
     guard::Guards,
     lane::Wire,
     pool::Pool,
@@ -34,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) door: Arc<Door>,
     pub(crate) access: Option<Access>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
@@ -60,6 +62,7 @@ pub(crate) struct Ports {
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) door: Arc<Door>,
     pub(crate) desk: Option<Arc<Desk>>,
 }
 
@@ -68,6 +71,7 @@ impl Ports {
         let routes = Arc::clone(&ports.routes);
         let guards = Guards::new(&config.calls, routes, ports.tokens, ports.secrets);
         Self {
+            door: Arc::new(Door::new(ports.bans, config.connections_per_address)),
             config,
             routes: ports.routes,
             wake: ports.wake,
@@ -86,6 +90,7 @@ impl Worker {
             wake,
             fallback,
             guards,
+            door,
             desk,
         } = ports;
         let mut upstreams = http1::Builder::new();
@@ -102,6 +107,7 @@ impl Worker {
             wake,
             fallback,
             guards,
+            door,
             access: desk.map(Access::new),
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),

@@ -12,7 +12,7 @@ use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{
     AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners,
 };
-use hob_model::{Isolation, Routes, port::Secrets};
+use hob_model::{Bans, Isolation, Routes, port::Secrets};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -128,12 +128,14 @@ impl App {
         sandbox.warm();
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.warnings.extend(doors.warnings);
+        let bans = Arc::new(bans(&config));
         let ground = Ground {
             store,
             secrets,
             sandbox,
             engine: Arc::clone(&engine),
             routes: Arc::clone(&routes),
+            bans: Arc::clone(&bans),
         };
         let parts = ground.control_parts(&config, address, env)?;
         notices.password = parts.store.ensure_admin_password()?;
@@ -146,7 +148,7 @@ impl App {
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = gateway(&config, &control, listeners, routes, gateway_secrets)?;
+        let gateway = gateway(&config, &control, listeners, routes, gateway_secrets, bans)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -324,18 +326,28 @@ fn notices(
     })
 }
 
+/// Nobody is shut out yet; the exempt are those who speak for others, and this machine.
+fn bans(config: &Config) -> Bans {
+    let functions = config.subnet.unwrap_or_default();
+    let proxies = &config.proxies.trusted;
+    Bans::new(
+        config.bans.rules.clone(),
+        config.bans.exempt(functions, proxies),
+    )
+}
+
 fn gateway(
     config: &Config,
     control: &Arc<Control>,
     listeners: Listeners,
     routes: Arc<Routes>,
     secrets: Arc<dyn Secrets>,
+    bans: Arc<Bans>,
 ) -> anyhow::Result<GatewayHandle> {
     let config = GatewayConfig {
         proxies: config.proxies.clone(),
-        calls: config.calls.clone(),
         access_log: config.access_log.clone(),
-        ..GatewayConfig::default()
+        ..config.limits.gateway()
     };
     let control_port = Arc::clone(control) as _;
     let ports = GatewayPorts {
@@ -344,6 +356,7 @@ fn gateway(
         fallback: remote_api(control),
         tokens: control.tokens(),
         secrets,
+        bans,
     };
     Gateway::start(config, listeners, ports).context("cannot start the gateway")
 }

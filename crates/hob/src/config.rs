@@ -6,9 +6,10 @@
 //! flags are seen by everybody on the machine.
 
 mod access_log;
-mod call_limits;
+mod bans;
 mod client;
 mod limits;
+mod limits_table;
 mod proxy;
 
 use std::{
@@ -19,17 +20,19 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::AccessLog;
 use hob_gateway::Proxies;
-use hob_gateway::{AccessLog, CallLimits};
 use hob_model::{Isolation, Label, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
 use crate::{environment::Environment, exit::Failure};
-pub(crate) use client::{ClientArgs, ClientConfig};
+pub(crate) use bans::BansConfig;
+pub(crate) use client::{ClientArgs, ClientConfig, Settings};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
+pub(crate) use limits_table::LimitsConfig;
 use proxy::{ProxyTable, proxies};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -162,7 +165,8 @@ struct File {
     server: Option<String>,
     namespace: Option<Label>,
     proxy: ProxyTable,
-    limits: Option<call_limits::Table>,
+    bans: BansConfig,
+    limits: LimitsConfig,
     access_log: Option<access_log::Table>,
 }
 
@@ -201,8 +205,10 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// Who may say whose a request is.
     pub(crate) proxies: Proxies,
-    /// How many calls are let in.
-    pub(crate) calls: CallLimits,
+    /// What shuts an address out.
+    pub(crate) bans: BansConfig,
+    /// How much callers may take of the gateway, and how many calls are let in.
+    pub(crate) limits: LimitsConfig,
     /// Where each request leaves a line, if anywhere.
     pub(crate) access_log: Option<AccessLog>,
 }
@@ -279,7 +285,8 @@ impl ServerArgs {
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
             proxies: proxies(file.proxy)?,
-            calls: file.limits.unwrap_or_default().0,
+            bans: file.bans,
+            limits: file.limits,
             access_log: file.access_log.map(|table| table.0),
         })
     }
@@ -296,15 +303,22 @@ impl PlaceArgs {
     }
 
     fn read(&self, env: &Environment) -> anyhow::Result<File> {
-        let (path, must_exist) = match &self.config {
-            Some(path) => (path.clone(), true),
-            None if env.root => (CONFIG_OF_ROOT.into(), false),
-            None => match env.xdg("XDG_CONFIG_HOME", ".config") {
-                Some(folder) => (folder.join("hob/config.toml"), false),
-                None => return Ok(File::default()),
-            },
-        };
-        read_file(&path, must_exist)
+        match self.path(env) {
+            Some(path) => read_file(&path, self.config.is_some()),
+            None => Ok(File::default()),
+        }
+    }
+
+    /// Where the file is, if there is one.
+    fn path(&self, env: &Environment) -> Option<PathBuf> {
+        match &self.config {
+            Some(path) => Some(path.clone()),
+            None if env.root => Some(CONFIG_OF_ROOT.into()),
+            None => {
+                let folder = env.xdg("XDG_CONFIG_HOME", ".config");
+                folder.map(|folder| folder.join("hob/config.toml"))
+            }
+        }
     }
 }
 
@@ -460,13 +474,19 @@ mod tests {
     #[test]
     fn tables_are_of_the_file_alone() {
         let config = with_file("", &[]).expect("valid");
-        assert_eq!((config.calls.calls, config.calls.depth), (10_000, 16));
-        assert_eq!((config.calls.rate, config.access_log), (None, None));
+        assert_eq!(
+            (config.limits.calls.calls, config.limits.calls.depth),
+            (10_000, 16)
+        );
+        assert_eq!((config.limits.calls.rate, config.access_log), (None, None));
         let text =
             "[limits]\ncalls = 5\ndepth = 3\nrate = \"10/1s\"\n[access_log]\npath = \"/a\"\n";
         let config = with_file(text, &[]).expect("valid");
-        assert_eq!((config.calls.calls, config.calls.depth), (5, 3));
-        assert_eq!(config.calls.rate, "10/1s".parse().ok());
+        assert_eq!(
+            (config.limits.calls.calls, config.limits.calls.depth),
+            (5, 3)
+        );
+        assert_eq!(config.limits.calls.rate, "10/1s".parse().ok());
         let log = config.access_log.expect("a log");
         assert_eq!(log.target, hob_gateway::AccessTarget::File("/a".into()));
         for (text, expected) in [

@@ -9,7 +9,7 @@ use hob_engine::{
     build::{BuilderConfig, FolderBuilder, ImageMaker},
 };
 use hob_image::{ImageStore, RegistryClient};
-use hob_model::Routes;
+use hob_model::{Bans, Routes};
 use hob_sandbox::Sandbox;
 use hob_store::{CallQueue, SecretStore, Store};
 
@@ -22,6 +22,7 @@ pub(super) struct Ground {
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) engine: Arc<LocalEngine>,
     pub(super) routes: Arc<Routes>,
+    pub(super) bans: Arc<Bans>,
 }
 
 impl Ground {
@@ -60,6 +61,7 @@ impl Ground {
             images,
             registries,
             routes: self.routes,
+            bans: self.bans,
         })
     }
 }

@@ -96,9 +96,14 @@ pub(super) fn shown_once(password: &AdminPassword) -> [String; 2] {
     ]
 }
 
+/// Ahead of what the owner wants of the log, which counts where both speak of the same.
+const QUIET: &str = "h2=error";
+
 /// Sends what hob has to tell to standard error.
 pub(super) fn log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    // What odd clients do to a connection is no news, and a stranger must not fill the log with it.
+    let quiet = format!("{QUIET},{}", config.log);
+    let filter = EnvFilter::try_new(quiet).unwrap_or_default();
     let colour = io::IsTerminal::is_terminal(&io::stderr());
     // The first one stands: `hob dev` may have been there before.
     let _ = tracing_subscriber::fmt()

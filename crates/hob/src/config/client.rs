@@ -78,3 +78,34 @@ impl ClientConfig {
         }
     }
 }
+
+/// The files of the command line's user, for who looks after them.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    /// The configuration file, if it is there.
+    pub(crate) path: Option<PathBuf>,
+    /// What it says.
+    pub(crate) tables: toml::Table,
+    /// The file with the logins, if it is there.
+    pub(crate) contexts: Option<PathBuf>,
+}
+
+impl ClientArgs {
+    /// What the file says, as it is written.
+    ///
+    /// # Errors
+    /// A usage failure that names the file.
+    pub(crate) fn settings(&self, env: &Environment) -> anyhow::Result<Settings> {
+        self.place.read(env)?;
+        let path = self.place.path(env).filter(|path| path.is_file());
+        let tables = path.as_ref().map(std::fs::read_to_string).transpose()?;
+        let contexts = env.xdg("XDG_CONFIG_HOME", ".config");
+        Ok(Settings {
+            path,
+            tables: toml::from_str(&tables.unwrap_or_default())?,
+            contexts: contexts
+                .map(|folder| folder.join("hob/contexts.toml"))
+                .filter(|path| path.is_file()),
+        })
+    }
+}
