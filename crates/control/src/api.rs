@@ -6,6 +6,7 @@ mod backup;
 mod build;
 mod builder;
 mod calls;
+mod certificates;
 mod document;
 mod error;
 mod export;
@@ -102,6 +103,8 @@ fn documented() -> OpenApiRouter<Arc<Control>> {
         routes!(calls::retry),
         routes!(later::take, calls::forget),
         routes!(system_logs::show),
+        routes!(certificates::list),
+        routes!(certificates::renew),
     ];
     let document = OpenApiRouter::with_openapi(document::head());
     let document = routes.into_iter().fold(document, OpenApiRouter::routes);

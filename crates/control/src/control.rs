@@ -10,7 +10,7 @@ use hob_store::{CallQueue, SecretStore, Store, StoreError};
 use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{
-    Registry,
+    Certificates, Registry,
     api::{self, Access},
     autoscale::Scalers,
     bundles::Bundles,
@@ -35,6 +35,8 @@ pub struct ControlConfig {
     pub data: PathBuf,
     /// Where the gateway accepts calls, as `hob status` shows it: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where it accepts them by TLS, as `hob status` shows it: `https://0.0.0.0:443`.
+    pub tls: Option<String>,
     /// Where the metrics are, as `hob status` shows it: `http://127.0.0.1:8082/metrics`. `None`
     /// when nobody serves them.
     pub metrics: Option<String>,
@@ -74,6 +76,8 @@ pub struct ControlParts {
     pub routes: Arc<Routes>,
     /// Takes and gives images under `/v2`, if the owner wants that.
     pub registry: Option<Arc<Registry>>,
+    /// Gets the certificates of the TLS listener, if there is one.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// The control plane.
@@ -89,6 +93,7 @@ pub struct Control {
     pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) registry: Option<Arc<Registry>>,
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     /// Functions that cannot run, since something that they need is gone, and what it is.
@@ -137,6 +142,7 @@ impl Control {
             image_builder: parts.image_builder,
             routes: parts.routes,
             registry: parts.registry,
+            certificates: parts.certificates,
             deployed: Deployed::default(),
             lost: std::sync::Mutex::default(),
             wakes: Arc::default(),

@@ -9,6 +9,7 @@ mod backup;
 mod build;
 mod bundles;
 mod canary;
+mod certificates;
 mod coming;
 mod control;
 mod deploy;
@@ -35,6 +36,10 @@ mod usage;
 mod wake;
 
 pub use api::Access;
+pub use certificates::{
+    AcmeChallenge, AcmeConfig, CertificateFiles, Certificates, CertificatesConfig,
+    CertificatesError,
+};
 pub use control::{Control, ControlConfig, ControlParts};
 pub use queue::QueueLimits;
 pub use registries::{KnownRegistries, RegistriesError};

@@ -12,10 +12,10 @@ use crate::{
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
     files, forward, head, headers, later,
-    listen::PeerKind,
+    listen::{Door, PeerKind},
     path::{self, FunctionPath},
     receipt::Receipt,
-    upgrade,
+    tls, upgrade,
 };
 
 /// A call of a function while it is answered.
@@ -42,6 +42,13 @@ pub(crate) async fn answer(
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
+    let secure = client.worker().tls.as_ref();
+    if client.door == Door::Redirect
+        && let Some(secure) = secure
+    {
+        let response = tls::answer(secure, &request);
+        return Ok(response.map(|answer| Outgoing::new(answer, entered)));
+    }
     let mut response = match admit(&client, &mut request) {
         Ok(Some(admitted)) => admitted.run(request).await,
         // Not a function's path: the control plane's, or nobody's.
@@ -50,6 +57,11 @@ pub(crate) async fn answer(
     };
     if client.kind == PeerKind::Inside {
         mark(&mut response);
+    }
+    if client.door == Door::Tls
+        && let Some(secure) = secure
+    {
+        secure.harden(&mut response);
     }
     Ok(response.map(|answer| Outgoing::new(answer, entered)))
 }
@@ -209,7 +221,8 @@ impl Call {
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
         if self.client.kind != PeerKind::Inside {
-            headers::add_forwarded(headers, &self.client.forwarded_for);
+            let client = &self.client;
+            headers::add_forwarded(headers, &client.forwarded_for, client.door.scheme());
         }
         let (limit, client) = (self.route.body_limit, &self.client);
         let (head, body) = request.into_parts();

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     inlet::Tap,
-    listen::{Peer, PeerKind},
+    listen::{Door, Peer, PeerKind},
     worker::Worker,
 };
 
@@ -22,6 +22,8 @@ pub(crate) struct Client {
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
     pub(crate) kind: PeerKind,
+    /// How it came in.
+    pub(crate) door: Door,
     /// The same, as `X-Forwarded-For` has it.
     pub(crate) forwarded_for: HeaderValue,
     tap: Arc<Tap>,
@@ -53,6 +55,7 @@ impl Client {
             worker,
             peer: peer.address,
             kind: peer.kind,
+            door: peer.door,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
             calls: Cell::new(0),

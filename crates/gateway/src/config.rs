@@ -1,5 +1,7 @@
 use std::{num::NonZeroUsize, thread, time::Duration};
 
+use crate::TlsConfig;
+
 /// Sizes and times of the data plane. The defaults suit one small machine.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -23,6 +25,8 @@ pub struct GatewayConfig {
     pub idle_upstreams: usize,
     /// How long an idle connection to a replica is kept. Default 30 s.
     pub upstream_idle: Duration,
+    /// What listeners for TLS need; there are none without it. Default none.
+    pub tls: Option<TlsConfig>,
 }
 
 impl Default for GatewayConfig {
@@ -36,6 +40,7 @@ impl Default for GatewayConfig {
             streams: 128,
             idle_upstreams: 128,
             upstream_idle: Duration::from_secs(30),
+            tls: None,
         }
     }
 }

@@ -126,7 +126,7 @@ pub(crate) fn set_framing<B: Body>(request: &mut Request<B>) {
 }
 
 /// Tells the replica whose call this is.
-pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue, scheme: &'static str) {
     let chain = match headers.get(&FORWARDED_FOR) {
         None => peer.clone(),
         Some(_) => {
@@ -145,7 +145,7 @@ pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue) {
         headers.insert(FORWARDED_HOST, host);
     }
     if !headers.contains_key(&FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
     }
 }
 
@@ -191,9 +191,13 @@ mod tests {
     #[test]
     fn the_chain_of_proxies_grows_by_one() {
         let mut headers = map(&[("host", "a.example"), ("x-forwarded-for", "10.0.0.1")]);
-        add_forwarded(&mut headers, &HeaderValue::from_static("127.0.0.1"));
+        add_forwarded(
+            &mut headers,
+            &HeaderValue::from_static("127.0.0.1"),
+            "https",
+        );
         assert_eq!(headers["x-forwarded-for"], "10.0.0.1, 127.0.0.1");
         assert_eq!(headers["x-forwarded-host"], "a.example");
-        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-proto"], "https");
     }
 }

@@ -58,7 +58,7 @@ fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
     headers::strip_request(fields);
     headers::set_host(fields, authority.as_ref());
     if client.kind != PeerKind::Inside {
-        headers::add_forwarded(fields, &client.forwarded_for);
+        headers::add_forwarded(fields, &client.forwarded_for, client.door.scheme());
     }
     receipt
 }

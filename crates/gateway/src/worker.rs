@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Fallback, GatewayConfig, buffers::Buffers, client::Client, date::DateCache, lane::Wire,
-    pool::Pool, upstream::Upstream,
+    pool::Pool, tls::Tls, upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
@@ -26,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
+    pub(crate) tls: Option<Tls>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
     pub(crate) wires: Pool<Wire>,
@@ -50,6 +51,7 @@ pub(crate) struct Ports {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
+    pub(crate) tls: Option<Tls>,
 }
 
 impl Worker {
@@ -59,6 +61,7 @@ impl Worker {
             routes,
             wake,
             fallback,
+            tls,
         } = ports;
         let mut upstreams = http1::Builder::new();
         upstreams
@@ -73,6 +76,7 @@ impl Worker {
             routes,
             wake,
             fallback,
+            tls,
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),
             drawn: Cell::default(),

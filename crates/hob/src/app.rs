@@ -9,7 +9,9 @@ use std::{
 use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
-use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, Listeners};
+use hob_gateway::{
+    AnswerBody, Certificates, Fallback, Gateway, GatewayConfig, GatewayHandle, Listeners, TlsConfig,
+};
 use hob_model::{Isolation, Routes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
@@ -66,6 +68,10 @@ pub(crate) struct Doors {
     pub(crate) calls: TcpListener,
     /// For Prometheus.
     pub(crate) metrics: Option<TcpListener>,
+    /// For calls and the control API, by TLS.
+    pub(crate) tls: Option<TcpListener>,
+    /// Sends everybody there.
+    pub(crate) redirect: Option<TcpListener>,
     /// What the owner should know of them, one line each.
     pub(crate) warnings: Vec<String>,
 }
@@ -112,7 +118,9 @@ impl App {
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
         let secrets = secrets(&config.data)?;
-        let listeners = listeners(&config, doors.calls, env)?;
+        let mut listeners = listeners(&config, doors.calls, env)?;
+        (listeners.tls, listeners.redirect) = (doors.tls, doors.redirect);
+        let keyring = Arc::new(Certificates::default());
         let engine = LocalEngine::new(
             engine_config(&config, &run, &id, &listeners),
             Arc::clone(&sandbox),
@@ -131,19 +139,22 @@ impl App {
             sandbox,
             engine: Arc::clone(&engine),
             routes: Arc::clone(&routes),
+            keyring: Arc::clone(&keyring),
         };
         let parts = ground.control_parts(&config, address, env)?;
         notices.password = parts.store.ensure_admin_password()?;
         let control = Control::new(
-            control_config(&config, &notices, address, doors.metrics.as_ref())?,
+            control_config(&config, &notices, &listeners, doors.metrics.as_ref())?,
             parts,
         );
         notices.functions = control.restore().await?.functions;
+        // Before anybody comes by TLS, and after it is known whose the hosts are.
+        control.look_after_certificates().await;
         engine.settle();
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = gateway(&control, listeners, routes)?;
+        let gateway = gateway(&control, listeners, routes, tls_config(&config, keyring))?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -164,6 +175,16 @@ impl App {
     /// Where calls are accepted.
     pub(crate) fn url(&self) -> Address {
         self.gateway.local_addr().into()
+    }
+
+    /// Where calls are accepted by TLS.
+    pub(crate) fn tls(&self) -> Option<String> {
+        self.gateway.tls_addr().map(tls_url)
+    }
+
+    /// Where everybody is sent there.
+    pub(crate) fn redirect(&self) -> Option<Address> {
+        self.gateway.redirect_addr().map(Address::from)
     }
 
     /// Where Prometheus reads.
@@ -187,6 +208,8 @@ impl From<TcpListener> for Doors {
         Self {
             calls,
             metrics: None,
+            tls: None,
+            redirect: None,
             warnings: Vec::new(),
         }
     }
@@ -234,13 +257,16 @@ fn engine_config(config: &Config, run: &RunFolder, id: &str, listeners: &Listene
 fn control_config(
     config: &Config,
     notices: &Notices,
-    address: SocketAddr,
+    listeners: &Listeners,
     metrics: Option<&TcpListener>,
 ) -> anyhow::Result<ControlConfig> {
+    let address = listeners.main.local_addr()?;
+    let tls = listeners.tls.as_ref().map(TcpListener::local_addr);
     let metrics = metrics.map(TcpListener::local_addr).transpose()?;
     Ok(ControlConfig {
         data: config.data.clone(),
         gateway: Address::from(address).to_string(),
+        tls: tls.transpose()?.map(tls_url),
         metrics: metrics.map(metrics_server::url),
         isolation: notices.isolation.clone(),
         queue: config.queue,
@@ -321,12 +347,25 @@ fn notices(
     })
 }
 
+fn tls_config(config: &Config, certificates: Arc<Certificates>) -> Option<TlsConfig> {
+    let hsts = config.tls.as_ref()?.hsts;
+    Some(TlsConfig { certificates, hsts })
+}
+
+fn tls_url(address: SocketAddr) -> String {
+    format!("https://{address}")
+}
+
 fn gateway(
     control: &Arc<Control>,
     listeners: Listeners,
     routes: Arc<Routes>,
+    tls: Option<TlsConfig>,
 ) -> anyhow::Result<GatewayHandle> {
-    let config = GatewayConfig::default();
+    let config = GatewayConfig {
+        tls,
+        ..GatewayConfig::default()
+    };
     let control_port = Arc::clone(control) as _;
     Gateway::start(config, listeners, routes, control_port, remote_api(control))
         .context("cannot start the gateway")

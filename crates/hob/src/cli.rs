@@ -7,6 +7,7 @@ use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 mod backup;
 mod build;
 mod ca;
+mod certificate;
 mod completion;
 mod deploy;
 mod describe;
@@ -86,6 +87,8 @@ enum Verb {
     Registry(registry::Registry),
     #[command(subcommand)]
     Ca(ca::Ca),
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Status(status::Status),
@@ -156,6 +159,7 @@ impl Cli {
             Verb::Image(verb) => verb.run(context),
             Verb::Registry(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
+            Verb::Certificate(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),

@@ -6,6 +6,7 @@
 //! seen by everybody on the machine.
 
 mod limits;
+mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -23,6 +24,8 @@ use tracing_subscriber::EnvFilter;
 use crate::{environment::Environment, exit::Failure};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
+pub(crate) use tls::TlsConfig;
+use tls::TlsTable;
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
@@ -173,6 +176,7 @@ struct File {
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
+    tls: Option<TlsTable>,
 }
 
 /// Where Prometheus reads.
@@ -208,6 +212,8 @@ pub(crate) struct Config {
     pub(crate) log_quota: Option<u64>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
+    /// How calls are accepted by TLS, if they are.
+    pub(crate) tls: Option<TlsConfig>,
 }
 
 /// What a client works with.
@@ -292,6 +298,7 @@ impl ServerArgs {
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
+            tls: file.tls.map(TlsTable::resolve).transpose()?,
         })
     }
 }

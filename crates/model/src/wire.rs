@@ -1,6 +1,7 @@
 //! The JSON of `/hob/v1`, as the control plane writes it and the CLI reads it.
 
 mod calls;
+mod certificates;
 mod images;
 mod revisions;
 
@@ -16,6 +17,7 @@ pub use calls::{
     CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
     QueueList,
 };
+pub use certificates::{CertificateSource, CertificateSummary};
 pub use images::{BuiltImage, BuiltPlatform, ImageDeploy, ImageEvent, ImageSummary, PruneSummary};
 pub use revisions::{DeployEvent, DeployStage, RevisionState, RevisionSummary, RollbackRequest};
 
@@ -292,6 +294,8 @@ pub struct Status {
     pub memory: u64,
     /// Where calls are accepted: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where they are accepted by TLS: `https://0.0.0.0:443`. `None` when they are not.
+    pub tls: Option<String>,
     /// Where the metrics are: `http://127.0.0.1:8082/metrics`. `None` when they are not served.
     pub metrics: Option<String>,
     /// The data directory.

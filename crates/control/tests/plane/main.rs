@@ -61,6 +61,7 @@ impl Plane {
         let config = ControlConfig {
             data: folder.to_owned(),
             gateway: "http://127.0.0.1:8080".into(),
+            tls: None,
             metrics: None,
             isolation: "container".into(),
             queue: QueueLimits {
@@ -85,6 +86,7 @@ impl Plane {
             image_builder: builder.clone(),
             routes,
             registry: None,
+            certificates: None,
         };
         Self {
             control: Control::new(config, parts),

@@ -80,6 +80,7 @@ impl Dev {
             registry: false,
             subnet: None,
             log: self.log.clone(),
+            tls: None,
         };
         up::log(&config);
         let doors = up::doors(&config, PassedSockets::default())?;

@@ -38,3 +38,4 @@ mod secrets;
 mod start;
 mod survive;
 mod systemd;
+mod tls;
