@@ -8,8 +8,6 @@ use zeroize::Zeroizing;
 
 use crate::{StoreError, durable};
 
-/// What files are written to before they take their place.
-const DRAFT: &str = ".draft";
 /// The account, with its private key.
 const ACCOUNT: &str = "account.json";
 
@@ -17,7 +15,7 @@ const ACCOUNT: &str = "account.json";
 /// `HOST.pem` with the certificate, those that vouch for it and the private key in one file, so that
 /// they always fit together, and `HOST.retry` while it cannot be had.
 ///
-/// One process at a time may write.
+/// One process at a time may write, and each host once at a time.
 #[derive(Debug, Clone)]
 pub struct AcmeFolder {
     folder: PathBuf,
@@ -133,7 +131,8 @@ impl AcmeFolder {
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         durable::private_folder(&self.folder)?;
-        durable::replace(&self.folder, name, DRAFT, bytes)
+        // Several hosts may be written at once, and backups leave out what begins with a dot.
+        durable::replace(&self.folder, name, &format!(".{name}.draft"), bytes)
     }
 }
 

@@ -192,7 +192,7 @@ impl Certificates {
         if error.limited {
             wait = wait.max(LIMITED_WAIT);
         }
-        let next = SystemTime::now() + wait + wait.mul_f64(part(host) / 10.0);
+        let next = whole_seconds(SystemTime::now() + wait + wait.mul_f64(part(host) / 10.0));
         let retry = AcmeRetry {
             failures,
             next,
@@ -212,6 +212,12 @@ impl Certificates {
             entry.renews = Some(next);
         });
     }
+}
+
+/// As it is kept.
+fn whole_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH);
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.unwrap_or_default().as_secs())
 }
 
 /// How long to wait after so many failures in a row.

@@ -75,26 +75,43 @@ impl Certificates {
         self.table.store(Arc::new(Table::of(&kept)));
     }
 
+    /// A pair that fits together.
     fn certified(&self, pair: &PemPair) -> Result<Arc<CertifiedKey>, KeyringError> {
-        let refuse = |problem: &str| KeyringError(problem.to_owned());
-        let chain = CertificateDer::pem_slice_iter(&pair.chain);
-        let chain: Vec<_> = chain
-            .collect::<Result<_, _>>()
-            .map_err(|_| refuse("the certificate is not PEM"))?;
-        if chain.is_empty() {
-            return Err(refuse("there is no certificate in its file"));
-        }
-        let key = PrivateKeyDer::from_pem_slice(&pair.key)
-            .map_err(|_| refuse("there is no private key in PEM in its file"))?;
+        let (chain, key) = parse(pair)?;
         let certified = CertifiedKey::from_der(chain, key, &self.provider);
         certified.map(Arc::new).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
-                refuse("the private key is not that of the certificate")
+                KeyringError("the private key is not that of the certificate".into())
             }
             rustls::Error::General(problem) => KeyringError(problem),
             error => KeyringError(error.to_string()),
         })
     }
+
+    /// A pair of hob's own making, with an extension that ordinary readers of certificates refuse:
+    /// it is for ACME servers alone.
+    fn proof(&self, pair: &PemPair) -> Result<Arc<CertifiedKey>, KeyringError> {
+        let (chain, key) = parse(pair)?;
+        let key = self.provider.key_provider.load_private_key(key);
+        let key = key.map_err(|error| KeyringError(error.to_string()))?;
+        Ok(Arc::new(CertifiedKey::new(chain, key)))
+    }
+}
+
+type Parsed = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn parse(pair: &PemPair) -> Result<Parsed, KeyringError> {
+    let refuse = |problem: &str| KeyringError(problem.to_owned());
+    let chain = CertificateDer::pem_slice_iter(&pair.chain);
+    let chain: Vec<_> = chain
+        .collect::<Result<_, _>>()
+        .map_err(|_| refuse("the certificate is not PEM"))?;
+    if chain.is_empty() {
+        return Err(refuse("there is no certificate in its file"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&pair.key)
+        .map_err(|_| refuse("there is no private key in PEM in its file"))?;
+    Ok((chain, key))
 }
 
 impl Keyring for Certificates {
@@ -119,7 +136,7 @@ impl Keyring for Certificates {
     }
 
     fn prove(&self, host: &str, proof: Option<&PemPair>) -> Result<(), KeyringError> {
-        let certified = proof.map(|pair| self.certified(pair)).transpose()?;
+        let certified = proof.map(|pair| self.proof(pair)).transpose()?;
         self.proofs.rcu(|proofs| {
             let mut proofs = HashMap::clone(proofs);
             match &certified {

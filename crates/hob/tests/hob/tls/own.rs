@@ -44,6 +44,6 @@ fn the_own_authority_signs_for_the_server_and_for_every_domain_of_a_function() {
     bench.hob.restart();
     let (tls, _) = doors(&bench.hob);
     assert_eq!(presented(tls, "shop.home.arpa"), first);
-    bench.hob.cli(["remove", "shop", "--yes"]).ok();
+    bench.hob.cli(["remove", "shop"]).ok();
     assert_eventually!(presented(tls, "shop.home.arpa").contains("hob.home.arpa"));
 }

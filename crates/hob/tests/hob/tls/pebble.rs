@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use hob_testkit::{EVENTUALLY, wait_until};
+use hob_testkit::{EVENTUALLY, assert_eventually, wait_until};
 use tempfile::TempDir;
 
 use super::Authority;
@@ -16,13 +16,21 @@ use super::Authority;
 pub(super) const PROGRAMS: [&str; 2] = ["pebble", "pebble-challtestsrv"];
 /// Free ports are looked for before they are taken, and somebody may be quicker.
 const ATTEMPTS: usize = 5;
+const CONFIG: &str = "pebble.json";
 
 pub(super) struct Pebble {
     authority: Authority,
     folder: TempDir,
-    children: Vec<Child>,
-    port: u16,
+    ports: Ports,
+    names: Child,
+    server: Child,
+}
+
+struct Ports {
+    acme: u16,
     management: u16,
+    names: u16,
+    names_management: u16,
 }
 
 /// How it is to be.
@@ -37,78 +45,82 @@ pub(super) struct Wish {
 
 impl Pebble {
     pub(super) fn start(wish: &Wish) -> Self {
-        let authority = Authority::new();
         for _ in 0..ATTEMPTS {
-            if let Some(pebble) = Self::try_start(&authority, wish) {
-                let (folder, children, port, management) = pebble;
-                return Self {
-                    authority,
-                    folder,
-                    children,
-                    port,
-                    management,
-                };
+            let pebble = Self::try_start(wish);
+            if wait_until(EVENTUALLY, || pebble.answers()) {
+                return pebble;
             }
         }
         panic!("Pebble does not come up");
     }
 
-    fn try_start(authority: &Authority, wish: &Wish) -> Option<(TempDir, Vec<Child>, u16, u16)> {
+    /// Ends it and starts it again at the same address, with nothing in its memory.
+    pub(super) fn forget(&mut self) {
+        end(&mut self.server);
+        self.server = start_server(self.folder.path(), &self.ports);
+        assert_eventually!(self.answers());
+    }
+
+    fn try_start(wish: &Wish) -> Self {
+        let authority = Authority::new();
+        let (certificate, key) = authority.issue(&["localhost"]);
         let folder = tempfile::tempdir().unwrap();
-        let [port, management, dns, dns_management] = free_ports();
-        let stem = authority.root().with_file_name("servers/localhost");
-        if !stem.with_extension("pem").exists() {
-            authority.issue(&["localhost"]);
-        }
+        let ports = Ports::free();
         let config = serde_json::json!({"pebble": {
-            "listenAddress": format!("127.0.0.1:{port}"),
-            "managementListenAddress": format!("127.0.0.1:{management}"),
-            "certificate": stem.with_extension("pem"),
-            "privateKey": stem.with_extension("key"),
+            "listenAddress": at(ports.acme),
+            "managementListenAddress": at(ports.management),
+            "certificate": certificate,
+            "privateKey": key,
             "httpPort": wish.http.port(),
             "tlsPort": wish.tls.port(),
             "certificateValidityPeriod": wish.life,
         }});
-        let path = folder.path().join("pebble.json");
-        fs::write(&path, config.to_string()).unwrap();
-        let names = start(
-            folder.path(),
-            "pebble-challtestsrv",
-            &[
-                "-defaultIPv6",
-                "",
-                "-http01",
-                "",
-                "-https01",
-                "",
-                "-tlsalpn01",
-                "",
-                "-dns01",
-                &format!("127.0.0.1:{dns}"),
-                "-management",
-                &format!("127.0.0.1:{dns_management}"),
-            ],
-        );
-        let server = format!("127.0.0.1:{dns}");
-        let pebble = start(
-            folder.path(),
-            "pebble",
-            &["-config", path.to_str().unwrap(), "-dnsserver", &server],
-        );
-        let children = vec![names, pebble];
-        let answers = || {
-            let get = |port, path: &str| get(&format!("https://localhost:{port}{path}"), authority);
-            get(port, "/dir").is_some() && get(management, "/roots/0").is_some()
-        };
-        if wait_until(EVENTUALLY, answers) {
-            return Some((folder, children, port, management));
+        fs::write(folder.path().join(CONFIG), config.to_string()).unwrap();
+        let (dns, management) = (at(ports.names), at(ports.names_management));
+        let names = [
+            "-dns01",
+            &dns,
+            "-management",
+            &management,
+            "-defaultIPv6",
+            "",
+        ];
+        let no_challenges = ["-http01", "", "-https01", "", "-tlsalpn01", ""];
+        let names = [&names[..], &no_challenges].concat();
+        Self {
+            names: start(folder.path(), "pebble-challtestsrv", &names),
+            server: start_server(folder.path(), &ports),
+            authority,
+            folder,
+            ports,
         }
-        children.into_iter().for_each(end);
-        None
+    }
+
+    fn answers(&self) -> bool {
+        self.get(self.ports.acme, "dir").is_some()
+            && self.get(self.ports.management, "roots/0").is_some()
+    }
+
+    fn get(&self, port: u16, path: &str) -> Option<Vec<u8>> {
+        let output = Command::new("curl")
+            .args([
+                "-sS",
+                "--noproxy",
+                "*",
+                "--max-time",
+                "5",
+                "--fail",
+                "--cacert",
+            ])
+            .arg(self.ca())
+            .arg(format!("https://localhost:{port}/{path}"))
+            .output()
+            .unwrap();
+        output.status.success().then_some(output.stdout)
     }
 
     pub(super) fn directory(&self) -> String {
-        format!("https://localhost:{}/dir", self.port)
+        format!("https://localhost:{}/dir", self.ports.acme)
     }
 
     /// What vouches for its own address.
@@ -118,16 +130,15 @@ impl Pebble {
 
     /// Writes down what vouches for the certificates that it gives.
     pub(super) fn root(&self) -> PathBuf {
-        let url = format!("https://localhost:{}/roots/0", self.management);
         let root = self.folder.path().join("root.pem");
-        fs::write(&root, get(&url, &self.authority).unwrap()).unwrap();
+        let pem = self.get(self.ports.management, "roots/0").unwrap();
+        fs::write(&root, pem).unwrap();
         root
     }
 
     /// How many orders it has got.
     pub(super) fn orders(&self) -> usize {
-        let log = fs::read_to_string(self.folder.path().join("pebble.log")).unwrap();
-        log.matches("POST /order-plz").count()
+        self.log().matches("POST /order-plz").count()
     }
 
     pub(super) fn log(&self) -> String {
@@ -137,12 +148,43 @@ impl Pebble {
 
 impl Drop for Pebble {
     fn drop(&mut self) {
-        self.children.drain(..).for_each(end);
+        end(&mut self.server);
+        end(&mut self.names);
     }
 }
 
+impl Ports {
+    fn free() -> Self {
+        let sockets = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = sockets.map(|socket| socket.local_addr().unwrap().port());
+        let [acme, management, names, names_management] = ports;
+        Self {
+            acme,
+            management,
+            names,
+            names_management,
+        }
+    }
+}
+
+fn at(port: u16) -> String {
+    format!("127.0.0.1:{port}")
+}
+
+fn start_server(folder: &Path, ports: &Ports) -> Child {
+    let config = folder.join(CONFIG);
+    let config = config.to_str().unwrap();
+    start(
+        folder,
+        "pebble",
+        &["-config", config, "-dnsserver", &at(ports.names)],
+    )
+}
+
 fn start(folder: &Path, program: &str, args: &[&str]) -> Child {
-    let log = File::create(folder.join(format!("{program}.log"))).unwrap();
+    let mut log = File::options();
+    let log = log.create(true).append(true);
+    let log = log.open(folder.join(format!("{program}.log"))).unwrap();
     Command::new(program)
         .args(args)
         // It does not dawdle, and every order has to be proved.
@@ -155,31 +197,7 @@ fn start(folder: &Path, program: &str, args: &[&str]) -> Child {
         .unwrap()
 }
 
-fn end(mut child: Child) {
+fn end(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
-}
-
-fn get(url: &str, authority: &Authority) -> Option<Vec<u8>> {
-    let root = authority.root();
-    let output = Command::new("curl")
-        .args([
-            "-sS",
-            "--noproxy",
-            "*",
-            "--max-time",
-            "5",
-            "--fail",
-            "--cacert",
-        ])
-        .arg(root)
-        .arg(url)
-        .output()
-        .unwrap();
-    output.status.success().then_some(output.stdout)
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let sockets = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    sockets.map(|socket| socket.local_addr().unwrap().port())
 }

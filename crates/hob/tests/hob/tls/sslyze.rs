@@ -89,7 +89,11 @@ fn sslyze_finds_nothing_weak() {
         of("openssl_ccs_injection")["is_vulnerable_to_ccs_injection"],
         false
     );
-    assert_eq!(of("robot")["robot_result"], "NOT_VULNERABLE_NO_ORACLE");
+    let robot = of("robot")["robot_result"].clone();
+    assert!(
+        robot.as_str().unwrap().starts_with("NOT_VULNERABLE"),
+        "{robot}"
+    );
     assert_eq!(of("tls_compression")["supports_compression"], false);
     let renegotiation = of("session_renegotiation");
     assert_eq!(
