@@ -16,6 +16,7 @@ use crate::{
     bundles::Bundles,
     coming::Comings,
     deployed::Deployed,
+    domains::Domains,
     gate::Gate,
     images::Images,
     metrics::Metrics,
@@ -111,6 +112,8 @@ pub struct Control {
     /// Engine and store change together, one change per name at a time. Always taken after
     /// `deploys`; held for a start, never for a build.
     pub(crate) changes: Turns,
+    /// Whose domains are whose while changes of several functions go on.
+    pub(crate) domains: Domains,
     /// One backup at a time; while it is locked no bundle may be taken away.
     pub(crate) backups: Arc<Mutex<()>>,
     pub(crate) gate: Gate,
@@ -154,6 +157,7 @@ impl Control {
             remote_builds: RemoteBuilds::default(),
             metrics: Arc::default(),
             changes: Turns::default(),
+            domains: Domains::default(),
             backups: Arc::default(),
             started: Instant::now(),
         })

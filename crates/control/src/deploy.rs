@@ -106,6 +106,7 @@ impl Control {
         candidate: Candidate,
         events: &Events,
     ) -> Result<(Arc<Function>, bool), DeployError> {
+        let _domains = self.claim(name, &candidate.revision.settings.domain)?;
         events.push(DeployEvent::Step {
             stage: DeployStage::Starting,
             text: format!("starting {name}"),

@@ -14,6 +14,7 @@ mod coming;
 mod control;
 mod deploy;
 mod deployed;
+mod domains;
 mod events;
 mod gate;
 mod idle;

@@ -3,7 +3,7 @@ use std::sync::{Arc, PoisonError};
 use hob_model::{Function, FunctionName, Guard, Route, Target, Track};
 use hob_store::{Store, StoreError};
 
-use crate::Control;
+use crate::{Control, domains};
 
 /// What [`Control::restore`] brought back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,10 @@ impl Control {
                     tracing::error!("function `{}` is not served: {error}", function.name);
                     self.lose(&function, error.to_string());
                 }
+            }
+            // Only a database that somebody has changed says so; its first function keeps them.
+            if let Err(error) = self.claim(&function.name, domains::has(&function)) {
+                tracing::error!("function `{}` goes without: {error}", function.name);
             }
             self.deployed.put(Arc::new(function));
         }

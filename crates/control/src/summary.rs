@@ -6,7 +6,7 @@ use hob_model::{
     wire::{CanarySummary, FunctionState, FunctionSummary, InstanceState},
 };
 
-use crate::Control;
+use crate::{Control, domains};
 
 impl Control {
     /// What the engine sees, by function.
@@ -51,6 +51,7 @@ impl Control {
             canary: canary
                 .map(|canary| self.canary_summary(canary, function, route.as_deref(), observed)),
             path: format!("/function/{}", function.name),
+            domains: domains::has(function).to_vec(),
             updated_at: function.updated_at,
         }
     }

@@ -34,7 +34,7 @@ pub(crate) enum AskedError {
 /// What becomes of the settings `former`, which a function has or its folder brings along.
 ///
 /// What a client can say counts as it says it. What it cannot say stays: an idle time, origins, a
-/// cage. What it says by way of something else, such as a timeout by a variable of the watchdog or
+/// cage, who may call it and by which names. What it says by way of something else, such as a timeout by a variable of the watchdog or
 /// an idle time by a label, counts where that is not what it was; so that settings which come back as they were shown
 /// change nothing.
 pub(crate) fn translate(
@@ -55,6 +55,9 @@ pub(crate) fn translate(
         limits: limits(&asked, former)?,
         scale: scale(&said, &said_before, former),
         cors: former.cors.clone(),
+        auth: former.auth.clone(),
+        rate: former.rate.clone(),
+        domain: former.domain.clone(),
         isolation: former.isolation,
         runtime: former.runtime.clone(),
         network: match asked.network.as_deref() {

@@ -12,11 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig};
+use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayPorts};
 use hob_model::{
     Backend, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes,
-    Target, Timespan, Track,
-    port::{Wake, WakeError},
+    SecretName, Target, Timespan, Token, Tokens, Track,
+    port::{SecretBytes, SecretError, Secrets, Wake, WakeError},
 };
 use http::Response;
 use http_body_util::{BodyExt, Empty, Full};
@@ -75,6 +75,21 @@ impl Wake for Awake {
     fn condemn(&self, _: &FunctionName, _: &ReplicaId, _: EndReason) {}
 }
 
+impl Tokens for Awake {
+    fn find(&self, _: &str) -> Option<Arc<Token>> {
+        None
+    }
+}
+
+impl Secrets for Awake {
+    fn reveal(&self, namespace: &str, name: &SecretName) -> Result<SecretBytes, SecretError> {
+        Err(SecretError::NotFound {
+            namespace: namespace.to_owned(),
+            name: name.clone(),
+        })
+    }
+}
+
 fn gateway(address: &str, target: &str) {
     let endpoint = match target.parse() {
         Ok(address) => Endpoint::Tcp(address),
@@ -110,7 +125,14 @@ fn gateway(address: &str, target: &str) {
     if let Some(threads) = env::var("THREADS").ok().and_then(|t| t.parse().ok()) {
         config.threads = threads;
     }
-    let handle = Gateway::start(config, listener, routes, Arc::new(Awake), fallback).unwrap();
+    let ports = GatewayPorts {
+        routes,
+        wake: Arc::new(Awake),
+        fallback,
+        tokens: Arc::new(Awake),
+        secrets: Arc::new(Awake),
+    };
+    let handle = Gateway::start(config, listener, ports).unwrap();
     println!("gateway on {}", handle.local_addr());
     loop {
         thread::sleep(Duration::from_secs(3600));

@@ -1,7 +1,7 @@
 use std::{rc::Rc, sync::Arc, time::Instant};
 
 use hob_model::{EndReason, Route, Target};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use crate::{
@@ -11,9 +11,11 @@ use crate::{
     cors::{self, Visitor},
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
-    files, forward, head, headers, later,
+    files, forward,
+    guard::{self, Asked, Fields, Passed},
+    head, headers, later,
     listen::{Door, PeerKind},
-    path::{self, FunctionPath},
+    path::{self, Address, Whose},
     receipt::Receipt,
     tls, upgrade,
 };
@@ -23,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) client: Rc<Client>,
     pub(crate) route: Counted,
     pub(crate) receipt: Receipt,
+    /// What the guards made of it.
+    pub(crate) passed: Passed,
     /// When the whole answer must be with the caller.
     pub(crate) deadline: Instant,
 }
@@ -31,8 +35,8 @@ pub(crate) struct Call {
 struct Admitted {
     call: Call,
     visitor: Visitor,
-    /// What the function gets as its address.
-    address: Uri,
+    /// What the function gets as its address, and what not.
+    address: Address,
 }
 
 /// The life of a request, from its head to the head of its answer. The order is the design.
@@ -84,26 +88,24 @@ fn admit(
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
-    let head = match client.kind {
-        PeerKind::Function => {
-            path::by_host(request.uri(), request.headers(), &client.worker().routes)
-        }
-        PeerKind::Stranger | PeerKind::Inside => None,
-    };
-    let head = head.unwrap_or_else(|| request.uri().clone());
-    let headers = request.headers_mut();
-    let Some(path) = FunctionPath::parse(&head) else {
+    let worker = client.worker();
+    let uri = request.uri().clone();
+    let found = path::find(&uri, request.headers(), client.kind, &worker.routes);
+    let Some(path) = found else {
         return Ok(None);
     };
-    let worker = client.worker();
+    let headers = request.headers_mut();
     // The clock of the deadline starts before any work is done.
     let receipt = Receipt::open(&mut worker.ids.borrow_mut(), headers);
     // The route names the limits of all that follows.
-    let found = worker.routes.find(path.name);
-    let admitted = match (found, path.forwarded()) {
-        (Some(route), Ok(address)) => Ok((route.choose(|| worker.draw()), address)),
-        (None, _) => Err(GatewayError::UnknownFunction(path.name.to_owned())),
-        (_, Err(_)) => Err(GatewayError::BadRequest("the request has an invalid path")),
+    let admitted = match (
+        path.route(&worker.routes),
+        path.whose.clone(),
+        path.forwarded(),
+    ) {
+        (Some(route), _, Ok(address)) => Ok((route.choose(|| worker.draw()), address)),
+        (None, Whose::Named(name), _) => Err(GatewayError::UnknownFunction(name.to_owned())),
+        _ => Err(GatewayError::BadRequest("the request has an invalid path")),
     };
     match admitted {
         Ok((route, address)) => Ok(Some(Admitted {
@@ -173,14 +175,38 @@ impl Call {
             deadline: receipt.arrived + route.timeout.0,
             route: Counted::new(route, receipt.arrived),
             receipt,
+            passed: Passed::default(),
         }
+    }
+
+    /// Lets nobody in whom the function's guards do not.
+    async fn guard(
+        &mut self,
+        request: &Request<Incoming>,
+        address: &Address,
+    ) -> Result<(), GatewayError> {
+        // Calls of this very process were let in when they were taken.
+        if self.client.kind == PeerKind::Inside {
+            return Ok(());
+        }
+        let fields = Fields::Map(request.headers());
+        let asked = Asked {
+            route: &self.route,
+            method: request.method().as_str(),
+            path: address.uri.path(),
+            fields,
+            caller: self.client.caller(fields),
+        };
+        self.passed = self.client.worker().guards.decide(&asked).await?;
+        Ok(())
     }
 
     async fn serve(
         &mut self,
         request: Request<Incoming>,
-        address: Uri,
+        address: Address,
     ) -> Result<Response<Answer>, GatewayError> {
+        self.guard(&request, &address).await?;
         let route = Arc::clone(&self.route);
         let replicas = match &route.target {
             // Files need neither a replica nor a body.
@@ -210,19 +236,23 @@ impl Call {
     fn prepare(
         &self,
         mut request: Request<Incoming>,
-        address: Uri,
+        address: Address,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
+        // Before anything is taken out.
+        let told = self.client.told(Fields::Map(request.headers()));
         let authority = request.uri().authority().cloned();
-        *request.uri_mut() = address;
+        let prefix = address.prefix();
+        *request.uri_mut() = address.uri.clone();
         *request.version_mut() = http::Version::HTTP_11;
         request.extensions_mut().clear();
         let headers = request.headers_mut();
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
         if self.client.kind != PeerKind::Inside {
-            let client = &self.client;
-            headers::add_forwarded(headers, &client.forwarded_for, client.door.scheme());
+            guard::strip_fields(headers);
+            self.passed.tell(headers);
+            headers::add_forwarded(headers, &told, prefix);
         }
         let (limit, client) = (self.route.body_limit, &self.client);
         let (head, body) = request.into_parts();

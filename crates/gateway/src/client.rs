@@ -7,10 +7,13 @@ use std::{
     time::Instant,
 };
 
+use hob_model::CallerAddress;
 use http::HeaderValue;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    guard::Fields,
+    headers::Told,
     inlet::Tap,
     listen::{Door, Peer, PeerKind},
     worker::Worker,
@@ -21,9 +24,13 @@ pub(crate) struct Client {
     worker: Rc<Worker>,
     /// Where it comes from.
     pub(crate) peer: SocketAddr,
+    /// The same without the port, and IPv4 never as IPv6.
+    ip: IpAddr,
     pub(crate) kind: PeerKind,
     /// How it came in.
     pub(crate) door: Door,
+    /// Whether it is a proxy that may say whose its requests are.
+    is_proxy: bool,
     /// The same, as `X-Forwarded-For` has it.
     pub(crate) forwarded_for: HeaderValue,
     tap: Arc<Tap>,
@@ -46,16 +53,17 @@ impl Client {
         tap: Arc<Tap>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let ip = match peer.address.ip() {
-            IpAddr::V6(ip) => ip.to_canonical(),
-            ip => ip,
-        };
+        let ip = peer.address.ip().to_canonical();
+        // Functions are no proxies, wherever they are.
+        let is_proxy = peer.kind == PeerKind::Stranger && worker.config.proxies.trust(ip);
         let forwarded_for = HeaderValue::from_str(&ip.to_string());
         Self {
             worker,
             peer: peer.address,
+            ip,
             kind: peer.kind,
             door: peer.door,
+            is_proxy,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
             calls: Cell::new(0),
@@ -64,6 +72,34 @@ impl Client {
             cut: Cell::new(false),
             waker: RefCell::new(None),
             _permit: permit,
+        }
+    }
+
+    /// Whose request this is.
+    pub(crate) fn caller(&self, fields: Fields<'_>) -> IpAddr {
+        self.address(fields).ip
+    }
+
+    /// The same, and how he asked.
+    pub(crate) fn address(&self, fields: Fields<'_>) -> CallerAddress {
+        match self.is_proxy {
+            true => self.worker.config.proxies.caller(self.ip, fields),
+            false => CallerAddress {
+                ip: self.ip,
+                encrypted: self.door == Door::Tls,
+            },
+        }
+    }
+
+    /// What functions are told of the way that a request has come.
+    pub(crate) fn told(&self, fields: Fields<'_>) -> Told<'_> {
+        Told {
+            peer: &self.forwarded_for,
+            scheme: match self.address(fields).encrypted {
+                true => "https",
+                false => "http",
+            },
+            is_believed: self.is_proxy && self.worker.config.proxies.speak_by_fields(),
         }
     }
 

@@ -1,6 +1,6 @@
 use std::{num::NonZeroUsize, thread, time::Duration};
 
-use crate::TlsConfig;
+use crate::{Proxies, TlsConfig};
 
 /// Sizes and times of the data plane. The defaults suit one small machine.
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct GatewayConfig {
     pub upstream_idle: Duration,
     /// What listeners for TLS need; there are none without it. Default none.
     pub tls: Option<TlsConfig>,
+    /// Who may say whose a request is. Default: nobody.
+    pub proxies: Proxies,
 }
 
 impl Default for GatewayConfig {
@@ -41,6 +43,7 @@ impl Default for GatewayConfig {
             idle_upstreams: 128,
             upstream_idle: Duration::from_secs(30),
             tls: None,
+            proxies: Proxies::default(),
         }
     }
 }

@@ -48,6 +48,23 @@ pub(crate) enum GatewayError {
         /// Seconds.
         retry_after: u64,
     },
+    /// Nobody knows who calls.
+    #[error("function `{function}` asks who calls: {problem}")]
+    Unauthorized {
+        function: String,
+        problem: &'static str,
+        /// What `WWW-Authenticate` says; `None` where no HTTP authentication would help.
+        challenge: Option<&'static str>,
+    },
+    /// It is known, and not enough.
+    #[error("function `{function}` does not let this caller do that: {problem}")]
+    Forbidden { function: String, problem: String },
+    /// Whether the caller may cannot be found out.
+    #[error("function `{function}` cannot find out who calls: {problem}")]
+    NoVerdict {
+        function: String,
+        problem: &'static str,
+    },
     #[error("function `{function}` {}", .end.message)]
     Ended { function: String, end: End },
     #[error("function `{function}` did not start: {message}")]
@@ -123,7 +140,10 @@ impl GatewayError {
             | Self::FilesOnly { .. }
             | Self::NoFile { .. }
             | Self::TooLarge { .. }
-            | Self::Busy { .. } => EndReason::Ok,
+            | Self::Busy { .. }
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NoVerdict { .. } => EndReason::Ok,
             Self::Ended { end, .. } => end.reason,
             Self::NotStarted { reason, .. } => *reason,
             Self::TooMuch { .. } => EndReason::Output,
@@ -138,7 +158,9 @@ impl GatewayError {
         match self {
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::UnknownFunction(_) | Self::NoFile { .. } => StatusCode::NOT_FOUND,
-            Self::Origin { .. } => StatusCode::FORBIDDEN,
+            Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
+            Self::NoVerdict { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Origin { .. } | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -172,6 +194,13 @@ impl GatewayError {
             }
             Self::FilesOnly { .. } => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            Self::Unauthorized {
+                challenge: Some(challenge),
+                ..
+            } => {
+                let challenge = HeaderValue::from_static(challenge);
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
             }
             Self::Busy { retry_after, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));

@@ -1,13 +1,13 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use tokio::fs::canonicalize;
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
 
-use crate::{body::Answer, call::Call, error::GatewayError, path::FunctionPath};
+use crate::{body::Answer, call::Call, error::GatewayError, path::Address};
 
 /// Answers a call of a function that is a folder of files: ranges, conditional requests, HEAD
 /// and `index.html` are [`ServeDir`]'s.
@@ -15,32 +15,29 @@ pub(crate) async fn serve<B>(
     call: &Call,
     folder: &Path,
     request: Request<B>,
-    address: Uri,
+    address: Address,
 ) -> Result<Response<Answer>, GatewayError> {
     let function = call.route.function.to_string();
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(GatewayError::FilesOnly { function });
     }
-    let Some(path) = FunctionPath::parse(request.uri()) else {
-        return Err(GatewayError::BadRequest("the request has an invalid path"));
-    };
-    let base = format!("/function/{}", path.name);
-    if path.is_bare() {
-        // The page's relative links are relative to the folder, not to `/function/`.
-        return redirect(&format!("{base}/{}", path.query()));
+    let Address { uri, base, .. } = &address;
+    if address.is_bare {
+        // The page's relative links are relative to the folder, not to what it is in.
+        return redirect(base, "/", uri.query());
     }
-    if !stays_inside(folder, address.path()).await {
+    if !stays_inside(folder, uri.path()).await {
         return Err(GatewayError::NoFile { function });
     }
     let mut inner = Request::new(Empty::<Bytes>::new());
     *inner.method_mut() = request.method().clone();
-    *inner.uri_mut() = address;
+    *inner.uri_mut() = uri.clone();
     *inner.headers_mut() = request.headers().clone();
     let served = ServeDir::new(folder).oneshot(inner).await;
     let response = served.unwrap_or_else(|never| match never {});
     let inside = response.headers().get(header::LOCATION);
     if let Some(inside) = inside.and_then(|location| location.to_str().ok()) {
-        return redirect(&format!("{base}{inside}"));
+        return redirect(base, inside, None);
     }
     let status = response.status();
     if status == StatusCode::NOT_FOUND {
@@ -86,8 +83,12 @@ fn decode(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn redirect(location: &str) -> Result<Response<Answer>, GatewayError> {
-    let location = HeaderValue::from_str(location)
+/// Sends the caller to a path of the folder.
+fn redirect(base: &str, path: &str, query: Option<&str>) -> Result<Response<Answer>, GatewayError> {
+    // Two slashes at the beginning would name another host.
+    let path = path.trim_start_matches('/');
+    let query = query.map_or(String::new(), |query| format!("?{query}"));
+    let location = HeaderValue::from_str(&format!("{base}/{path}{query}"))
         .map_err(|_| GatewayError::BadRequest("the request has an invalid path"))?;
     let mut response = Response::new(Answer::empty());
     *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;

@@ -10,8 +10,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hob_model::{
-    Routes,
-    port::{Dial, Wake},
+    Routes, Tokens,
+    port::{Dial, Secrets, Wake},
 };
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -41,6 +41,21 @@ pub type Fallback = Arc<
     dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<AnswerBody>> + Send + Sync,
 >;
 
+/// Whom a gateway works with.
+#[derive(Clone)]
+pub struct GatewayPorts {
+    /// Where calls go.
+    pub routes: Arc<Routes>,
+    /// Brings sleeping functions back.
+    pub wake: Arc<dyn Wake>,
+    /// Answers what is no call.
+    pub fallback: Fallback,
+    /// Knows the tokens that callers may have.
+    pub tokens: Arc<dyn Tokens>,
+    /// Knows the secrets that callers are checked by.
+    pub secrets: Arc<dyn Secrets>,
+}
+
 /// The data plane of a server; see [`Gateway::start`].
 #[derive(Debug)]
 pub struct Gateway;
@@ -54,9 +69,7 @@ impl Gateway {
     pub fn start(
         config: GatewayConfig,
         listeners: impl Into<Listeners>,
-        routes: Arc<Routes>,
-        wake: Arc<dyn Wake>,
-        fallback: Fallback,
+        ports: GatewayPorts,
     ) -> io::Result<GatewayHandle> {
         let listeners = listeners.into();
         let address = listeners.main.local_addr()?;
@@ -80,13 +93,7 @@ impl Gateway {
             })
             .unzip();
         let posts: Arc<[Post]> = posts.into();
-        let ports = Ports {
-            config,
-            routes,
-            wake,
-            fallback,
-            tls,
-        };
+        let ports = Ports::new(config, ports, tls);
         let mut handle = GatewayHandle {
             address,
             tls_address,

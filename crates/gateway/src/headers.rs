@@ -15,6 +15,14 @@ pub(crate) static HOP_BY_HOP: [HeaderName; 7] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+/// What hob says itself of the way that a call has come.
+static FORWARDED: [HeaderName; 4] = [
+    FORWARDED_FOR,
+    FORWARDED_HOST,
+    FORWARDED_PROTO,
+    FORWARDED_PREFIX,
+];
 
 /// Removes what speaks of the connection that a message came by. `Trailer` stays: it describes
 /// the message, and without it the trailers themselves would be lost.
@@ -125,28 +133,81 @@ pub(crate) fn set_framing<B: Body>(request: &mut Request<B>) {
     }
 }
 
-/// Tells the replica whose call this is.
-pub(crate) fn add_forwarded(headers: &mut HeaderMap, peer: &HeaderValue, scheme: &'static str) {
+/// What functions are told of the way that a call has come.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    /// Who is on the other end of the connection, as `X-Forwarded-For` has it.
+    pub(crate) peer: &'a HeaderValue,
+    /// How the caller asked.
+    pub(crate) scheme: &'static str,
+    /// Whether the request says itself by which host, scheme and prefix it was made.
+    pub(crate) is_believed: bool,
+}
+
+/// Tells the replica whose call this is, and how it was made. `prefix` is what the function does
+/// not see of the path.
+pub(crate) fn add_forwarded(headers: &mut HeaderMap, told: &Told<'_>, prefix: Option<&str>) {
+    strip_disguised(headers);
     let chain = match headers.get(&FORWARDED_FOR) {
-        None => peer.clone(),
+        None => told.peer.clone(),
         Some(_) => {
             let mut chain = tokens(headers, &FORWARDED_FOR)
                 .collect::<Vec<_>>()
                 .join(", ");
             chain.push_str(", ");
-            chain.push_str(peer.to_str().unwrap_or("unknown"));
-            HeaderValue::from_str(&chain).unwrap_or_else(|_| peer.clone())
+            chain.push_str(told.peer.to_str().unwrap_or("unknown"));
+            HeaderValue::from_str(&chain).unwrap_or_else(|_| told.peer.clone())
         }
     };
     headers.insert(FORWARDED_FOR, chain);
+    if !told.is_believed {
+        // Whoever says more than hob can know could have its functions make links to his own host.
+        headers.remove(&FORWARDED_HOST);
+        headers.remove(&FORWARDED_PROTO);
+        headers.remove(&FORWARDED_PREFIX);
+    }
     if !headers.contains_key(&FORWARDED_HOST)
         && let Some(host) = headers.get(header::HOST).cloned()
     {
         headers.insert(FORWARDED_HOST, host);
     }
     if !headers.contains_key(&FORWARDED_PROTO) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(told.scheme));
     }
+    if let Some(prefix) = prefix {
+        let mut whole = headers
+            .get(&FORWARDED_PREFIX)
+            .map_or_else(Vec::new, |outer| outer_prefix(outer.as_bytes()).to_vec());
+        whole.extend_from_slice(prefix.as_bytes());
+        if let Ok(whole) = HeaderValue::from_bytes(&whole) {
+            headers.insert(FORWARDED_PREFIX, whole);
+        }
+    }
+}
+
+/// A prefix that a proxy has cut off, as another is put behind it.
+pub(crate) fn outer_prefix(value: &[u8]) -> &[u8] {
+    value.strip_suffix(b"/").unwrap_or(value)
+}
+
+/// Takes out what programs take for the fields that hob writes itself.
+fn strip_disguised(headers: &mut HeaderMap) {
+    let found = headers.keys().filter(|name| is_disguised(name.as_str()));
+    for name in found.cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+}
+
+/// Whether programs that make `_` of every `-` (RFC 3875) would take this for a field that says
+/// how a call was made.
+pub(crate) fn is_disguised(name: &str) -> bool {
+    let same = |field: &HeaderName| {
+        let mut both = name.bytes().zip(field.as_str().bytes());
+        name.len() == field.as_str().len()
+            && both
+                .all(|(byte, own)| byte.eq_ignore_ascii_case(&own) || (byte, own) == (b'_', b'-'))
+    };
+    name.contains('_') && FORWARDED.iter().any(same)
 }
 
 #[cfg(test)]
@@ -188,16 +249,49 @@ mod tests {
         assert_eq!(headers["te"], "trailers");
     }
 
+    fn told(is_believed: bool) -> Told<'static> {
+        static PEER: HeaderValue = HeaderValue::from_static("127.0.0.1");
+        Told {
+            peer: &PEER,
+            scheme: "http",
+            is_believed,
+        }
+    }
+
     #[test]
     fn the_chain_of_proxies_grows_by_one() {
         let mut headers = map(&[("host", "a.example"), ("x-forwarded-for", "10.0.0.1")]);
-        add_forwarded(
-            &mut headers,
-            &HeaderValue::from_static("127.0.0.1"),
-            "https",
-        );
+        add_forwarded(&mut headers, &told(false), None);
         assert_eq!(headers["x-forwarded-for"], "10.0.0.1, 127.0.0.1");
         assert_eq!(headers["x-forwarded-host"], "a.example");
-        assert_eq!(headers["x-forwarded-proto"], "https");
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert!(!headers.contains_key("x-forwarded-prefix"));
+    }
+
+    #[test]
+    fn only_proxies_are_believed() {
+        let claims = [
+            ("host", "a.example"),
+            ("x-forwarded-host", "b.example"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-prefix", "/outer/"),
+            ("x_forwarded-proto", "https"),
+            ("x_forwarded_for", "10.0.0.1"),
+        ];
+        for (believed, expected) in [
+            (false, ["a.example", "http", "/shop"]),
+            (true, ["b.example", "https", "/outer/shop"]),
+        ] {
+            let mut headers = map(&claims);
+            add_forwarded(&mut headers, &told(believed), Some("/shop"));
+            let seen = ["host", "proto", "prefix"].map(|part| {
+                headers[format!("x-forwarded-{part}")]
+                    .to_str()
+                    .unwrap()
+                    .to_owned()
+            });
+            assert_eq!(seen, expected);
+            assert!(headers.keys().all(|name| !name.as_str().contains('_')));
+        }
     }
 }

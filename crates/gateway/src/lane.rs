@@ -32,7 +32,9 @@ use crate::{
     call::Call,
     client::Client,
     error::GatewayError,
-    forward, lease,
+    forward,
+    guard::{Asked, Fields, Look, Passed},
+    lease,
     receipt::Receipt,
     retry::{self, Contact, Tries},
 };
@@ -64,6 +66,8 @@ struct Taken {
     method: Method,
     /// Bytes that it had in the inbox.
     length: usize,
+    /// Why it is not let in, if it is not.
+    refused: Option<GatewayError>,
 }
 
 /// What to do with the bytes at hand.
@@ -129,7 +133,8 @@ impl Lane<'_> {
         }
         let head_bytes = self.client.worker().config.head_bytes.min(BUFFER_BYTES);
         let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
-        let plain = match request::look(bytes, &mut room) {
+        let routes = &self.client.worker().routes;
+        let plain = match request::look(bytes, &mut room, routes) {
             request::Look::Plain(plain) if plain.head <= head_bytes => plain,
             request::Look::Partial if bytes.len() < head_bytes => {
                 return Step::More(Missing::Head);
@@ -148,12 +153,29 @@ impl Lane<'_> {
             return Step::More(Missing::Body);
         };
         let worker = self.client.worker();
+        let fields = Fields::Lines(plain.fields());
+        let look = worker.guards.look(&Asked {
+            route: &route,
+            method: plain.method,
+            path: plain.path.own(),
+            fields,
+            caller: self.client.caller(fields),
+        });
+        let (passed, refused) = match look {
+            Ok(Look::Pass(passed)) => (passed, None),
+            Ok(Look::Wait) => return Step::Other,
+            Err(error) => (Passed::default(), Some(error)),
+        };
         let receipt = Receipt::begin(&mut worker.ids.borrow_mut(), plain.call_id);
         let mut request = worker.buffers.take();
-        plain.put(&receipt, &self.client.forwarded_for, &mut request);
+        plain.put(&receipt, &passed, &self.client.told(fields), &mut request);
         request.extend_from_slice(body);
         Step::Take(Box::new(Taken {
-            call: Call::new(self.client, route, receipt),
+            call: Call {
+                passed,
+                ..Call::new(self.client, route, receipt)
+            },
+            refused,
             replicas,
             request,
             method: Method::of(plain.method),
@@ -164,7 +186,7 @@ impl Lane<'_> {
     /// `None` when the function is none, or wants more of a gateway than a plain call gets.
     fn find(&self, plain: &Plain<'_, '_>) -> Option<(Arc<Route>, Arc<ReplicaSet>)> {
         let worker = self.client.worker();
-        let route = worker.routes.find(plain.path.name)?;
+        let route = plain.path.route(&worker.routes)?;
         let fits = |route: &Route| route.cors.is_none() && plain.body as u64 <= route.body_limit;
         // Before one is drawn: else those that do not fit here would be drawn for again.
         let canary = route.canary.as_ref();
@@ -186,9 +208,13 @@ impl Lane<'_> {
             replicas,
             request,
             method,
+            refused,
             ..
         } = taken;
         call.route.start();
+        if let Some(error) = refused {
+            return self.refuse(&call, error, method).await;
+        }
         let exchange = self.exchange(&mut call, &replicas, &request, method);
         match exchange.await {
             Ok(after) => after,

@@ -11,6 +11,7 @@ use crate::{
     body::Answer,
     client::Client,
     cors::{self, Visitor},
+    guard::{self, Fields},
     headers,
     listen::PeerKind,
     receipt::Receipt,
@@ -25,6 +26,8 @@ pub(crate) async fn pass_on(
     mut request: Request<Incoming>,
 ) -> Response<Answer> {
     let fallback = &client.worker().fallback;
+    let address = client.address(Fields::Map(request.headers()));
+    request.extensions_mut().insert(address);
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
         return fallback(request, client.peer).await.map(Answer::Other);
@@ -53,12 +56,15 @@ fn function(uri: &Uri) -> Option<&str> {
 /// Leaves in the request what its function is to see, and only that.
 fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
     let authority = request.uri().authority().cloned();
+    // Before anything is taken out.
+    let told = client.told(Fields::Map(request.headers()));
     let fields = request.headers_mut();
     let receipt = Receipt::open(&mut client.worker().ids.borrow_mut(), fields);
     headers::strip_request(fields);
     headers::set_host(fields, authority.as_ref());
     if client.kind != PeerKind::Inside {
-        headers::add_forwarded(fields, &client.forwarded_for, client.door.scheme());
+        guard::strip_fields(fields);
+        headers::add_forwarded(fields, &told, None);
     }
     receipt
 }

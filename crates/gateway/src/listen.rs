@@ -229,18 +229,6 @@ impl Listeners {
     }
 }
 
-// === impl Door ===
-
-impl Door {
-    /// As `X-Forwarded-Proto` has it.
-    pub(crate) fn scheme(self) -> &'static str {
-        match self {
-            Self::Plain | Self::Redirect => "http",
-            Self::Tls => "https",
-        }
-    }
-}
-
 // === impl Listening ===
 
 impl Listening {

@@ -1,6 +1,10 @@
+use std::sync::Arc;
+
 use bytes::{BufMut, BytesMut};
-use hob_model::Routes;
+use hob_model::{Route, Routes};
 use http::{HeaderMap, Uri, header, uri::PathAndQuery};
+
+use crate::listen::PeerKind;
 
 /// What paths of functions begin with.
 const PREFIX: &str = "/function/";
@@ -8,33 +12,107 @@ const PREFIX: &str = "/function/";
 const CLUSTER: &str = ".svc.cluster.local";
 
 /// The path of a call, cut where the function's own part begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct FunctionPath<'a> {
-    /// `name` or `name.namespace`, as it stands in the URL.
-    pub(crate) name: &'a str,
+    pub(crate) whose: Whose<'a>,
+    /// What stands before the function's own part: `/function/NAME`, the path of a domain, or
+    /// nothing.
+    base: &'a str,
     /// What the function gets: path and query, byte for byte. Its path may be empty.
     rest: &'a str,
 }
 
+/// Which function a call is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Whose<'a> {
+    /// `name` or `name.namespace`, as it stands in the URL.
+    Named(&'a str),
+    /// The one that the host leads to.
+    Hosted(Arc<Route>),
+}
+
+/// Where a call goes, with its own copy of everything.
+pub(crate) struct Address {
+    /// What the replica gets.
+    pub(crate) uri: Uri,
+    /// As in [`FunctionPath`].
+    pub(crate) base: Box<str>,
+    /// Whether nothing, not even a `/`, follows the base.
+    pub(crate) is_bare: bool,
+    /// Whether the host names the function.
+    is_hosted: bool,
+}
+
+/// Whose a request is. `None` when it is no function's, not even an unknown one's.
+pub(crate) fn find<'a>(
+    uri: &'a Uri,
+    headers: &HeaderMap,
+    kind: PeerKind,
+    routes: &Routes,
+) -> Option<FunctionPath<'a>> {
+    let whole = uri.path_and_query()?.as_str();
+    let field = || headers.get(header::HOST).map(|host| host.as_bytes());
+    let authority = uri.authority().map(|authority| {
+        let authority = authority.as_str().as_bytes();
+        // A user name before `@` is not part of the host.
+        authority.rsplit(|b| *b == b'@').next().unwrap_or_default()
+    });
+    let host = authority.or_else(field).unwrap_or_default();
+    match kind {
+        PeerKind::Stranger => FunctionPath::at(host, whole, routes),
+        PeerKind::Function => {
+            by_name(host, whole, routes).or_else(|| FunctionPath::at(host, whole, routes))
+        }
+        // It names the function. The host is the one that its caller once spoke to.
+        PeerKind::Inside => FunctionPath::cut(whole),
+    }
+}
+
 impl<'a> FunctionPath<'a> {
-    /// `None` when the path belongs to no function, not even an unknown one.
-    pub(crate) fn parse(uri: &'a Uri) -> Option<Self> {
-        Self::cut(uri.path_and_query()?.as_str())
+    /// Cuts a path with its query, of a request to `host`. `None` when it belongs to no function,
+    /// not even an unknown one.
+    pub(crate) fn at(host: &[u8], whole: &'a str, routes: &Routes) -> Option<Self> {
+        let Some((route, length)) = routes.by_domain(host, whole) else {
+            return Self::cut(whole);
+        };
+        let (base, rest) = whole.split_at(length);
+        Some(Self {
+            whose: Whose::Hosted(route),
+            base,
+            rest,
+        })
     }
 
-    /// The same for a path with its query.
+    /// The same, whatever the host.
     pub(crate) fn cut(whole: &'a str) -> Option<Self> {
-        let whole = whole.strip_prefix(PREFIX)?;
-        let end = whole.find(['/', '?']).unwrap_or(whole.len());
-        let (name, rest) = whole.split_at(end);
-        Some(Self { name, rest })
+        let after = whole.strip_prefix(PREFIX)?;
+        let end = after.find(['/', '?']).unwrap_or(after.len());
+        let (base, rest) = whole.split_at(PREFIX.len() + end);
+        Some(Self {
+            whose: Whose::Named(&after[..end]),
+            base,
+            rest,
+        })
+    }
+
+    /// The route of its function, if there is one.
+    pub(crate) fn route(&self, routes: &Routes) -> Option<Arc<Route>> {
+        match &self.whose {
+            Whose::Named(name) => routes.find(name),
+            Whose::Hosted(route) => Some(Arc::clone(route)),
+        }
     }
 
     /// The address that the replica gets.
-    pub(crate) fn forwarded(&self) -> Result<Uri, http::uri::InvalidUri> {
+    pub(crate) fn forwarded(&self) -> Result<Address, http::uri::InvalidUri> {
         let mut bytes = BytesMut::with_capacity(self.rest.len() + 1);
         self.put_forwarded(&mut bytes);
-        PathAndQuery::from_maybe_shared(bytes.freeze()).map(Uri::from)
+        Ok(Address {
+            uri: PathAndQuery::from_maybe_shared(bytes.freeze()).map(Uri::from)?,
+            base: self.base.into(),
+            is_bare: !self.rest.starts_with('/'),
+            is_hosted: matches!(self.whose, Whose::Hosted(_)),
+        })
     }
 
     /// Writes the address that the replica gets.
@@ -45,39 +123,42 @@ impl<'a> FunctionPath<'a> {
         bytes.put_slice(self.rest.as_bytes());
     }
 
-    /// Whether nothing, not even a `/`, follows the name.
-    pub(crate) fn is_bare(&self) -> bool {
-        !self.rest.starts_with('/')
+    /// The path of the domain by which the function was found, if it has one: the function cannot
+    /// know it.
+    pub(crate) fn prefix(&self) -> Option<&'a str> {
+        let is_hosted = matches!(self.whose, Whose::Hosted(_));
+        (is_hosted && !self.base.is_empty()).then_some(self.base)
     }
 
-    /// The query, with its `?`, or nothing.
-    pub(crate) fn query(&self) -> &'a str {
-        self.rest.find('?').map_or("", |at| &self.rest[at..])
+    /// The function's own path, without the query. Begins with `/`, or is empty.
+    pub(crate) fn own(&self) -> &'a str {
+        self.rest.split('?').next().unwrap_or_default()
     }
 }
 
-/// The address of a call that names its function by the host, `http://NAME.NAMESPACE:8080/…`, as
-/// functions of Kubernetes call each other. `None` when the host is no function's name, or the
-/// path says already which function is meant.
-pub(crate) fn by_host(uri: &Uri, headers: &HeaderMap, routes: &Routes) -> Option<Uri> {
-    let whole = uri.path_and_query()?.as_str();
-    if whole.starts_with(PREFIX) {
+impl Address {
+    /// As [`FunctionPath::prefix`] has it.
+    pub(crate) fn prefix(&self) -> Option<&str> {
+        (self.is_hosted && !self.base.is_empty()).then_some(&*self.base)
+    }
+}
+
+/// A call that names its function by the host, `http://NAME.NAMESPACE:8080/…`, as functions of
+/// Kubernetes call each other. `None` when the host is no function's name, or the path says already
+/// which function is meant.
+fn by_name<'a>(host: &[u8], whole: &'a str, routes: &Routes) -> Option<FunctionPath<'a>> {
+    if whole.starts_with(PREFIX) || !whole.starts_with(['/', '?']) {
         return None;
     }
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
-    let host = uri
-        .authority()
-        .map(|authority| authority.as_str())
-        .or(host)?;
-    let name = host.split(':').next()?;
+    let name = str::from_utf8(host).ok()?.split(':').next()?;
     let name = name.strip_suffix(CLUSTER).unwrap_or(name);
     // Short names are the gateway's and the machine's.
-    if !name.contains('.') || routes.find(name).is_none() {
-        return None;
-    }
-    format!("{PREFIX}{name}{whole}").parse().ok()
+    let route = name.contains('.').then(|| routes.find(name)).flatten()?;
+    Some(FunctionPath {
+        whose: Whose::Hosted(route),
+        base: "",
+        rest: whole,
+    })
 }
 
 #[cfg(test)]
@@ -88,8 +169,13 @@ mod tests {
 
     fn cut(path: &str) -> Option<(String, String)> {
         let uri: Uri = path.parse().unwrap();
-        let path = FunctionPath::parse(&uri)?;
-        Some((path.name.into(), path.forwarded().unwrap().to_string()))
+        let path = FunctionPath::cut(uri.path_and_query()?.as_str())?;
+        let Whose::Named(name) = path.whose else {
+            return None;
+        };
+        let address = path.forwarded().unwrap();
+        assert_eq!(*address.base, *format!("/function/{name}"));
+        Some((name.into(), address.uri.to_string()))
     }
 
     #[test]

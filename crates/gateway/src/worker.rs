@@ -15,18 +15,19 @@ use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
 use crate::{
-    Fallback, GatewayConfig, buffers::Buffers, client::Client, date::DateCache, lane::Wire,
-    pool::Pool, tls::Tls, upstream::Upstream,
+    Fallback, GatewayConfig, GatewayPorts, buffers::Buffers, client::Client, date::DateCache,
+    guard::Guards, lane::Wire, pool::Pool, tls::Tls, upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
-/// the three ports and the counter of connections.
+/// the ports, the guards and the counter of connections.
 pub(crate) struct Worker {
     pub(crate) config: GatewayConfig,
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) tls: Option<Tls>,
+    pub(crate) guards: Arc<Guards>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
     pub(crate) wires: Pool<Wire>,
@@ -52,6 +53,20 @@ pub(crate) struct Ports {
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
     pub(crate) tls: Option<Tls>,
+    pub(crate) guards: Arc<Guards>,
+}
+
+impl Ports {
+    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts, tls: Option<Tls>) -> Self {
+        Self {
+            config,
+            tls,
+            routes: ports.routes,
+            wake: ports.wake,
+            fallback: ports.fallback,
+            guards: Arc::new(Guards::new(ports.tokens, ports.secrets)),
+        }
+    }
 }
 
 impl Worker {
@@ -62,6 +77,7 @@ impl Worker {
             wake,
             fallback,
             tls,
+            guards,
         } = ports;
         let mut upstreams = http1::Builder::new();
         upstreams
@@ -77,6 +93,7 @@ impl Worker {
             wake,
             fallback,
             tls,
+            guards,
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),
             drawn: Cell::default(),

@@ -10,9 +10,10 @@ use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{
-    AnswerBody, Certificates, Fallback, Gateway, GatewayConfig, GatewayHandle, Listeners, TlsConfig,
+    AnswerBody, Certificates, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts,
+    Listeners,
 };
-use hob_model::{Isolation, Routes};
+use hob_model::{Isolation, Routes, Token, Tokens, port::Secrets};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -30,6 +31,7 @@ mod local_socket;
 mod metrics_server;
 mod parts;
 mod run_folder;
+mod tls;
 
 use end::Unserved;
 use local_socket::LocalSocket;
@@ -121,6 +123,7 @@ impl App {
         let mut listeners = listeners(&config, doors.calls, env)?;
         (listeners.tls, listeners.redirect) = (doors.tls, doors.redirect);
         let keyring = Arc::new(Certificates::default());
+        let gateway_secrets = Arc::clone(&secrets) as _;
         let engine = LocalEngine::new(
             engine_config(&config, &run, &id, &listeners),
             Arc::clone(&sandbox),
@@ -154,7 +157,8 @@ impl App {
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = gateway(&control, listeners, routes, tls_config(&config, keyring))?;
+        let config = tls::gateway_config(&config, keyring);
+        let gateway = gateway(config, &control, listeners, routes, gateway_secrets)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -179,7 +183,7 @@ impl App {
 
     /// Where calls are accepted by TLS.
     pub(crate) fn tls(&self) -> Option<String> {
-        self.gateway.tls_addr().map(tls_url)
+        self.gateway.tls_addr().map(tls::url)
     }
 
     /// Where everybody is sent there.
@@ -266,7 +270,7 @@ fn control_config(
     Ok(ControlConfig {
         data: config.data.clone(),
         gateway: Address::from(address).to_string(),
-        tls: tls.transpose()?.map(tls_url),
+        tls: tls.transpose()?.map(tls::url),
         metrics: metrics.map(metrics_server::url),
         isolation: notices.isolation.clone(),
         queue: config.queue,
@@ -347,28 +351,31 @@ fn notices(
     })
 }
 
-fn tls_config(config: &Config, certificates: Arc<Certificates>) -> Option<TlsConfig> {
-    let hsts = config.tls.as_ref()?.hsts;
-    Some(TlsConfig { certificates, hsts })
-}
-
-fn tls_url(address: SocketAddr) -> String {
-    format!("https://{address}")
-}
-
 fn gateway(
+    config: GatewayConfig,
     control: &Arc<Control>,
     listeners: Listeners,
     routes: Arc<Routes>,
-    tls: Option<TlsConfig>,
+    secrets: Arc<dyn Secrets>,
 ) -> anyhow::Result<GatewayHandle> {
-    let config = GatewayConfig {
-        tls,
-        ..GatewayConfig::default()
-    };
     let control_port = Arc::clone(control) as _;
-    Gateway::start(config, listeners, routes, control_port, remote_api(control))
-        .context("cannot start the gateway")
+    let ports = GatewayPorts {
+        routes,
+        wake: control_port,
+        fallback: remote_api(control),
+        tokens: Arc::new(NoTokens),
+        secrets,
+    };
+    Gateway::start(config, listeners, ports).context("cannot start the gateway")
+}
+
+/// Nobody has a token.
+struct NoTokens;
+
+impl Tokens for NoTokens {
+    fn find(&self, _: &str) -> Option<Arc<Token>> {
+        None
+    }
 }
 
 /// The control API behind the password, for all paths that are no calls.

@@ -6,6 +6,7 @@
 //! seen by everybody on the machine.
 
 mod limits;
+mod proxy;
 mod tls;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::Proxies;
 use hob_model::{Isolation, Label, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
@@ -24,6 +26,7 @@ use tracing_subscriber::EnvFilter;
 use crate::{environment::Environment, exit::Failure};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
+use proxy::{ProxyTable, proxies};
 pub(crate) use tls::TlsConfig;
 use tls::TlsTable;
 
@@ -160,7 +163,7 @@ pub(crate) struct ClientArgs {
 
 /// The configuration file: all settings, none needed.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 struct File {
     data: Option<PathBuf>,
     listen: Option<SocketAddr>,
@@ -177,6 +180,7 @@ struct File {
     server: Option<String>,
     namespace: Option<Label>,
     tls: Option<TlsTable>,
+    proxy: ProxyTable,
 }
 
 /// Where Prometheus reads.
@@ -214,6 +218,8 @@ pub(crate) struct Config {
     pub(crate) log: String,
     /// How calls are accepted by TLS, if they are.
     pub(crate) tls: Option<TlsConfig>,
+    /// Who may say whose a request is.
+    pub(crate) proxies: Proxies,
 }
 
 /// What a client works with.
@@ -299,6 +305,7 @@ impl ServerArgs {
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
             tls: file.tls.map(TlsTable::resolve).transpose()?,
+            proxies: proxies(file.proxy)?,
         })
     }
 }

@@ -354,4 +354,44 @@ mod tests {
             assert!(message.contains(expected), "{text}: {message}");
         }
     }
+
+    #[test]
+    fn what_is_wrong_with_a_domain_is_told() {
+        let written = |text: &str| Manifest::parse(&format!("domain = {text}"));
+        let one = written("\"Example.net/shop/\"").expect("valid").domain;
+        assert_eq!(one[0].to_string(), "example.net/shop");
+        assert_eq!(
+            written("[\"a.net\", \"b.net\"]")
+                .expect("valid")
+                .domain
+                .len(),
+            2
+        );
+        for (text, expected) in [
+            (
+                "3",
+                "invalid type: integer `3`, expected a text, or a list of texts",
+            ),
+            ("[3]", "invalid type: integer `3`, expected a string"),
+            ("true", "expected a text, or a list of texts"),
+            (
+                "{ host = \"a.net\" }",
+                "invalid type: map, expected a string",
+            ),
+            (
+                "\"http://x\"",
+                "`http://x` is no domain: write a host name, and a path",
+            ),
+            ("[\"a.net\", \"http://x\"]", "`http://x` is no domain"),
+            ("\"localhost\"", "as in `covers.example.net`"),
+        ] {
+            let message = written(text).expect_err(text).to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+            assert!(message.contains("line 1"), "{message}");
+        }
+        let message = Manifest::parse("schedule = 3")
+            .expect_err("no schedule")
+            .to_string();
+        assert!(message.contains("expected a text, or a list"), "{message}");
+    }
 }

@@ -1,3 +1,5 @@
+mod domains;
+
 use std::{
     array,
     collections::{BTreeSet, HashMap},
@@ -8,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+use self::domains::Domains;
 use crate::{
     Cors, Counters, DEFAULT_NAMESPACE, Domain, FleetName, FunctionName, Guard, ReplicaSet, Share,
     Timespan, Track,
@@ -32,7 +35,8 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// What stands before its calls; `None` where nothing does.
     pub guard: Option<Arc<Guard>>,
-    /// Host names whose requests are the function's. Those of a canary's own route count for nothing.
+    /// Host names whose requests are the function's. Those of a canary's own route count for nothing,
+    /// nor do those that another function had first.
     pub domains: Vec<Domain>,
     /// Who answers.
     pub target: Target,
@@ -72,6 +76,7 @@ type Shard = ArcSwap<HashMap<Box<str>, Arc<Route>>>;
 #[derive(Debug)]
 pub struct Routes {
     shards: [Shard; SHARDS],
+    domains: Domains,
     /// Held by who changes a route, since that depends on what it was.
     changes: Mutex<()>,
     hasher: RandomState,
@@ -81,6 +86,7 @@ impl Default for Routes {
     fn default() -> Self {
         Self {
             shards: array::from_fn(|_| Shard::default()),
+            domains: Domains::default(),
             changes: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -116,6 +122,12 @@ impl Routes {
     /// Finds by `name` (default namespace) or `name.namespace`, as it stands in a URL.
     pub fn find(&self, name: &str) -> Option<Arc<Route>> {
         self.shard(name).load().get(name).cloned()
+    }
+
+    /// The route that a request is for by its host, as it stands in `Host`, and by its path, perhaps
+    /// with a query; and how many bytes of the path belong to the domain. The longest domain wins.
+    pub fn by_domain(&self, host: &[u8], path: &str) -> Option<(Arc<Route>, usize)> {
+        self.domains.find(host, path)
     }
 
     /// The route of `function`.
@@ -202,6 +214,7 @@ impl Routes {
     }
 
     fn put(&self, route: &Arc<Route>) {
+        let former = self.get(&route.function);
         for key in keys(&route.function) {
             self.shard(&key).rcu(|table| {
                 let mut table = HashMap::clone(table);
@@ -209,11 +222,13 @@ impl Routes {
                 table
             });
         }
+        self.domains.change(former.as_deref(), Some(route));
     }
 
     /// Takes the route of `function` out.
     pub fn remove(&self, function: &FunctionName) {
         let _change = self.changes();
+        self.domains.change(self.get(function).as_deref(), None);
         for key in keys(function) {
             self.shard(&key).rcu(|table| {
                 let mut table = HashMap::clone(table);
@@ -242,7 +257,7 @@ fn keys(function: &FunctionName) -> impl Iterator<Item = Box<str>> {
 mod tests {
     use super::*;
 
-    fn route(name: &str) -> Route {
+    pub(super) fn route(name: &str) -> Route {
         Route {
             function: name.parse().expect("valid"),
             track: Track::Stable,

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{End, FunctionName, Missed, ReplicaId, Settings, Share};
+use crate::{Domain, End, FunctionName, Missed, ReplicaId, Settings, Share};
 
 pub use crate::schema::CallId;
 pub use calls::{
@@ -112,6 +112,9 @@ pub struct FunctionSummary {
     pub canary: Option<CanarySummary>,
     /// Path of the function on this server: `/function/hello`.
     pub path: String,
+    /// Host names, perhaps with the beginning of a path, by which it is called as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<Domain>,
     /// When the last deploy was acknowledged.
     #[serde(with = "crate::rfc3339")]
     #[schema(value_type = String, format = DateTime)]

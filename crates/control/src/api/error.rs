@@ -51,6 +51,9 @@ pub(super) enum ApiError {
     /// There is one of that name.
     #[error("function `{0}` already exists")]
     Exists(FunctionName),
+    /// A deploy asks for what another function has.
+    #[error("{0}")]
+    Taken(String),
     /// A deploy failed by no fault of who asked for it.
     #[error("{0}")]
     Deploy(String),
@@ -205,6 +208,7 @@ impl ApiError {
             Self::Image(ImageError::Busy)
             | Self::Backup(BackupError::UnderWay)
             | Self::Exists(_)
+            | Self::Taken(_)
             | Self::SecretExists(_)
             | Self::NamespaceExists(_)
             | Self::NotDead { .. } => StatusCode::CONFLICT,

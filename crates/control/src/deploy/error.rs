@@ -1,6 +1,6 @@
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    FunctionName, SecretName,
+    Domain, FunctionName, SecretName,
     port::{BuildError, EngineError},
     wire::Fault,
 };
@@ -57,6 +57,13 @@ pub(crate) enum DeployError {
     FilesBeside(FunctionName),
     #[error("function `{0}` has no canary: `hob deploy DIR --canary 10%` makes one")]
     NoCanary(FunctionName),
+    #[error(
+        "domain `{domain}` is function `{function}`'s: take it out of the hob.toml of one of the two, or remove `{function}`"
+    )]
+    DomainTaken {
+        domain: Domain,
+        function: FunctionName,
+    },
     #[error("namespace `{0}` is reserved and can have no functions")]
     Reserved(String),
     #[error("function `{0}` or its namespace was removed meanwhile")]
@@ -78,6 +85,7 @@ impl DeployError {
             | Self::NoDifference(_)
             | Self::FilesBeside(_)
             | Self::NoCanary(_)
+            | Self::DomainTaken { .. }
             | Self::Reserved(_)
             | Self::Removed(_) => Fault::Caller,
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,

@@ -28,7 +28,7 @@ use tokio::sync::Semaphore;
 
 /// Runs nothing; keeps routes with as many backends as replicas are wished.
 pub(crate) struct FakeEngine {
-    routes: Arc<Routes>,
+    pub(crate) routes: Arc<Routes>,
     calls: Mutex<Vec<String>>,
     live: Mutex<BTreeMap<FunctionName, (Function, u32)>>,
     /// Starts wait here while a test has taken the permit.
@@ -119,7 +119,7 @@ impl FakeEngine {
             output_limit: 1,
             cors: None,
             guard: None,
-            domains: Vec::new(),
+            domains: function.revision.settings.domain.clone(),
             target: Target::Replicas(Arc::new(set)),
             counters: Arc::default(),
             canary: None,
@@ -351,6 +351,10 @@ impl Builder for FakeBuilder {
 
 fn revision(script: &str) -> Revision {
     let mut settings = Settings::default();
+    let domains = script
+        .split(' ')
+        .filter_map(|word| word.strip_prefix("domain="));
+    settings.domain = domains.map(|one| one.parse().expect("a domain")).collect();
     if script.contains("impatient") {
         settings.idle = Timespan(Duration::from_millis(50));
     }

@@ -7,6 +7,7 @@ mod calls;
 mod canary;
 mod deploy;
 mod document;
+mod domains;
 mod fake;
 mod idle;
 mod mistakes;

@@ -1,13 +1,20 @@
 use std::mem::MaybeUninit;
 
 use bytes::BufMut;
-use http::HeaderValue;
+use hob_model::Routes;
 use httparse::{Header, Status};
 
-use crate::{path::FunctionPath, receipt::Receipt};
+use crate::{
+    guard::{Passed, is_own},
+    headers::{Told, is_disguised, outer_prefix},
+    path::FunctionPath,
+    receipt::Receipt,
+};
 
 /// Lines of a head, as hyper has it.
 pub(super) const FIELDS_MAX: usize = 100;
+
+const HOST: &str = "host";
 
 /// Room for the lines of a head, none of it written yet.
 pub(super) type Fields<'b> = [MaybeUninit<Header<'b>>; FIELDS_MAX];
@@ -26,6 +33,7 @@ pub(super) struct Plain<'h, 'b> {
     forwarded_for: bool,
     forwarded_host: bool,
     forwarded_proto: bool,
+    forwarded_prefix: Option<&'b [u8]>,
 }
 
 /// What the first bytes of a request are.
@@ -38,7 +46,11 @@ pub(super) enum Look<'h, 'b> {
 }
 
 /// Reads a head. Whatever is unusual is [`Look::Other`], so nothing needs to be refused here.
-pub(super) fn look<'h, 'b>(bytes: &'b [u8], room: &'h mut Fields<'b>) -> Look<'h, 'b> {
+pub(super) fn look<'h, 'b>(
+    bytes: &'b [u8],
+    room: &'h mut Fields<'b>,
+    routes: &Routes,
+) -> Look<'h, 'b> {
     let mut request = httparse::Request::new(&mut []);
     let head = match request.parse_with_uninit_headers(bytes, room) {
         Ok(Status::Complete(head)) => head,
@@ -57,8 +69,7 @@ pub(super) fn look<'h, 'b>(bytes: &'b [u8], room: &'h mut Fields<'b>) -> Look<'h
     if !path.bytes().all(is_plain_in_path) || method == "CONNECT" {
         return Look::Other;
     }
-    let plain = FunctionPath::cut(path).and_then(|path| plain(method, path, head, fields));
-    plain.map_or(Look::Other, Look::Plain)
+    plain((method, path), head, fields, routes).map_or(Look::Other, Look::Plain)
 }
 
 /// Bytes that mean the same to every reader of a path or query.
@@ -67,12 +78,14 @@ fn is_plain_in_path(byte: u8) -> bool {
 }
 
 fn plain<'h, 'b>(
-    method: &'b str,
-    path: FunctionPath<'b>,
+    (method, path): (&'b str, &'b str),
     head: usize,
     fields: &'h [Header<'b>],
+    routes: &Routes,
 ) -> Option<Plain<'h, 'b>> {
-    let mut host = None;
+    let host = fields.iter().find(|field| is_host(field.name))?.value;
+    let path = FunctionPath::at(host, path, routes)?;
+    let mut has_host = false;
     let mut length = None;
     let mut seen = Plain {
         method,
@@ -81,15 +94,16 @@ fn plain<'h, 'b>(
         head,
         body: 0,
         fields,
-        host: b"",
+        host,
         forwarded_for: false,
         forwarded_host: false,
         forwarded_proto: false,
+        forwarded_prefix: None,
     };
     for field in fields {
         match Kind::of(field.name) {
             Kind::Plain => {}
-            Kind::Host if host.is_none() => host = Some(field.value),
+            Kind::Host if !has_host => has_host = true,
             Kind::Length if length.is_none() => length = Some(parse_length(field.value)?),
             Kind::Connection if field.value.eq_ignore_ascii_case(b"keep-alive") => {}
             Kind::CallId if seen.call_id.is_none() => seen.call_id = Some(field.value),
@@ -97,13 +111,19 @@ fn plain<'h, 'b>(
             Kind::ForwardedFor if !seen.forwarded_for => seen.forwarded_for = true,
             Kind::ForwardedHost => seen.forwarded_host = true,
             Kind::ForwardedProto => seen.forwarded_proto = true,
+            Kind::ForwardedPrefix if seen.forwarded_prefix.is_none() => {
+                seen.forwarded_prefix = Some(field.value);
+            }
             // Twice, or about the connection rather than the call.
             _ => return None,
         }
     }
-    seen.host = host?;
     seen.body = length.unwrap_or(0);
     Some(seen)
+}
+
+fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case(HOST)
 }
 
 fn parse_length(value: &[u8]) -> Option<usize> {
@@ -111,10 +131,21 @@ fn parse_length(value: &[u8]) -> Option<usize> {
     digits.then(|| str::from_utf8(value).ok()?.parse().ok())?
 }
 
-impl Plain<'_, '_> {
+impl<'h> Plain<'h, '_> {
+    /// The lines of its head.
+    pub(super) fn fields(&self) -> &'h [Header<'h>] {
+        self.fields
+    }
+
     /// Writes the head that the replica gets: the caller's, with the caller's address and the
     /// call's name in it. The same fields as `headers.rs` and `receipt.rs` make for hyper.
-    pub(super) fn put(&self, receipt: &Receipt, caller: &HeaderValue, out: &mut Vec<u8>) {
+    pub(super) fn put(
+        &self,
+        receipt: &Receipt,
+        passed: &Passed,
+        told: &Told<'_>,
+        out: &mut Vec<u8>,
+    ) {
         out.put_slice(self.method.as_bytes());
         out.put_u8(b' ');
         self.path.put_forwarded(out);
@@ -122,25 +153,42 @@ impl Plain<'_, '_> {
         for field in self.fields {
             let name = field.name.as_bytes();
             match Kind::of(field.name) {
-                Kind::Connection | Kind::CallId | Kind::StartTime => {}
+                Kind::Connection | Kind::CallId | Kind::StartTime | Kind::ForwardedPrefix => {}
+                Kind::ForwardedHost | Kind::ForwardedProto if !told.is_believed => {}
+                Kind::Plain if is_own(field.name) || is_disguised(field.name) => {}
                 Kind::ForwardedFor => {
-                    put_field(out, name, &[field.value, b", ", caller.as_bytes()]);
+                    put_field(out, name, &[field.value, b", ", told.peer.as_bytes()]);
                 }
                 _ => put_field(out, name, &[field.value]),
             }
         }
+        passed.put(out);
         put_field(out, b"X-Call-Id", &[receipt.id.as_bytes()]);
         put_number(out, b"X-Start-Time", receipt.start_time);
+        self.put_forwarded(told, out);
+        out.put_slice(b"\r\n");
+    }
+
+    /// Writes what is not there yet of the way that the call has come.
+    fn put_forwarded(&self, told: &Told<'_>, out: &mut Vec<u8>) {
         if !self.forwarded_for {
-            put_field(out, b"X-Forwarded-For", &[caller.as_bytes()]);
+            put_field(out, b"X-Forwarded-For", &[told.peer.as_bytes()]);
         }
-        if !self.forwarded_host {
+        if !(self.forwarded_host && told.is_believed) {
             put_field(out, b"X-Forwarded-Host", &[self.host]);
         }
-        if !self.forwarded_proto {
-            put_field(out, b"X-Forwarded-Proto", &[b"http"]);
+        if !(self.forwarded_proto && told.is_believed) {
+            put_field(out, b"X-Forwarded-Proto", &[told.scheme.as_bytes()]);
         }
-        out.put_slice(b"\r\n");
+        let outer = self.forwarded_prefix.filter(|_| told.is_believed);
+        match (outer, self.path.prefix()) {
+            (None, None) => {}
+            (Some(outer), None) => put_field(out, b"X-Forwarded-Prefix", &[outer]),
+            (outer, Some(own)) => {
+                let outer = outer.map_or(&b""[..], outer_prefix);
+                put_field(out, b"X-Forwarded-Prefix", &[outer, own.as_bytes()]);
+            }
+        }
     }
 }
 
@@ -181,6 +229,7 @@ enum Kind {
     ForwardedFor,
     ForwardedHost,
     ForwardedProto,
+    ForwardedPrefix,
     /// Speaks of the connection, or of how the body is sent.
     Special,
 }
@@ -188,8 +237,8 @@ enum Kind {
 impl Kind {
     /// By plain text, since every field of every call comes by here twice.
     fn of(name: &str) -> Self {
-        const KNOWN: [(&str, Kind); 17] = [
-            ("host", Kind::Host),
+        const KNOWN: [(&str, Kind); 18] = [
+            (HOST, Kind::Host),
             ("content-length", Kind::Length),
             ("connection", Kind::Connection),
             ("x-call-id", Kind::CallId),
@@ -197,6 +246,7 @@ impl Kind {
             ("x-forwarded-for", Kind::ForwardedFor),
             ("x-forwarded-host", Kind::ForwardedHost),
             ("x-forwarded-proto", Kind::ForwardedProto),
+            ("x-forwarded-prefix", Kind::ForwardedPrefix),
             ("expect", Kind::Special),
             ("keep-alive", Kind::Special),
             ("proxy-authenticate", Kind::Special),
@@ -237,7 +287,8 @@ mod tests {
     fn only_what_everybody_reads_alike_is_plain() {
         let is_plain = |head: &str| {
             let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
-            matches!(look(head.as_bytes(), &mut room), Look::Plain(_))
+            let routes = Routes::default();
+            matches!(look(head.as_bytes(), &mut room, &routes), Look::Plain(_))
         };
         let get = "GET /function/a HTTP/1.1\r\nHost: a\r\n";
         assert!(is_plain(&format!("{get}\r\n")));
@@ -257,6 +308,7 @@ mod tests {
             "Expect: 100-continue\r\n",
             "X-Call-Id: a\r\nX-Call-Id: b\r\n",
             "X-Forwarded-For: a\r\nX-Forwarded-For: b\r\n",
+            "X-Forwarded-Prefix: a\r\nX-Forwarded-Prefix: b\r\n",
             "A : b\r\n",
             "A: b\r\n folded\r\n",
         ] {

@@ -1,4 +1,5 @@
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
@@ -12,11 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle};
+use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts};
 use hob_model::{
-    Backend, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet, Route, Routes,
-    Target, Timespan, Track,
-    port::{Wake, WakeError},
+    Backend, CallerAddress, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet,
+    Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
+    port::{SecretBytes, SecretError, Secrets, Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
 use tempfile::TempDir;
@@ -46,6 +47,7 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<FakeWake>,
+    pub(crate) known: Arc<Known>,
     pub(crate) folder: TempDir,
     handle: Option<GatewayHandle>,
     born: AtomicU32,
@@ -69,15 +71,29 @@ impl World {
             Box::pin(async move {
                 let text = format!("fallback {} {}", request.uri(), peer.ip());
                 let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
-                http::Response::new(AnswerBody::new(body))
+                let mut response = http::Response::new(AnswerBody::new(body));
+                let caller = request.extensions().get::<CallerAddress>();
+                let caller = caller.map(|one| format!("{} {}", one.ip, one.encrypted));
+                let caller = caller.unwrap_or_default().parse().unwrap();
+                response.headers_mut().insert("x-seen-caller", caller);
+                response
             })
         });
         let port: Arc<dyn Wake> = wake.clone();
-        let handle = Gateway::start(config, listener, Arc::clone(&routes), port, fallback).unwrap();
+        let known = Arc::new(Known::default());
+        let ports = GatewayPorts {
+            routes: Arc::clone(&routes),
+            wake: port,
+            fallback,
+            tokens: Arc::clone(&known) as _,
+            secrets: Arc::clone(&known) as _,
+        };
+        let handle = Gateway::start(config, listener, ports).unwrap();
         Self {
             address: handle.local_addr(),
             routes,
             wake,
+            known,
             folder: tempfile::tempdir().unwrap(),
             handle: Some(handle),
             born: AtomicU32::new(0),
@@ -195,6 +211,37 @@ impl Wake for FakeWake {
     fn condemn(&self, function: &FunctionName, replica: &ReplicaId, why: EndReason) {
         let line = format!("{function} {replica} {why}");
         self.condemned.lock().unwrap().push(line);
+    }
+}
+
+/// What a test gives callers to prove who they are.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) tokens: Mutex<HashMap<String, Arc<Token>>>,
+    /// By `NAMESPACE/NAME`.
+    pub(crate) secrets: Mutex<HashMap<String, Vec<u8>>>,
+}
+
+impl Tokens for Known {
+    fn find(&self, text: &str) -> Option<Arc<Token>> {
+        self.tokens.lock().unwrap().get(text).cloned()
+    }
+}
+
+impl Secrets for Known {
+    fn reveal(&self, namespace: &str, name: &SecretName) -> Result<SecretBytes, SecretError> {
+        let found = self
+            .secrets
+            .lock()
+            .unwrap()
+            .get(&format!("{namespace}/{name}"))
+            .cloned();
+        found
+            .map(SecretBytes::new)
+            .ok_or_else(|| SecretError::NotFound {
+                namespace: namespace.to_owned(),
+                name: name.clone(),
+            })
     }
 }
 

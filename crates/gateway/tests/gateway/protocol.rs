@@ -6,9 +6,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::harness::{Conn, World, echo, recorder};
 
-type Sender = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+pub(crate) type Sender = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
-async fn h2c(world: &World) -> Sender {
+pub(crate) async fn h2c(world: &World) -> Sender {
     let stream = tokio::net::TcpStream::connect(world.address).await.unwrap();
     let io = TokioIo::new(stream);
     let builder = hyper::client::conn::http2::Builder::new(TokioExecutor::new());

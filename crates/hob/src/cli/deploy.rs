@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use hob_model::{
-    FunctionName, Label, Manifest, Share,
+    Domain, FunctionName, Label, Manifest, Share,
     openfaas::{DEPLOYMENT_HEADER, FunctionDeployment},
     wire::{CanarySummary, DeployEvent, FunctionSummary, ImageDeploy},
 };
@@ -152,6 +152,8 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Done {
     url: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    domains: Vec<Domain>,
     revision: String,
     revision_number: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -166,6 +168,7 @@ impl Report {
             name: done.function.name.clone(),
             done: Some(Done {
                 url,
+                domains: done.function.domains.clone(),
                 revision: done.function.revision.clone(),
                 revision_number: done.function.revision_number,
                 canary: done.function.canary.clone(),
@@ -181,12 +184,19 @@ impl Report {
 pub(super) fn summary(done: &Deployed, url: &str) -> String {
     let name = &done.function.name;
     let revision = revision(&done.function);
+    let url = places(&done.function, url);
     if done.changed {
         let millis = done.millis;
         format!("{name} is live at {url} ({revision}, {millis} ms)")
     } else {
         format!("{name} is unchanged and live at {url} ({revision})")
     }
+}
+
+/// Where a function answers: `URL`, and behind it its domains.
+pub(super) fn places(function: &FunctionSummary, url: &str) -> String {
+    let domains = function.domains.iter();
+    domains.fold(url.to_owned(), |all, domain| format!("{all}, {domain}"))
 }
 
 /// The line that ends the deploy of a canary.

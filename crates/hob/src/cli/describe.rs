@@ -53,6 +53,9 @@ fn print(detail: &FunctionDetail, url: String, colour: bool) -> anyhow::Result<(
     table.pair("name", summary.name.to_string());
     table.pair("namespace", summary.name.namespace());
     table.pair("url", url);
+    for domain in &summary.domains {
+        table.pair("domain", domain.to_string());
+    }
     table.pair("state", state(summary.state));
     if let Some(problem) = &detail.problem {
         table.pair("problem", Cell::tinted(problem.as_str(), Tint::Bad));

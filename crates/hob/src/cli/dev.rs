@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::Proxies;
 use hob_model::{FunctionName, wire::LogLine};
 use http::Method;
 use tokio::signal::unix::SignalKind;
@@ -81,6 +82,7 @@ impl Dev {
             subnet: None,
             log: self.log.clone(),
             tls: None,
+            proxies: Proxies::default(),
         };
         up::log(&config);
         let doors = up::doors(&config, PassedSockets::default())?;

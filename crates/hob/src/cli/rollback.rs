@@ -7,7 +7,7 @@ use http::Method;
 
 use super::{
     Context,
-    deploy::{Deployed, Report, follow, revision},
+    deploy::{Deployed, Report, follow, places, revision},
     progress::Progress,
     revisions,
     session::{Session, function_path},
@@ -56,6 +56,7 @@ impl Rollback {
                 return output::json(&Report::of(&done, url));
             }
             let revision = revision(&done.function);
+            let url = places(&done.function, &url);
             output::line(&if done.changed {
                 let millis = done.millis;
                 format!("{name} is back at {url} ({revision}, {millis} ms)")

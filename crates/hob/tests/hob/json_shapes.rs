@@ -61,6 +61,7 @@ fn every_list_has_its_shape() {
         "metrics",
         "pid",
         "replicas",
+        "tls",
         "uptime",
         "version",
         "warnings",

@@ -4,6 +4,7 @@ mod acme;
 mod files;
 mod own;
 mod pebble;
+mod service;
 mod slow;
 mod sslyze;
 

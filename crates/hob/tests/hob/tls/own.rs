@@ -24,8 +24,9 @@ fn the_own_authority_signs_for_the_server_and_for_every_domain_of_a_function() {
     let shop = bench.site("shop", "things");
     write(&shop.join("hob.toml"), "domain = [\"shop.home.arpa\"]\n");
     bench.deploy(&shop);
-    let url = "https://shop.home.arpa/function/shop/";
+    let url = "https://shop.home.arpa/";
     assert_eventually!(curl(tls, &root, url, &[]).code == Some(0));
+    assert!(curl(tls, &root, url, &[]).ok().ends_with("things"));
     let first = presented(tls, "shop.home.arpa");
     assert!(
         first.contains("DNS:shop.home.arpa") && !first.contains("hob.home.arpa"),

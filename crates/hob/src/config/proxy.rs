@@ -1,0 +1,138 @@
+//! `[proxy]`: who may say whose a request is.
+
+use std::net::IpAddr;
+
+use hob_gateway::{Proxies, ProxyHeader};
+use http::HeaderName;
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::exit::Failure;
+
+/// Most networks that may be trusted: each connection is compared with all of them.
+const NETWORKS_MAX: usize = 1_000;
+/// Bits of an IPv6 address before the IPv4 address that it may hold.
+const MAPPED_BITS: u8 = 96;
+
+/// The table as the owner writes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ProxyTable {
+    trusted: Vec<Network>,
+    header: Option<Header>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Network(IpNet);
+
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Header(HeaderName);
+
+/// Checks the table as a whole.
+pub(super) fn proxies(table: ProxyTable) -> anyhow::Result<Proxies> {
+    let ProxyTable { trusted, header } = table;
+    if header.is_some() && trusted.is_empty() {
+        let message = "[proxy] has a header and trusts nobody to write it: add your proxy's address, as in trusted = [\"127.0.0.1\"]";
+        return Err(Failure::usage(message).into());
+    }
+    if trusted.len() > NETWORKS_MAX {
+        let message = format!("[proxy] trusted must have at most {NETWORKS_MAX} networks");
+        return Err(Failure::usage(message).into());
+    }
+    let header = header.map(|Header(name)| ProxyHeader::from(name));
+    Ok(Proxies {
+        trusted: trusted.into_iter().map(|Network(one)| one).collect(),
+        header: header.unwrap_or(ProxyHeader::ForwardedFor),
+    })
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let network = match text.contains('/') {
+            true => text.parse::<IpNet>().ok(),
+            false => text.parse::<IpAddr>().ok().map(IpNet::from),
+        };
+        match network.map(canonical) {
+            None => Err(format!(
+                "`{text}` is no address or network: write 127.0.0.1 or 10.0.0.0/8"
+            )),
+            Some(network) if network.prefix_len() == 0 => Err(format!(
+                "`{text}` is everybody, who could then claim any address: name the proxy's network"
+            )),
+            Some(network) => Ok(Self(network)),
+        }
+    }
+}
+
+/// IPv4 that is written as IPv6 is IPv4: so are the addresses that it is compared with.
+fn canonical(network: IpNet) -> IpNet {
+    let IpNet::V6(six) = network else {
+        return network;
+    };
+    let bits = six.prefix_len().checked_sub(MAPPED_BITS);
+    match (six.addr().to_ipv4_mapped(), bits) {
+        (Some(four), Some(bits)) => IpNet::new(four.into(), bits).unwrap_or(network),
+        _ => network,
+    }
+}
+
+impl TryFrom<String> for Header {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        HeaderName::from_bytes(text.as_bytes())
+            .map(Self)
+            .map_err(|_| {
+                format!("`{text}` is no header: write x-forwarded-for, forwarded or x-real-ip")
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Proxies, String> {
+        let table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        proxies(table).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nobody_is_trusted_unless_the_owner_says_so() {
+        assert_eq!(read("").expect("valid"), Proxies::default());
+        let text = "trusted = [\"10.0.0.0/8\", \"127.0.0.1\", \"::1\", \"::ffff:192.0.2.0/120\"]";
+        let read = read(&format!("{text}\nheader = \"CF-Connecting-IP\"")).expect("valid");
+        let networks: Vec<_> = read.trusted.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            networks,
+            ["10.0.0.0/8", "127.0.0.1/32", "::1/128", "192.0.2.0/24"]
+        );
+        let name = HeaderName::from_static("cf-connecting-ip");
+        assert_eq!(read.header, ProxyHeader::Single(name));
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_cure() {
+        for (text, expected) in [
+            ("trusted = [\"10.0.0.0/33\"]", "`10.0.0.0/33` is no address"),
+            ("trusted = [\"localhost\"]", "write 127.0.0.1"),
+            ("trusted = [\"0.0.0.0/0\"]", "is everybody"),
+            ("trusted = [\"::/0\"]", "is everybody"),
+            ("trusted = \"127.0.0.1\"", "expected a sequence"),
+            ("header = \"x-real-ip\"", "trusts nobody"),
+            (
+                "trusted = [\"::1\"]\nheader = \"x real\"",
+                "`x real` is no header",
+            ),
+            ("trust = []", "unknown field `trust`"),
+        ] {
+            let message = read(text).expect_err(text);
+            assert!(message.contains(expected), "{text}: {message}");
+            assert!(!message.contains('\n'), "{message}");
+        }
+    }
+}
