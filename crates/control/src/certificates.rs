@@ -253,14 +253,18 @@ impl Certificates {
 
     /// Presents a pair in a slot.
     fn present(&self, slot: &Slot, hosts: &[String], pair: PemPair) -> Result<(), String> {
-        let is_domain = |host: &str| self.config.domains.iter().any(|own| own.as_str() == host);
+        let first = self
+            .config
+            .domains
+            .iter()
+            .find(|own| AcmeConfig::can_have(own));
         let presented = Presented {
             hosts: hosts.to_vec(),
             rank: slot.rank(),
             fallback: match slot {
                 Slot::File(_) | Slot::OwnServer => true,
                 Slot::Own(_) => false,
-                Slot::Acme(host) => is_domain(host),
+                Slot::Acme(host) => first.is_some_and(|first| first.as_str() == host),
             },
             pair,
         };
