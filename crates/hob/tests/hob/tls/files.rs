@@ -6,6 +6,16 @@ use serde_json::Value;
 use super::{Authority, NOT_TRUSTED, can_test, curl, doors, presented, with_tls};
 use crate::bench::{Bench, HOB, write};
 
+/// Bytes of a body.
+const LARGE: usize = 1 << 20;
+/// Says how it was called, or the body twice.
+const ECHO: &str = "\
+def handle(event, context):
+    if event.path == '/large':
+        return event.body * 2
+    return event.headers.get('X-Forwarded-Proto', 'none')
+";
+
 fn certificates(hob: &Hob) -> Value {
     hob.cli(["certificate", "list", "-o", "json"]).json()
 }
@@ -35,9 +45,7 @@ fn calls_come_by_tls_and_http_2_and_everybody_is_sent_there() {
     let bench = Bench { hob, folder };
     let (tls, redirect) = doors(&bench.hob);
     let handler = bench.folder.path().join("echo/handler.py");
-    let echo =
-        "def handle(event, context):\n    return event.headers.get('X-Forwarded-Proto', 'none')\n";
-    write(&handler, echo);
+    write(&handler, ECHO);
     bench.deploy(handler.parent().unwrap());
 
     // By name, by any first part of one, and by no name at all.
@@ -57,6 +65,8 @@ fn calls_come_by_tls_and_http_2_and_everybody_is_sent_there() {
     assert!(presented(tls, "").contains("DNS:a.test"));
     assert!(presented(tls, "C.test").contains("DNS:c.test"));
 
+    let large = bench.folder.path().join("large");
+    write(&large, &"y".repeat(LARGE));
     // The function learns how the call came, and the express lane is as it was.
     for (version, line) in [("--http1.1", "HTTP/1.1 200"), ("--http2", "HTTP/2 200")] {
         let got = curl(
@@ -67,6 +77,13 @@ fn calls_come_by_tls_and_http_2_and_everybody_is_sent_there() {
         );
         let text = got.ok();
         assert!(text.contains(line) && text.ends_with("https"), "{text}");
+        // More than any buffer on the way.
+        let (url, body) = (
+            "https://a.test/function/echo/large",
+            format!("@{}", large.display()),
+        );
+        let got = curl(tls, &root, url, &[version, "--data-binary", &body]);
+        assert!(got.ok().ends_with(&"y".repeat(2 * LARGE)));
     }
     let plain = bench.hob.get("/function/echo").expect(200);
     assert_eq!(plain.text(), "http");
