@@ -14,6 +14,7 @@ down: ## stop what `make up` started; functions and secrets stay on disk
 test: ## install what the tests need and run every test
 	@scripts/need.sh $(TEST_TOOLS)
 	@scripts/need.sh $(CAGE_TOOLS) || echo "make test: going on without them; their tests say so"
+	@scripts/need.sh $(BROWSER) || echo "make test: going on without a browser; its test says so"
 	@scripts/openfaas.sh $(OPENFAAS) || echo "make test: going on without OpenFaaS's programs; their tests say so"
 	@scripts/pip_tool.sh $(SCHEMATHESIS) schemathesis 4.32.5 schemathesis.cli || echo "make test: going on without schemathesis; its test says so"
 	@scripts/pip_tool.sh $(SSLYZE) sslyze 6.3.1 sslyze || echo "make test: going on without sslyze; its test says so"
@@ -49,3 +50,5 @@ SCHEMATHESIS = target/tools/schemathesis
 SSLYZE = target/tools/sslyze
 # other cages, which not every release has
 CAGE_TOOLS = runsc:runsc crun:crun
+# the browser whose pages ask hob and its functions; in Ubuntu it is no package
+BROWSER = chromium:chromium

@@ -7,11 +7,12 @@ import sys
 import time
 import traceback
 
-from . import cage, idle, images, latency, machine, many, queued, redeploy, table, throughput, wake
+from . import cage, guards, idle, images, latency, machine, many, queued, redeploy, table, throughput, wake
 from .programs import Failed, Programs
 
 PARTS = {
     "throughput": throughput.measure,
+    "guards": guards.measure,
     "latency": latency.measure,
     "async": queued.measure,
     "wake": wake.measure,

@@ -1,6 +1,8 @@
 //! `/hob/v1`: the whole table of contents of the API. Each file below holds one noun.
 
+mod actor;
 mod archive;
+mod audit;
 mod auth;
 mod backup;
 mod build;
@@ -11,6 +13,7 @@ mod document;
 mod error;
 mod export;
 mod functions;
+mod guarded;
 mod images;
 mod later;
 mod logs;
@@ -26,103 +29,112 @@ mod status;
 mod stream;
 mod system;
 mod system_logs;
+mod tokens;
 mod upload;
 
 use std::sync::Arc;
 
 use axum::{
-    Extension, Router,
+    Router,
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::routes;
 
 use crate::{Control, metrics, registry};
-use error::ApiError;
+use guarded::{Guarded, Policy};
+
+pub use actor::LocalUser;
 
 /// Who is on the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Somebody whom the unix socket's peer credentials let in: no password.
+    /// Somebody whom the unix socket's peer credentials let in: no login.
     Local,
-    /// Anybody: everything asks for the admin password, but `/healthz`, `/openapi.json` and
-    /// asynchronous calls for nothing, and the builder for a signature.
+    /// Anybody: each route asks for what its policy says.
     Remote,
 }
 
 pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
-    let (routes, _) = documented().split_for_parts();
-    let routes = routes
-        // OpenFaaS's builder and, below, the registry are specified elsewhere.
-        .route(builder::BUILD, post(builder::build))
-        .route(builder::PUBLIC_KEY, get(builder::public_key))
-        // Other spellings of routes that are documented.
-        .merge(system::aliases())
-        .merge(later::aliases())
-        .fallback(async || ApiError::NothingHere)
-        .method_not_allowed_fallback(async || ApiError::Method)
-        .layer(Extension(access))
-        .with_state(Arc::clone(control))
-        .merge(registry::router(control));
-    guard(routes, control, access)
-}
-
-/// Every route that the OpenAPI document has: what each is stands at its handler. After a change,
-/// `tests/plane/document.rs` says how to renew the golden copy.
-fn documented() -> OpenApiRouter<Arc<Control>> {
-    let routes = [
-        routes!(status::healthz),
-        routes!(document::document),
-        routes!(status::show),
-        routes!(functions::list),
-        routes!(functions::show, upload::deploy, functions::remove),
-        routes!(images::deploy),
-        routes!(functions::scale),
-        routes!(revisions::list),
-        routes!(revisions::rollback),
-        routes!(revisions::promote),
-        routes!(logs::show),
-        routes!(export::download, build::export),
-        routes!(images::list, images::remove),
-        routes!(images::prune),
-        routes!(archive::save, archive::load),
-        routes!(backup::download),
-        routes!(build::build),
-        routes!(registries::list),
-        routes!(registries::forget),
-        routes!(registries::log_in, registries::log_out),
-        routes!(registries::trust),
-        routes!(registries::plain_http),
-        routes!(secrets::list),
-        routes!(secrets::set, secrets::remove),
-        routes!(schedules::list),
-        routes!(schedules::run),
-        routes!(calls::list, calls::drop_dead),
-        routes!(calls::retry_dead),
-        routes!(calls::show, calls::remove),
-        routes!(calls::retry),
-        routes!(later::take, calls::forget),
-        routes!(system_logs::show),
-        routes!(certificates::list),
-        routes!(certificates::renew),
-    ];
-    let document = OpenApiRouter::with_openapi(document::head());
-    let document = routes.into_iter().fold(document, OpenApiRouter::routes);
-    document.merge(system::documented())
-}
-
-/// Around everything, the fallbacks too: a route cannot be added outside of it.
-fn guard(routes: Router, control: &Arc<Control>, access: Access) -> Router {
-    let guarded = match access {
-        Access::Local => routes,
-        Access::Remote => {
-            routes.layer(from_fn_with_state(Arc::clone(control), auth::require_admin))
-        }
-    };
+    let routes = documented().and(beside(control)).serve(control, access);
     let runtime = control.config.runtime.clone();
-    guarded
+    routes
         .layer(from_fn_with_state(Arc::clone(control), metrics::measure))
         .layer(from_fn(move |request, next| {
             place::on(runtime.clone(), request, next)
         }))
+}
+
+/// Every route that the OpenAPI document has, with who may use it: what each is stands at its
+/// handler. After a change, `tests/plane/document.rs` says how to renew the golden copy.
+fn documented() -> Guarded {
+    use Policy::{Admin, Open, Owner, Read, Secrets, Write};
+
+    let routes = [
+        (Open, routes!(status::healthz)),
+        (Open, routes!(document::document)),
+        (Read, routes!(status::show)),
+        (Read, routes!(functions::list)),
+        (Read, routes!(functions::show)),
+        (Write, routes!(upload::deploy, functions::remove)),
+        (Write, routes!(images::deploy)),
+        (Write, routes!(functions::scale)),
+        (Read, routes!(revisions::list)),
+        (Write, routes!(revisions::rollback)),
+        (Write, routes!(revisions::promote)),
+        (Read, routes!(logs::show)),
+        (Read, routes!(export::download)),
+        (Write, routes!(build::export)),
+        (Read, routes!(images::list)),
+        (Write, routes!(images::remove)),
+        (Write, routes!(images::prune)),
+        (Read, routes!(archive::save)),
+        (Write, routes!(archive::load)),
+        (Admin, routes!(backup::download)),
+        (Admin, routes!(audit::list)),
+        (Write, routes!(build::build)),
+        (Admin, routes!(registries::list)),
+        (Admin, routes!(registries::forget)),
+        (Admin, routes!(registries::log_in, registries::log_out)),
+        (Admin, routes!(registries::trust)),
+        (Admin, routes!(registries::plain_http)),
+        (Secrets, routes!(secrets::list)),
+        (Secrets, routes!(secrets::set, secrets::remove)),
+        (Admin, routes!(tokens::list, tokens::create)),
+        (Admin, routes!(tokens::revoke)),
+        (Owner, routes!(tokens::change_password)),
+        (Read, routes!(certificates::list)),
+        (Admin, routes!(certificates::renew)),
+        (Read, routes!(schedules::list)),
+        (Write, routes!(schedules::run)),
+        (Read, routes!(calls::list)),
+        (Write, routes!(calls::drop_dead)),
+        (Write, routes!(calls::retry_dead)),
+        (Read, routes!(calls::show)),
+        (Write, routes!(calls::remove)),
+        (Write, routes!(calls::retry)),
+        // Who may call a function is its own affair, and settled before the call comes here.
+        (Open, routes!(later::take)),
+        (Write, routes!(calls::forget)),
+        (Read, routes!(system_logs::show)),
+    ];
+    let all = Guarded::default().and(system::documented());
+    routes
+        .into_iter()
+        .fold(all, |all, (policy, routes)| all.route(policy, routes))
+}
+
+/// Those that it does not have.
+fn beside(control: &Arc<Control>) -> Guarded {
+    // OpenFaaS's builder and, below, the registry are specified elsewhere.
+    let builder = Guarded::default()
+        .beside(Policy::Signed, builder::BUILD, post(builder::build))
+        .beside(Policy::Open, builder::PUBLIC_KEY, get(builder::public_key));
+    // Other spellings of routes that are documented.
+    let all = builder.and(system::aliases()).and(later::aliases());
+    registry::routes(control)
+        .into_iter()
+        .fold(all, |all, (path, routes)| {
+            all.beside(Policy::Images, path, routes)
+        })
 }

@@ -24,6 +24,7 @@ use crate::{
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
     schedule::Timetable,
+    tokens::KnownTokens,
     turns::Turns,
     usage::Usage,
     wake::Wakes,
@@ -117,6 +118,7 @@ pub struct Control {
     /// One backup at a time; while it is locked no bundle may be taken away.
     pub(crate) backups: Arc<Mutex<()>>,
     pub(crate) gate: Gate,
+    pub(crate) tokens: Arc<KnownTokens>,
     pub(crate) remote_builds: RemoteBuilds,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: Instant,
@@ -154,6 +156,7 @@ impl Control {
             usage: Usage::default(),
             timetable: Timetable::default(),
             deploys: Turns::default(),
+            tokens: Arc::default(),
             remote_builds: RemoteBuilds::default(),
             metrics: Arc::default(),
             changes: Turns::default(),

@@ -3,8 +3,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use hob_model::wire::{DeployEvent, ImageEvent};
+use hob_model::wire::{DeployEvent, Fault, ImageEvent};
+use http::StatusCode;
 use tokio::sync::Notify;
+
+use crate::ending::Ending;
 
 /// Events kept for a reader that lags behind. A build never waits for its reader: past this,
 /// the oldest lines go, since the last ones tell why a build failed.
@@ -14,6 +17,8 @@ const PENDING: usize = 2_000;
 pub(crate) trait Event {
     /// A line that says this and nothing else.
     fn output(text: String) -> Self;
+    /// How the work went, as the last line of an answer says it.
+    fn status(&self) -> StatusCode;
 }
 
 /// The writing end of an answer, such as a deploy's. Clones write to the same answer.
@@ -25,6 +30,7 @@ pub(crate) struct EventReader<E = DeployEvent>(Arc<Shared<E>>);
 struct Shared<E> {
     state: Mutex<State<E>>,
     changed: Notify,
+    ending: Ending,
 }
 
 struct State<E> {
@@ -45,6 +51,7 @@ pub(crate) fn channel<E>() -> (Events<E>, EventReader<E>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(state),
         changed: Notify::new(),
+        ending: Ending::default(),
     });
     (Events(Arc::clone(&shared)), EventReader(shared))
 }
@@ -60,6 +67,10 @@ impl<E> Clone for Events<E> {
 impl<E> Events<E> {
     /// Adds an event. Never waits.
     pub(crate) fn push(&self, event: E) {
+        self.add(event, false);
+    }
+
+    fn add(&self, event: E, is_last: bool) {
         let mut state = self.0.lock();
         if state.closed {
             return;
@@ -69,24 +80,35 @@ impl<E> Events<E> {
             state.lost += 1;
         }
         state.pending.push_back(event);
+        state.closed = is_last;
         drop(state);
         self.0.changed.notify_one();
     }
 
     /// Adds the last event.
-    pub(crate) fn finish(&self, event: E) {
-        self.push(event);
-        self.0.lock().closed = true;
-        self.0.changed.notify_one();
+    pub(crate) fn finish(&self, event: E)
+    where
+        E: Event,
+    {
+        self.0.ending.tell(event.status());
+        self.add(event, true);
     }
 }
 
 // === impl EventReader ===
 
 impl<E: Event> EventReader<E> {
+    /// How the work ends.
+    pub(crate) fn ending(&self) -> Ending {
+        self.0.ending.clone()
+    }
+
     /// The next event; `None` after the last.
     pub(crate) async fn next(&mut self) -> Option<E> {
         loop {
+            if self.0.is_at_its_end() {
+                self.0.ending.free().await;
+            }
             {
                 let mut state = self.0.lock();
                 let lost = std::mem::take(&mut state.lost);
@@ -115,6 +137,12 @@ impl<E> Drop for EventReader<E> {
 }
 
 impl<E> Shared<E> {
+    /// Whether nothing is left but the last event.
+    fn is_at_its_end(&self) -> bool {
+        let state = self.lock();
+        state.closed && state.pending.len() <= 1
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,11 +152,33 @@ impl Event for DeployEvent {
     fn output(text: String) -> Self {
         Self::Output { text }
     }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Failed { fault, .. } => blamed(*fault),
+            _ => StatusCode::OK,
+        }
+    }
 }
 
 impl Event for ImageEvent {
     fn output(text: String) -> Self {
         Self::Output { text }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Failed { fault, .. } => blamed(*fault),
+            _ => StatusCode::OK,
+        }
+    }
+}
+
+/// As an answer that could still choose its status would say it.
+pub(crate) fn blamed(fault: Fault) -> StatusCode {
+    match fault {
+        Fault::Caller => StatusCode::BAD_REQUEST,
+        Fault::Host => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -1,10 +1,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hob_store::{Store, StoreError};
+use hob_store::{AdminPassword, Store, StoreError};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 use tokio::{runtime::Handle, sync::Semaphore};
+use zeroize::Zeroizing;
 
 use crate::control::blocking;
 
@@ -22,8 +23,8 @@ pub(crate) struct Gate {
     /// Makes the fingerprints worthless outside this process.
     key: [u8; 32],
     /// Fingerprint of the password that was last found right, so that only the first call of a
-    /// client pays for argon2id.
-    good: Mutex<Option<[u8; 32]>>,
+    /// client pays for argon2id. Changed only by whoever has a turn.
+    good: Arc<Mutex<Option<[u8; 32]>>>,
     turns: Arc<Semaphore>,
     queue: Arc<Semaphore>,
 }
@@ -51,16 +52,22 @@ impl Gate {
         Self {
             store,
             key,
-            good: Mutex::new(None),
+            good: Arc::default(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             queue: Arc::new(Semaphore::new(WAITING)),
         }
     }
 
-    /// `Ok` when `password` is the admin's.
-    pub(crate) async fn check(&self, runtime: &Handle, password: &[u8]) -> Result<(), GateError> {
+    /// `Ok` when `password` is the admin's and it is the admin who is `named` with it. To find out
+    /// that it is not takes the same time either way.
+    pub(crate) async fn check(
+        &self,
+        runtime: &Handle,
+        named: bool,
+        password: &[u8],
+    ) -> Result<(), GateError> {
         let fingerprint = self.fingerprint(password);
-        if self.is_good(&fingerprint) {
+        if named && self.is_good(&fingerprint) {
             return Ok(());
         }
         if password.len() > LONGEST {
@@ -70,22 +77,45 @@ impl Gate {
         let queue = queue.map_err(|_| GateError::Busy)?;
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| GateError::Busy)?;
-        if self.is_good(&fingerprint) {
+        if named && self.is_good(&fingerprint) {
             return Ok(());
         }
-        let (store, password) = (self.store.clone(), password.to_owned());
+        let (store, good) = (self.store.clone(), Arc::clone(&self.good));
+        let password = Zeroizing::new(password.to_owned());
         let right = blocking(runtime, move || {
             let hash = store.admin_password_hash()?;
-            let right = hash.is_some_and(|hash| hash.verify(&password));
-            // Held here, since a caller that leaves does not stop the hashing.
+            let right = named & hash.is_some_and(|hash| hash.verify(&password));
+            if right {
+                set(&good, Some(fingerprint));
+            }
+            // Held until here, since a caller that leaves does not stop the hashing, and a new
+            // password must not be followed by the memory of the former one.
             drop((queue, turn));
             Ok::<_, StoreError>(right)
         });
-        if !right.await? {
-            return Err(GateError::Wrong);
+        if right.await? {
+            return Ok(());
         }
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(fingerprint);
-        Ok(())
+        Err(GateError::Wrong)
+    }
+
+    /// Makes `password` the one that counts, from the return on, whoever knew the former one.
+    pub(crate) async fn change(
+        &self,
+        runtime: &Handle,
+        password: AdminPassword,
+    ) -> Result<(), GateError> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| GateError::Busy)?;
+        let (store, good) = (self.store.clone(), Arc::clone(&self.good));
+        let changed = blocking(runtime, move || {
+            let hash = password.hash()?;
+            store.set_admin_password_hash(&hash)?;
+            set(&good, None);
+            drop(turn);
+            Ok::<_, StoreError>(())
+        });
+        Ok(changed.await?)
     }
 
     fn is_good(&self, fingerprint: &[u8; 32]) -> bool {
@@ -99,4 +129,8 @@ impl Gate {
         digest.update(password);
         digest.finalize().into()
     }
+}
+
+fn set(good: &Mutex<Option<[u8; 32]>>, fingerprint: Option<[u8; 32]>) {
+    *good.lock().unwrap_or_else(PoisonError::into_inner) = fingerprint;
 }

@@ -40,7 +40,7 @@ impl Control {
 
     /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, freezes
     /// and stops functions that nobody calls, has replicas follow the load, calls those whose time
-    /// has come, and tidies up images and bundles.
+    /// has come, and tidies up images, bundles and the audit.
     pub async fn run(
         self: Arc<Self>,
         dial: Arc<dyn Dial>,
@@ -53,8 +53,16 @@ impl Control {
         let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
         let certificates = self.certificates.clone();
         let certificates = certificates.map(|all| tokio::spawn(all.run(stop.clone())));
+        let tokens = tokio::spawn(Arc::clone(&self).note_tokens(stop.clone()));
+        let audit = tokio::spawn(Arc::clone(&self).forget_changes(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
+        if let Err(error) = tokens.await {
+            tracing::error!("the last use of tokens is not written down: {error}");
+        }
+        if let Err(error) = audit.await {
+            tracing::error!("the audit is no longer shortened: {error}");
+        }
         if let Some(certificates) = certificates
             && let Err(error) = certificates.await
         {

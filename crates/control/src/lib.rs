@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod audit;
 mod autoscale;
 mod backup;
 mod build;
@@ -15,6 +16,7 @@ mod control;
 mod deploy;
 mod deployed;
 mod domains;
+mod ending;
 mod events;
 mod gate;
 mod idle;
@@ -31,12 +33,13 @@ mod rollback;
 mod schedule;
 mod sealed;
 mod summary;
+mod tokens;
 mod translate;
 mod turns;
 mod usage;
 mod wake;
 
-pub use api::Access;
+pub use api::{Access, LocalUser};
 pub use certificates::{
     AcmeChallenge, AcmeConfig, CertificateFiles, Certificates, CertificatesConfig,
     CertificatesError,

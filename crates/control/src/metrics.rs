@@ -6,6 +6,7 @@ mod calls;
 mod family;
 mod process;
 mod queue;
+mod refusals;
 mod replicas;
 mod requests;
 mod wakes;
@@ -70,6 +71,7 @@ impl Control {
             let _turn = turn;
             let mut text = Text::default();
             calls::write(&self.routes, &mut text)?;
+            refusals::write(self.routes.refusals(), &mut text)?;
             match &observed {
                 Ok(observed) => replicas::write(&self.deployed.all(), observed, &mut text)?,
                 Err(error) => tracing::warn!("the metrics are without the replicas: {error}"),

@@ -16,11 +16,10 @@ mod uploads;
 use std::{io, path::Path, sync::Arc};
 
 use axum::{
-    Router,
     extract::{FromRequestParts, Path as UrlPath, Query, Request, State},
     middleware::map_response,
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{MethodRouter, any},
 };
 use hob_image::{ImageError, ImageStore};
 use http::{HeaderName, HeaderValue, Method, request::Parts};
@@ -39,6 +38,8 @@ const VERSION: (HeaderName, HeaderValue) = (
     HeaderName::from_static("docker-distribution-api-version"),
     HeaderValue::from_static("registry/2.0"),
 );
+/// Where it is.
+const PATHS: [&str; 3] = ["/v2", "/v2/", "/v2/{*path}"];
 /// The digest of what an answer is about.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
@@ -100,27 +101,23 @@ impl Registry {
 }
 
 /// `/v2`, for the caller to put the login around. Without a registry it says how to get one.
-pub(crate) fn router(control: &Arc<Control>) -> Router {
+pub(crate) fn routes(control: &Arc<Control>) -> [(&'static str, MethodRouter<Arc<Control>>); 3] {
     let Some(registry) = control.registry.clone() else {
         let off = any(async || RegistryError::Off);
-        return Router::new()
-            .route("/v2", off.clone())
-            .route("/v2/", off.clone())
-            .route("/v2/{*path}", off);
+        return PATHS.map(|path| (path, off.clone()));
     };
     let here = Here {
         registry,
         control: Arc::clone(control),
     };
-    Router::new()
-        .route("/v2", any(greet))
-        .route("/v2/", any(greet))
-        .route("/v2/{*path}", any(serve))
-        .layer(map_response(async |mut response: Response| {
+    let [bare, root, below] = PATHS;
+    [(bare, any(greet)), (root, any(greet)), (below, any(serve))].map(|(path, routes)| {
+        let stamp = map_response(async |mut response: Response| {
             response.headers_mut().extend([VERSION]);
             response
-        }))
-        .with_state(here)
+        });
+        (path, routes.layer(stamp).with_state(here.clone()))
+    })
 }
 
 /// Whether answers to a path have the form that programs which push and pull understand.

@@ -61,6 +61,7 @@ impl Control {
             }
             self.deployed.put(Arc::new(function));
         }
+        self.restore_tokens().await?;
         self.restore_queue().await?;
         self.restore_schedules().await?;
         Ok(restored)

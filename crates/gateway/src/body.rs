@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 
 use crate::{
     AnswerBody, BoxError,
+    access::Pending,
     answer::ReplicaAnswer,
     client::{Client, Entered},
 };
@@ -151,13 +152,16 @@ impl Body for Answer {
 /// An answer as hyper writes it: the call is under way until this is dropped.
 pub(crate) struct Outgoing {
     answer: Answer,
+    /// Has its line in the access log when all is done.
+    pending: Option<Pending>,
     _entered: Entered,
 }
 
 impl Outgoing {
-    pub(crate) fn new(answer: Answer, entered: Entered) -> Self {
+    pub(crate) fn new(answer: Answer, pending: Option<Pending>, entered: Entered) -> Self {
         Self {
             answer,
+            pending,
             _entered: entered,
         }
     }
@@ -171,7 +175,12 @@ impl Body for Outgoing {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        Pin::new(&mut self.get_mut().answer).poll_frame(cx)
+        let this = self.get_mut();
+        let frame = Pin::new(&mut this.answer).poll_frame(cx);
+        if let (Some(pending), Poll::Ready(Some(Ok(frame)))) = (&mut this.pending, &frame) {
+            pending.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

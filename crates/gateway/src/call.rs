@@ -1,4 +1,4 @@
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use hob_model::{EndReason, Route, Target};
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -6,13 +6,14 @@ use hyper::body::Incoming;
 
 use crate::{
     BoxError,
+    access::Pending,
     body::{Answer, Outgoing, RequestBody},
     client::Client,
     cors::{self, Visitor},
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
     files, forward,
-    guard::{self, Asked, Fields, Passed},
+    guard::{self, Asked, Depth, Fields, Passed},
     head, headers, later,
     listen::{Door, PeerKind},
     path::{self, Address, Whose},
@@ -29,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) passed: Passed,
     /// When the whole answer must be with the caller.
     pub(crate) deadline: Instant,
+    /// Bytes of the answer's body that passed in the express lane.
+    pub(crate) sent: Cell<u64>,
 }
 
 /// What of a request speaks to the call rather than to the function.
@@ -46,18 +49,17 @@ pub(crate) async fn answer(
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
+    let mut pending = Pending::of(&client, &request);
     let secure = client.worker().tls.as_ref();
-    if client.door == Door::Redirect
-        && let Some(secure) = secure
-    {
-        let response = tls::answer(secure, &request);
-        return Ok(response.map(|answer| Outgoing::new(answer, entered)));
-    }
-    let mut response = match admit(&client, &mut request) {
-        Ok(Some(admitted)) => admitted.run(request).await,
-        // Not a function's path: the control plane's, or nobody's.
-        Ok(None) => later::pass_on(&client, request).await,
-        Err(refused) => *refused,
+    let mut response = match secure {
+        // Nothing but the way to TLS is here.
+        Some(secure) if client.door == Door::Redirect => tls::answer(secure, &request),
+        _ => match admit(&client, &mut request) {
+            Ok(Some(admitted)) => admitted.run(request, pending.as_mut()).await,
+            // Not a function's path: the control plane's, or nobody's.
+            Ok(None) => later::pass_on(&client, request).await,
+            Err(refused) => *refused,
+        },
     };
     if client.kind == PeerKind::Inside {
         mark(&mut response);
@@ -67,7 +69,10 @@ pub(crate) async fn answer(
     {
         secure.harden(&mut response);
     }
-    Ok(response.map(|answer| Outgoing::new(answer, entered)))
+    if let Some(pending) = &mut pending {
+        pending.answered(&response);
+    }
+    Ok(response.map(|answer| Outgoing::new(answer, pending, entered)))
 }
 
 /// Tells refusals of hob's from answers of the function, which may look the same.
@@ -124,13 +129,20 @@ fn admit(
 
 impl Admitted {
     /// Answers; an error is an answer too, and both get their receipt and the CORS fields.
-    async fn run(self, request: Request<Incoming>) -> Response<Answer> {
+    async fn run(
+        self,
+        request: Request<Incoming>,
+        mut pending: Option<&mut Pending>,
+    ) -> Response<Answer> {
         let Self {
             mut call,
             visitor,
             address,
         } = self;
         let route = Arc::clone(&call.route);
+        if let Some(pending) = &mut pending {
+            pending.calls(&route.function, &call.receipt.id);
+        }
         let policy = route.cors.as_ref();
         let preflight = policy.and_then(|policy| cors::preflight(policy, &request, &route));
         let outcome = match preflight {
@@ -163,6 +175,12 @@ impl Admitted {
         if let Some(policy) = policy {
             cors::apply(policy, &visitor, response.headers_mut());
         }
+        if let Some(standing) = &call.passed.standing {
+            standing.stamp(response.headers_mut());
+        }
+        if let Some(pending) = pending {
+            pending.by(call.passed.identity.as_ref());
+        }
         call.receipt.stamp(response.headers_mut(), end);
         response
     }
@@ -176,6 +194,7 @@ impl Call {
             route: Counted::new(route, receipt.arrived),
             receipt,
             passed: Passed::default(),
+            sent: Cell::new(0),
         }
     }
 
@@ -185,11 +204,12 @@ impl Call {
         request: &Request<Incoming>,
         address: &Address,
     ) -> Result<(), GatewayError> {
+        let fields = Fields::Map(request.headers());
         // Calls of this very process were let in when they were taken.
         if self.client.kind == PeerKind::Inside {
+            self.passed.depth = Depth::kept(fields);
             return Ok(());
         }
-        let fields = Fields::Map(request.headers());
         let asked = Asked {
             route: &self.route,
             method: request.method().as_str(),
@@ -197,8 +217,15 @@ impl Call {
             fields,
             caller: self.client.caller(fields),
         };
-        self.passed = self.client.worker().guards.decide(&asked).await?;
+        let passed = self.client.worker().guards.decide(&asked).await?;
+        self.let_in(passed);
         Ok(())
+    }
+
+    /// The guards have nothing against it.
+    pub(crate) fn let_in(&mut self, mut passed: Passed) {
+        self.route.hold(passed.place.take());
+        self.passed = passed;
     }
 
     async fn serve(
@@ -249,7 +276,9 @@ impl Call {
         let headers = request.headers_mut();
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
-        if self.client.kind != PeerKind::Inside {
+        if self.client.kind == PeerKind::Inside {
+            self.passed.depth.tell(headers);
+        } else {
             guard::strip_fields(headers);
             self.passed.tell(headers);
             headers::add_forwarded(headers, &told, prefix);

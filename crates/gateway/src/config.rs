@@ -1,6 +1,8 @@
 use std::{num::NonZeroUsize, thread, time::Duration};
 
-use crate::{Proxies, TlsConfig};
+use hob_model::Rate;
+
+use crate::{AccessLog, Proxies, TlsConfig};
 
 /// Sizes and times of the data plane. The defaults suit one small machine.
 #[derive(Debug, Clone)]
@@ -29,6 +31,32 @@ pub struct GatewayConfig {
     pub tls: Option<TlsConfig>,
     /// Who may say whose a request is. Default: nobody.
     pub proxies: Proxies,
+    /// What all functions together, and those that set nothing, let in.
+    pub calls: CallLimits,
+    /// Where each request leaves a line. Default: nowhere.
+    pub access_log: Option<AccessLog>,
+}
+
+/// How many calls are let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Calls under way at once, over all functions and threads; further ones are refused. Default
+    /// 10,000.
+    pub calls: usize,
+    /// Functions that call each other in one chain. Default 16.
+    pub depth: u32,
+    /// How often one caller may call a function that sets no rate. Default: as often as it likes.
+    pub rate: Option<Rate>,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            calls: 10_000,
+            depth: 16,
+            rate: None,
+        }
+    }
 }
 
 impl Default for GatewayConfig {
@@ -44,6 +72,8 @@ impl Default for GatewayConfig {
             upstream_idle: Duration::from_secs(30),
             tls: None,
             proxies: Proxies::default(),
+            calls: CallLimits::default(),
+            access_log: None,
         }
     }
 }

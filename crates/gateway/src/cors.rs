@@ -7,7 +7,9 @@ use crate::{body::Answer, error::GatewayError};
 /// two hours or less.
 const PREFLIGHT_AGE: HeaderValue = HeaderValue::from_static("3600");
 /// Fields of hob's own that pages may read.
-const EXPOSED: HeaderValue = HeaderValue::from_static("X-Call-Id, Server-Timing, X-Hob-End");
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "X-Call-Id, Server-Timing, X-Hob-End, RateLimit, RateLimit-Policy, Retry-After",
+);
 /// Said by the gateway alone once a function has a policy; a function's own would contradict.
 const GOVERNED: [HeaderName; 5] = [
     header::ACCESS_CONTROL_ALLOW_ORIGIN,

@@ -2,12 +2,13 @@ use std::{cell::Cell, ops::Deref, sync::Arc, time::Instant};
 
 use hob_model::{EndReason, Route};
 use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::GatewayError;
 
 /// What a call is counted as whose caller left before there was an answer: the code that nginx
 /// made up for it. Nobody ever reads it from a socket.
-const CALLER_LEFT: u16 = 499;
+pub(crate) const CALLER_LEFT: u16 = 499;
 
 /// The route of a call, and its place in the counters of the route.
 ///
@@ -18,6 +19,10 @@ pub(crate) struct Counted {
     arrived: Instant,
     /// The code of the answer, as long as the call is under way and is counted by this.
     code: Cell<Option<u16>>,
+    /// The code of the answer so far, also of a call that is over.
+    told: Cell<u16>,
+    /// Its place among the calls under way of all functions, as long.
+    place: Cell<Option<OwnedSemaphorePermit>>,
 }
 
 impl Counted {
@@ -27,7 +32,14 @@ impl Counted {
             route,
             arrived,
             code: Cell::new(None),
+            told: Cell::new(CALLER_LEFT),
+            place: Cell::new(None),
         }
+    }
+
+    /// The call has a place, and gives it back at its end.
+    pub(crate) fn hold(&self, place: Option<OwnedSemaphorePermit>) {
+        self.place.set(place);
     }
 
     /// The call is let in.
@@ -40,7 +52,13 @@ impl Counted {
     pub(crate) fn head(&self, code: u16) {
         if self.code.get().is_some() {
             self.code.set(Some(code));
+            self.told.set(code);
         }
+    }
+
+    /// What the caller was told, or would have been had it stayed.
+    pub(crate) fn told(&self) -> u16 {
+        self.told.get()
     }
 
     /// The last byte of an answer is here, as of `now`.
@@ -74,6 +92,8 @@ impl Counted {
             route: Arc::clone(&self.route),
             arrived: self.arrived,
             code: Cell::new(self.code.take()),
+            told: Cell::new(self.told.get()),
+            place: Cell::new(self.place.take()),
         }
     }
 
@@ -81,6 +101,8 @@ impl Counted {
         if let Some(code) = self.code.take() {
             let took = now.saturating_duration_since(self.arrived);
             self.route.counters.end(code, took, reason);
+            // Who has the answer finds the place free.
+            self.place.take();
         }
     }
 }

@@ -1,11 +1,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use hob_model::{End, EndReason, Route, Timespan};
+use hob_model::{End, EndReason, Refusal, Route, Timespan};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
 
-use crate::body::Answer;
+use crate::{body::Answer, guard::Standing};
 
 /// Says to this very process that hob answered, and the function had no part in it. The inner door
 /// has it on such answers and on no others, also where a replica sends it.
@@ -15,6 +15,8 @@ const ECHO_MAX: usize = 100;
 
 /// Shortest and longest time after which a caller is told to come again, in seconds.
 const RETRY_AFTER: (u64, u64) = (1, 60);
+/// The same where all functions together have too many calls: that passes quickly.
+const CROWDED_RETRY: u64 = 1;
 
 /// In the extensions of an answer: hob refused the call by itself.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,28 @@ pub(crate) enum GatewayError {
         /// Seconds.
         retry_after: u64,
     },
+    /// The caller has called too often.
+    #[error(
+        "function `{function}` takes {rate} calls of one caller: try again in {} s",
+        .standing.seconds()
+    )]
+    Rate {
+        function: String,
+        rate: String,
+        standing: Standing,
+    },
+    #[error(
+        "this server has as many calls under way as it takes: try again in {} s, or raise `limits.calls` in its config.toml",
+        CROWDED_RETRY
+    )]
+    Crowded,
+    #[error(
+        "function `{function}` would be the call number {} in a chain of functions that call each other, and {deepest} is the most: look for a loop, or raise `limits.depth` in the server's config.toml",
+        .deepest.saturating_add(1)
+    )]
+    TooDeep { function: String, deepest: u32 },
+    #[error("`X-Hob-Depth` has to be a number: pass it on as the function got it")]
+    NoDepth,
     /// Nobody knows who calls.
     #[error("function `{function}` asks who calls: {problem}")]
     Unauthorized {
@@ -141,6 +165,10 @@ impl GatewayError {
             | Self::NoFile { .. }
             | Self::TooLarge { .. }
             | Self::Busy { .. }
+            | Self::Rate { .. }
+            | Self::Crowded
+            | Self::TooDeep { .. }
+            | Self::NoDepth
             | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NoVerdict { .. } => EndReason::Ok,
@@ -153,17 +181,31 @@ impl GatewayError {
         }
     }
 
+    /// Which guard refused the call, if one did.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NoVerdict { .. } => {
+                Some(Refusal::Auth)
+            }
+            Self::Rate { .. } => Some(Refusal::Rate),
+            Self::Crowded => Some(Refusal::Brake),
+            Self::TooDeep { .. } | Self::NoDepth => Some(Refusal::Depth),
+            _ => None,
+        }
+    }
+
     /// What its caller gets.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::BadRequest(_) | Self::NoDepth => StatusCode::BAD_REQUEST,
             Self::UnknownFunction(_) | Self::NoFile { .. } => StatusCode::NOT_FOUND,
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-            Self::NoVerdict { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoVerdict { .. } | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooDeep { .. } => StatusCode::LOOP_DETECTED,
             Self::Origin { .. } | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy { .. } | Self::Rate { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Ended { .. } | Self::NotStarted { .. } | Self::TooMuch { .. } => {
                 StatusCode::BAD_GATEWAY
             }
@@ -204,6 +246,14 @@ impl GatewayError {
             }
             Self::Busy { retry_after, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
+            }
+            Self::Rate { standing, .. } => {
+                let wait = HeaderValue::from(standing.seconds());
+                headers.insert(header::RETRY_AFTER, wait);
+                standing.stamp(headers);
+            }
+            Self::Crowded => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(CROWDED_RETRY));
             }
             _ => {}
         }

@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     GatewayConfig,
+    access::Writer,
     listen::{self, Dialer, Handed, Listeners, Post},
     tls::Tls,
     worker::{Ports, Worker},
@@ -93,7 +94,9 @@ impl Gateway {
             })
             .unzip();
         let posts: Arc<[Post]> = posts.into();
-        let ports = Ports::new(config, ports, tls);
+        let log = config.access_log.as_ref();
+        let log = log.map(|log| Writer::start(log, threads)).transpose()?;
+        let ports = Ports::new(config, ports, tls, log.as_ref().map(Writer::desk));
         let mut handle = GatewayHandle {
             address,
             tls_address,
@@ -101,6 +104,7 @@ impl Gateway {
             posts: Arc::clone(&posts),
             stop,
             threads: Vec::with_capacity(threads),
+            _log: log,
         };
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let thread = Thread {
@@ -187,6 +191,8 @@ pub struct GatewayHandle {
     posts: Arc<[Post]>,
     stop: watch::Sender<Option<Duration>>,
     threads: Vec<Running>,
+    /// Last: when the threads have ended, it writes what they left.
+    _log: Option<Writer>,
 }
 
 struct Running {

@@ -14,7 +14,13 @@ mod relay;
 mod request;
 mod wire;
 
-use std::{mem::MaybeUninit, rc::Rc, sync::Arc, task::Context, time::Instant};
+use std::{
+    mem::MaybeUninit,
+    rc::Rc,
+    sync::Arc,
+    task::Context,
+    time::{Duration, Instant},
+};
 
 use hob_model::{BackendLease, Endpoint, ReplicaSet, Route, Target};
 use tokio::net::TcpStream;
@@ -28,6 +34,7 @@ use self::{
     request::{FIELDS_MAX, Plain},
 };
 use crate::{
+    access::{End, Record, Seen},
     buffers::{BUFFER_BYTES, Buffer},
     call::Call,
     client::Client,
@@ -68,6 +75,8 @@ struct Taken {
     length: usize,
     /// Why it is not let in, if it is not.
     refused: Option<GatewayError>,
+    /// For the access log, if there is one.
+    record: Option<Record>,
 }
 
 /// What to do with the bytes at hand.
@@ -167,19 +176,35 @@ impl Lane<'_> {
             Err(error) => (Passed::default(), Some(error)),
         };
         let receipt = Receipt::begin(&mut worker.ids.borrow_mut(), plain.call_id);
+        let record = self.record(&plain, &receipt);
         let mut request = worker.buffers.take();
         plain.put(&receipt, &passed, &self.client.told(fields), &mut request);
         request.extend_from_slice(body);
+        let mut call = Call::new(self.client, route, receipt);
+        call.let_in(passed);
         Step::Take(Box::new(Taken {
-            call: Call {
-                passed,
-                ..Call::new(self.client, route, receipt)
-            },
+            call,
             refused,
+            record,
             replicas,
             request,
             method: Method::of(plain.method),
             length,
+        }))
+    }
+
+    fn record(&self, plain: &Plain<'_, '_>, receipt: &Receipt) -> Option<Record> {
+        let access = self.client.worker().access.as_ref()?;
+        let fields = Fields::Lines(plain.fields());
+        Some(access.begin(&Seen {
+            address: self.client.caller(fields),
+            arrived: receipt.arrived,
+            since_epoch: Duration::from_nanos(receipt.start_time),
+            method: plain.method,
+            path: [plain.path.base(), plain.path.own()],
+            query: plain.path.query(),
+            protocol: "HTTP/1.1",
+            fields,
         }))
     }
 
@@ -209,18 +234,36 @@ impl Lane<'_> {
             request,
             method,
             refused,
+            record,
             ..
         } = taken;
         call.route.start();
-        if let Some(error) = refused {
-            return self.refuse(&call, error, method).await;
-        }
-        let exchange = self.exchange(&mut call, &replicas, &request, method);
-        match exchange.await {
+        let outcome = match refused {
+            Some(error) => Err(error.into()),
+            None => {
+                let exchange = self.exchange(&mut call, &replicas, &request, method);
+                exchange.await
+            }
+        };
+        let after = match outcome {
             Ok(after) => after,
             Err(Failure::Cut | Failure::Reset | Failure::Unanswered) => After::Close,
             Err(Failure::Error(error)) => self.refuse(&call, error, method).await,
+        };
+        if let (Some(record), Some(access)) = (record, &self.client.worker().access) {
+            let user = call.passed.identity.as_ref();
+            access.end(
+                &record,
+                &End {
+                    status: call.route.told(),
+                    bytes: call.sent.get(),
+                    function: Some(&call.route.function),
+                    id: Some(call.receipt.id.as_bytes()),
+                    user: user.map(|identity| identity.caller.as_bytes()),
+                },
+            );
         }
+        after
     }
 
     async fn refuse(&mut self, call: &Call, error: GatewayError, method: Method) -> After {
@@ -228,7 +271,8 @@ impl Lane<'_> {
         tracing::debug!(function = %call.route.function, %error, "call failed");
         let mut out = self.client.worker().buffers.take();
         let context = self.context(call, method);
-        answer::put_own(error, &context, &mut out);
+        let body = answer::put_own(error, &context, &mut out);
+        call.sent.set(body);
         let after = context.after;
         let until = Instant::now() + self.client.worker().config.idle_timeout;
         match self.caller.write(&out, until).await {
@@ -380,6 +424,7 @@ impl Lane<'_> {
         answer::Context {
             method,
             receipt: &call.receipt,
+            standing: call.passed.standing.as_ref(),
             date: &worker.date,
             after: if worker.is_stopping() {
                 After::Close

@@ -1,7 +1,7 @@
 //! Calls that are taken now and made later. The control plane takes them; what this side knows of
 //! callers and functions holds for them as for all calls.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
 use hob_model::{EndReason, Route};
 use http::{Method, Request, Response, Uri};
@@ -11,7 +11,8 @@ use crate::{
     body::Answer,
     client::Client,
     cors::{self, Visitor},
-    guard::{self, Fields},
+    error::GatewayError,
+    guard::{self, Asked, Fields, Passed},
     headers,
     listen::PeerKind,
     receipt::Receipt,
@@ -34,10 +35,23 @@ pub(crate) async fn pass_on(
     };
     let route = client.worker().routes.find(name);
     let visitor = Visitor::of(request.headers());
-    let receipt = prepare(client, &mut request);
-    let mut response = match route.as_deref().and_then(|r| preflight(r, &request)) {
-        Some(response) => response,
-        None => fallback(request, client.peer).await.map(Answer::Other),
+    let question = route.as_deref().and_then(|r| preflight(r, &request));
+    let passed = match (&route, &question) {
+        (Some(route), None) => guard(client, route, &request, address.ip).await,
+        // Nobody's call, or none yet.
+        _ => Ok(Passed::default()),
+    };
+    let receipt = prepare(client, &mut request, passed.as_ref().ok());
+    let mut response = match (question, passed) {
+        (Some(response), _) => response,
+        (None, Err(refused)) => refused.into_response(),
+        (None, Ok(passed)) => {
+            let mut taken = fallback(request, client.peer).await.map(Answer::Other);
+            if let Some(standing) = &passed.standing {
+                standing.stamp(taken.headers_mut());
+            }
+            taken
+        }
     };
     let fields = response.headers_mut();
     if let Some(policy) = route.as_ref().and_then(|route| route.cors.as_ref()) {
@@ -53,8 +67,38 @@ fn function(uri: &Uri) -> Option<&str> {
     rest.split('/').next()
 }
 
+/// Lets nobody in whom the function's guards do not: later its call passes as it is.
+async fn guard(
+    client: &Client,
+    route: &Route,
+    request: &Request<Incoming>,
+    caller: IpAddr,
+) -> Result<Passed, GatewayError> {
+    if client.kind == PeerKind::Inside {
+        return Ok(Passed::default());
+    }
+    let path = request
+        .uri()
+        .path()
+        .strip_prefix(PREFIX)
+        .unwrap_or_default();
+    let own = path.find('/').map_or("", |at| &path[at..]);
+    let asked = Asked {
+        route,
+        method: request.method().as_str(),
+        path: own,
+        fields: Fields::Map(request.headers()),
+        caller,
+    };
+    client.worker().guards.decide(&asked).await
+}
+
 /// Leaves in the request what its function is to see, and only that.
-fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
+fn prepare(
+    client: &Rc<Client>,
+    request: &mut Request<Incoming>,
+    passed: Option<&Passed>,
+) -> Receipt {
     let authority = request.uri().authority().cloned();
     // Before anything is taken out.
     let told = client.told(Fields::Map(request.headers()));
@@ -64,6 +108,9 @@ fn prepare(client: &Rc<Client>, request: &mut Request<Incoming>) -> Receipt {
     headers::set_host(fields, authority.as_ref());
     if client.kind != PeerKind::Inside {
         guard::strip_fields(fields);
+        if let Some(passed) = passed {
+            passed.tell(fields);
+        }
         headers::add_forwarded(fields, &told, None);
     }
     receipt

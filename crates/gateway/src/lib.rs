@@ -6,6 +6,7 @@
 //! the short way of plain calls.
 #![forbid(unsafe_code)]
 
+mod access;
 mod answer;
 mod body;
 mod buffers;
@@ -16,6 +17,7 @@ mod connection;
 mod cors;
 mod counted;
 mod date;
+mod digits;
 mod error;
 mod files;
 mod forward;
@@ -41,7 +43,8 @@ mod upgrade;
 mod upstream;
 mod worker;
 
-pub use config::GatewayConfig;
+pub use access::{AccessFormat, AccessLog, AccessTarget};
+pub use config::{CallLimits, GatewayConfig};
 pub use gateway::{AnswerBody, BoxError, Fallback, Gateway, GatewayHandle, GatewayPorts};
 pub use listen::Listeners;
 pub use proxies::{Proxies, ProxyHeader};

@@ -130,6 +130,16 @@ impl<'a> FunctionPath<'a> {
         (is_hosted && !self.base.is_empty()).then_some(self.base)
     }
 
+    /// What stands before the function's own part.
+    pub(crate) fn base(&self) -> &'a str {
+        self.base
+    }
+
+    /// The query, if there is one.
+    pub(crate) fn query(&self) -> Option<&'a str> {
+        self.rest.split_once('?').map(|(_, query)| query)
+    }
+
     /// The function's own path, without the query. Begins with `/`, or is empty.
     pub(crate) fn own(&self) -> &'a str {
         self.rest.split('?').next().unwrap_or_default()

@@ -15,8 +15,16 @@ use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
 use crate::{
-    Fallback, GatewayConfig, GatewayPorts, buffers::Buffers, client::Client, date::DateCache,
-    guard::Guards, lane::Wire, pool::Pool, tls::Tls, upstream::Upstream,
+    Fallback, GatewayConfig, GatewayPorts,
+    access::{Access, Desk},
+    buffers::Buffers,
+    client::Client,
+    date::DateCache,
+    guard::Guards,
+    lane::Wire,
+    pool::Pool,
+    tls::Tls,
+    upstream::Upstream,
 };
 
 /// What all connections of one thread share. Nothing in it is shared with another thread but
@@ -28,6 +36,7 @@ pub(crate) struct Worker {
     pub(crate) fallback: Fallback,
     pub(crate) tls: Option<Tls>,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) access: Option<Access>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
     pub(crate) wires: Pool<Wire>,
@@ -54,17 +63,26 @@ pub(crate) struct Ports {
     pub(crate) fallback: Fallback,
     pub(crate) tls: Option<Tls>,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) desk: Option<Arc<Desk>>,
 }
 
 impl Ports {
-    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts, tls: Option<Tls>) -> Self {
+    pub(crate) fn new(
+        config: GatewayConfig,
+        ports: GatewayPorts,
+        tls: Option<Tls>,
+        desk: Option<Arc<Desk>>,
+    ) -> Self {
+        let routes = Arc::clone(&ports.routes);
+        let guards = Guards::new(&config.calls, routes, ports.tokens, ports.secrets);
         Self {
             config,
             tls,
             routes: ports.routes,
             wake: ports.wake,
             fallback: ports.fallback,
-            guards: Arc::new(Guards::new(ports.tokens, ports.secrets)),
+            guards: Arc::new(guards),
+            desk,
         }
     }
 }
@@ -78,6 +96,7 @@ impl Worker {
             fallback,
             tls,
             guards,
+            desk,
         } = ports;
         let mut upstreams = http1::Builder::new();
         upstreams
@@ -94,6 +113,7 @@ impl Worker {
             fallback,
             tls,
             guards,
+            access: desk.map(Access::new),
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),
             drawn: Cell::default(),
@@ -129,8 +149,9 @@ impl Worker {
         self.load.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Closes connections to replicas that nobody will use again.
+    /// Closes connections to replicas that nobody will use again, and forgets callers.
     pub(crate) fn sweep(&self, now: Instant) {
+        self.guards.sweep(now);
         self.pool.sweep(now);
         self.wires.sweep(now);
     }

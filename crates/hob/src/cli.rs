@@ -4,11 +4,13 @@ use clap::{Parser, Subcommand};
 
 use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
+mod audit;
 mod backup;
 mod build;
 mod ca;
 mod certificate;
 mod completion;
+mod context;
 mod deploy;
 mod describe;
 mod dev;
@@ -18,9 +20,12 @@ mod image;
 mod install;
 mod invoke;
 mod list;
+mod login;
+mod logout;
 mod logs;
 mod namespace;
 mod new;
+mod passwd;
 mod progress;
 mod promote;
 mod queue;
@@ -34,6 +39,7 @@ mod schedule;
 mod secret;
 mod session;
 mod status;
+mod token;
 mod uninstall;
 mod up;
 
@@ -85,10 +91,18 @@ enum Verb {
     Image(image::Image),
     #[command(subcommand)]
     Registry(registry::Registry),
+    Login(login::Login),
+    Logout(logout::Logout),
+    #[command(subcommand)]
+    Context(context::Context),
+    Passwd(passwd::Passwd),
+    #[command(subcommand)]
+    Token(token::Token),
     #[command(subcommand)]
     Ca(ca::Ca),
     #[command(subcommand)]
     Certificate(certificate::Certificate),
+    Audit(audit::Audit),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Status(status::Status),
@@ -158,8 +172,14 @@ impl Cli {
             Verb::Export(verb) => verb.run(context),
             Verb::Image(verb) => verb.run(context),
             Verb::Registry(verb) => verb.run(context),
+            Verb::Passwd(verb) => verb.run(context),
+            Verb::Token(verb) => verb.run(context),
+            Verb::Login(verb) => verb.run(context),
+            Verb::Logout(verb) => verb.run(context),
+            Verb::Context(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
             Verb::Certificate(verb) => verb.run(context),
+            Verb::Audit(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),

@@ -1,4 +1,5 @@
-//! Talks to a server: over its unix socket with no login, or over TCP with the password.
+//! Talks to a server: over its unix socket with no login, or over TCP or TLS with a password or a
+//! token.
 
 use std::{fmt::Display, time::Duration};
 
@@ -11,15 +12,21 @@ use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-use crate::{config::ClientConfig, environment::Environment, exit::Exit};
+use crate::{config::ClientConfig, contexts::Remote, exit::Exit};
+use tls::Tls;
 
 mod address;
 mod connection;
 mod lines;
+mod login;
+mod tls;
 
 pub(crate) use address::Address;
+use address::Scheme;
 pub(crate) use connection::{Body, empty};
 pub(crate) use lines::Lines;
+pub(crate) use login::{ADMIN, Login};
+pub(crate) use tls::read_certificates;
 
 /// Longest wait for the answer to a request that starts or stops nothing.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,9 +44,12 @@ pub(crate) enum ClientError {
     /// Nobody answers there.
     #[error("{0}")]
     Unreachable(String),
-    /// The password is missing or wrong, or the socket is not for this user.
+    /// The login is missing or wrong, or the socket is not for this user.
     #[error("{0}")]
     Denied(String),
+    /// The login is right but may not do this.
+    #[error("{0}")]
+    NotAllowed(String),
     /// No function or secret of that name.
     #[error("{0}")]
     NotFound(String),
@@ -61,7 +71,7 @@ impl ClientError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Unreachable(_) | Self::Broken { .. } => Exit::Unreachable,
-            Self::Denied(_) => Exit::Denied,
+            Self::Denied(_) | Self::NotAllowed(_) => Exit::Denied,
             Self::NotFound(_) => Exit::NotFound,
             Self::Refused(_) => Exit::Failed,
         }
@@ -72,39 +82,101 @@ impl ClientError {
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     address: Address,
-    password: Option<String>,
+    login: Option<Login>,
+    /// Where the login is from, for who has to mend it.
+    source: Source,
+    /// For servers that are reached over TLS.
+    tls: Option<Tls>,
+}
+
+/// Where a login is from, or would have to be.
+#[derive(Debug, Clone)]
+enum Source {
+    /// `HOB_PASSWORD`.
+    Variable,
+    /// The context of this name.
+    Context(String),
+    /// There is none, or it is in the URL.
+    Nowhere,
 }
 
 impl Client {
     /// A client of the server that the settings name.
     ///
     /// # Errors
-    /// A usage failure when the address cannot be read.
-    pub(crate) fn new(config: &ClientConfig, env: &Environment) -> anyhow::Result<Self> {
-        let address = match &config.server {
-            Some(url) => Address::parse(url)?,
-            None => Address::Socket(config.data.join("run/hob.sock")),
-        };
-        let password = env.text("HOB_PASSWORD").map(str::to_owned);
-        if password.is_some() && address.is_exposed() {
-            eprintln!(
-                "warning: the password goes to {address} unencrypted: use a tunnel, as in `ssh -L 8080:127.0.0.1:8080 HOST`"
-            );
+    /// A usage failure when the address or a certificate cannot be read.
+    pub(crate) fn new(config: &ClientConfig) -> anyhow::Result<Self> {
+        match &config.server {
+            Some(remote) => Self::of(remote),
+            None => Ok(Self::without_login(Address::Socket(config.socket()))),
         }
-        Ok(Self { address, password })
     }
 
-    /// A client that never shows a password.
+    /// A client of a server elsewhere.
+    ///
+    /// # Errors
+    /// The same.
+    pub(crate) fn of(remote: &Remote) -> anyhow::Result<Self> {
+        let address = Address::parse(&remote.url)?;
+        let in_url = remote.context.is_none() && remote.login.is_some();
+        if (remote.by_variable || in_url) && address.is_exposed() {
+            eprintln!(
+                "warning: the password goes to {address} unencrypted: use https, or a tunnel, as in `ssh -L 8080:127.0.0.1:8080 HOST`"
+            );
+        }
+        let source = match &remote.context {
+            _ if remote.by_variable => Source::Variable,
+            Some(name) => Source::Context(name.clone()),
+            None => Source::Nowhere,
+        };
+        Ok(Self {
+            tls: tls(&address, &remote.authorities)?,
+            address,
+            login: remote.login.clone(),
+            source,
+        })
+    }
+
+    /// A client that never shows a password, over a socket or over TCP as it is.
     pub(crate) fn without_login(address: Address) -> Self {
         Self {
             address,
-            password: None,
+            login: None,
+            source: Source::Nowhere,
+            tls: None,
         }
+    }
+
+    /// A client of the same machine that never shows a password.
+    ///
+    /// # Errors
+    /// When no certificates can be checked.
+    pub(crate) fn stranger_at(&self, address: Address) -> anyhow::Result<Self> {
+        let tls = match &self.tls {
+            Some(tls) => Some(tls.clone()),
+            None => tls(&address, &[])?,
+        };
+        Ok(Self {
+            tls,
+            ..Self::without_login(address)
+        })
     }
 
     /// Where the server is.
     pub(crate) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Whether a server answers at all, whatever it says.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] or [`ClientError::Broken`].
+    pub(crate) async fn reach(&self) -> Result<(), ClientError> {
+        let request = self.request(Method::GET, "/healthz", empty());
+        match timeout(ANSWER_TIMEOUT, self.send(request)).await {
+            Ok(answer) => answer.map(drop),
+            Err(_) => Err(self.broken(format!("no answer in {} s", ANSWER_TIMEOUT.as_secs()))),
+        }
     }
 
     /// The JSON at `path`.
@@ -209,7 +281,7 @@ impl Client {
         &self,
         request: Request<Body>,
     ) -> Result<Response<Incoming>, ClientError> {
-        connection::send(&self.address, request).await
+        connection::send(&self.address, self.tls.as_ref(), request).await
     }
 
     async fn bounded(
@@ -227,19 +299,12 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, body: Body) -> Request<Body> {
-        use base64::{Engine, prelude::BASE64_STANDARD};
-
         let mut request = Request::new(body);
         *request.method_mut() = method;
         // Every caller builds its path from checked names and numbers.
         *request.uri_mut() = path.parse().unwrap_or_default();
-        let headers = request.headers_mut();
-        if let (Some(password), Address::Tcp { .. }) = (&self.password, &self.address) {
-            let token = BASE64_STANDARD.encode(format!("admin:{password}"));
-            if let Ok(mut value) = header::HeaderValue::from_str(&format!("Basic {token}")) {
-                value.set_sensitive(true);
-                headers.insert(header::AUTHORIZATION, value);
-            }
+        if let Some(login) = self.login.as_ref().and_then(Login::header) {
+            request.headers_mut().insert(header::AUTHORIZATION, login);
         }
         request
     }
@@ -258,7 +323,7 @@ impl Client {
         };
         Err(match status {
             StatusCode::UNAUTHORIZED => ClientError::Denied(self.denied()),
-            StatusCode::FORBIDDEN => ClientError::Denied(said),
+            StatusCode::FORBIDDEN => ClientError::NotAllowed(said),
             StatusCode::NOT_FOUND => ClientError::NotFound(said),
             _ => ClientError::Refused(said),
         })
@@ -266,12 +331,26 @@ impl Client {
 
     fn denied(&self) -> String {
         let place = &self.address;
-        if self.password.is_some() {
-            format!(
-                "{place} does not accept the password in HOB_PASSWORD: it was shown when that server started for the first time"
-            )
-        } else {
-            format!("{place} asks for the admin password: put it into HOB_PASSWORD")
+        match (&self.source, &self.login) {
+            (Source::Variable, _) => format!(
+                "{place} does not accept the password or token in HOB_PASSWORD: the password was shown when that server started for the first time, and `hob passwd` on that machine sets a new one"
+            ),
+            (Source::Context(name), Some(login)) => format!(
+                "{place} does not accept {} of context `{name}` any more: log in with `hob login {place} --name {name}`",
+                match login {
+                    Login::Password { .. } => "the password",
+                    Login::Token { .. } => "the token",
+                }
+            ),
+            (Source::Context(name), None) => format!(
+                "{place} asks for a login, and context `{name}` has none: `hob login {place} --name {name}`"
+            ),
+            (Source::Nowhere, Some(_)) => format!(
+                "{place} does not accept the login in its URL: write USER:PASSWORD or USER:TOKEN before the host"
+            ),
+            (Source::Nowhere, None) => format!(
+                "{place} asks for the admin password: log in with `hob login {place}`, or put it into HOB_PASSWORD"
+            ),
         }
     }
 
@@ -298,6 +377,18 @@ impl Client {
             problem: problem.to_string(),
         }
     }
+}
+
+/// Whom to believe where certificates are shown.
+fn tls(address: &Address, authorities: &[String]) -> anyhow::Result<Option<Tls>> {
+    let is_tls = matches!(
+        address,
+        Address::Tcp {
+            scheme: Scheme::Https,
+            ..
+        }
+    );
+    is_tls.then(|| Tls::trusting(authorities)).transpose()
 }
 
 /// A text as a value of a query.

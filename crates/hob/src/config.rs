@@ -2,9 +2,11 @@
 //!
 //! Every setting has a flag, a key and a variable of one scheme: `--data`, `data`, `HOB_DATA`.
 //! A flag wins over the variable, the variable over the file, the file over the default.
-//! The password alone is not a setting: it comes from `HOB_PASSWORD` only, since flags are
-//! seen by everybody on the machine.
+//! The password alone is not a setting: it comes from `HOB_PASSWORD` or from the contexts, since
+//! flags are seen by everybody on the machine.
 
+mod access_log;
+mod call_limits;
 mod limits;
 mod proxy;
 mod tls;
@@ -18,12 +20,17 @@ use std::{
 use clap::Args;
 use hob_control::QueueLimits;
 use hob_gateway::Proxies;
+use hob_gateway::{AccessLog, CallLimits};
 use hob_model::{Isolation, Label, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::{environment::Environment, exit::Failure};
+use crate::{
+    contexts::{Asked, ContextsFile, LOCAL, Remote, choose},
+    environment::Environment,
+    exit::Failure,
+};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
 use proxy::{ProxyTable, proxies};
@@ -147,9 +154,12 @@ pub(crate) struct ServerArgs {
 pub(crate) struct ClientArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// Server to talk to over TCP, with the password in HOB_PASSWORD [default: the socket in the data directory]
+    /// Server to talk to, with the password or a token in HOB_PASSWORD unless you logged in there [default: the current context, else the socket in the data directory]
     #[arg(long, env = "HOB_SERVER", value_name = "URL", hide_env_values = true)]
     server: Option<String>,
+    /// Server to talk to, by its name in `hob context list`; `local` is that of this machine
+    #[arg(long, env = "HOB_CONTEXT", value_name = "NAME", hide_env_values = true)]
+    context: Option<String>,
     /// Namespace of names that do not say one [default: openfaas-fn]
     #[arg(
         short,
@@ -181,6 +191,8 @@ struct File {
     namespace: Option<Label>,
     tls: Option<TlsTable>,
     proxy: ProxyTable,
+    limits: Option<call_limits::Table>,
+    access_log: Option<access_log::Table>,
 }
 
 /// Where Prometheus reads.
@@ -220,6 +232,10 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsConfig>,
     /// Who may say whose a request is.
     pub(crate) proxies: Proxies,
+    /// How many calls are let in.
+    pub(crate) calls: CallLimits,
+    /// Where each request leaves a line, if anywhere.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 /// What a client works with.
@@ -227,10 +243,25 @@ pub(crate) struct Config {
 pub(crate) struct ClientConfig {
     /// The data directory, whose socket is used when there is no `server`.
     pub(crate) data: PathBuf,
-    /// The server's address as the user wrote it.
-    pub(crate) server: Option<String>,
+    /// The server; `None` is that of this machine.
+    pub(crate) server: Option<Remote>,
     /// The namespace asked for, if any.
     pub(crate) namespace: Option<Label>,
+}
+
+impl ClientConfig {
+    /// Where the server of this machine is asked.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.data.join("run/hob.sock")
+    }
+
+    /// The name of the context that is used, if one is.
+    pub(crate) fn used(&self) -> Option<&str> {
+        match &self.server {
+            Some(remote) => remote.context.as_deref(),
+            None => Some(LOCAL),
+        }
+    }
 }
 
 impl Config {
@@ -306,6 +337,8 @@ impl ServerArgs {
             log,
             tls: file.tls.map(TlsTable::resolve).transpose()?,
             proxies: proxies(file.proxy)?,
+            calls: file.limits.unwrap_or_default().0,
+            access_log: file.access_log.map(|table| table.0),
         })
     }
 }
@@ -317,9 +350,15 @@ impl ClientArgs {
     /// A usage failure that names the file, the key or the flag.
     pub(crate) fn resolve(self, env: &Environment) -> anyhow::Result<ClientConfig> {
         let file = self.place.read(env)?;
+        let contexts = ContextsFile::find(env).map(|file| file.read());
+        let asked = Asked {
+            server: self.server,
+            context: self.context,
+            default: file.server,
+        };
         Ok(ClientConfig {
             data: data(self.place.data.or(file.data), env)?,
-            server: self.server.or(file.server),
+            server: choose(asked, &contexts.transpose()?.unwrap_or_default(), env)?,
             namespace: self.namespace.or(file.namespace),
         })
     }
@@ -498,6 +537,44 @@ mod tests {
     }
 
     #[test]
+    fn tables_are_of_the_file_alone() {
+        let config = with_file("", &[]).expect("valid");
+        assert_eq!((config.calls.calls, config.calls.depth), (10_000, 16));
+        assert_eq!((config.calls.rate, config.access_log), (None, None));
+        let text =
+            "[limits]\ncalls = 5\ndepth = 3\nrate = \"10/1s\"\n[access_log]\npath = \"/a\"\n";
+        let config = with_file(text, &[]).expect("valid");
+        assert_eq!((config.calls.calls, config.calls.depth), (5, 3));
+        assert_eq!(config.calls.rate, "10/1s".parse().ok());
+        let log = config.access_log.expect("a log");
+        assert_eq!(log.target, hob_gateway::AccessTarget::File("/a".into()));
+        for (text, expected) in [
+            (
+                "[limits]\ncalls = 0",
+                ":1: limits.calls must be 1 to 1000000",
+            ),
+            (
+                "[limits]\ndepth = 1001",
+                ":1: limits.depth must be 1 to 1000",
+            ),
+            ("[limits]\nrate = \"often\"", ":2: rate `often` is invalid"),
+            ("[limits]\nrates = 1", ":2: unknown field `rates`"),
+            ("[access_log]\nquery = true", ":1: missing field `path`"),
+            (
+                "[access_log]\npath = \"log\"",
+                ":1: access_log.path must be a whole",
+            ),
+            (
+                "[access_log]\npath = \"/a\"\nformat = \"clf\"",
+                ":3: unknown variant `clf`",
+            ),
+        ] {
+            let message = with_file(text, &[]).expect_err(text).to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
     fn a_named_file_must_exist_and_the_default_one_need_not() {
         assert!(read_file(Path::new("/nonexistent/config.toml"), true).is_err());
         assert!(read_file(Path::new("/nonexistent/config.toml"), false).is_ok());
@@ -519,7 +596,8 @@ mod tests {
         for command in [Server::command(), Client::command()] {
             for arg in command
                 .get_arguments()
-                .filter(|arg| arg.get_id() != "config")
+                // Of the contexts, `hob context use` keeps the one that is meant.
+                .filter(|arg| !["config", "context"].contains(&arg.get_id().as_str()))
             {
                 let id = arg.get_id().as_str();
                 assert_eq!(arg.get_long(), Some(id.replace('_', "-").as_str()));

@@ -12,11 +12,11 @@ pub(crate) enum Exit {
     Ok = 0,
     /// The server, a build or the function said no, or this machine failed.
     Failed = 1,
-    /// No function, queued call, secret or certificate of that name.
+    /// No function, queued call, secret, certificate or context of that name.
     NotFound = 3,
     /// No hob answers, or it stopped answering.
     Unreachable = 4,
-    /// The password is missing or wrong, or this user may not use the socket.
+    /// The login is missing or wrong or may not do this, or this user may not use the socket.
     Denied = 5,
     /// The command line or the configuration is wrong; nothing was tried.
     Usage = 64,
@@ -27,9 +27,9 @@ pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0   done
   1   the server, a build or the function said no, or this machine failed
-  3   no function, queued call, secret or certificate of that name
+  3   no function, queued call, secret, certificate or context of that name
   4   no hob answers
-  5   the password is missing or wrong, or this user may not use the socket
+  5   the login is missing or wrong or may not do this, or this user may not use the socket
   64  the command line or the configuration is wrong; nothing was tried";
 
 impl From<Exit> for ExitCode {

@@ -5,6 +5,7 @@ mod app;
 mod cli;
 mod client;
 mod config;
+mod contexts;
 mod environment;
 mod exit;
 mod output;

@@ -36,11 +36,12 @@ pub(crate) fn prompt_hidden(question: &str) -> io::Result<String> {
     let before = termios::tcgetattr(&stdin)?;
     let mut quiet = before.clone();
     quiet.local_modes.remove(LocalModes::ECHO);
-    eprint!("{question}");
-    io::stderr().flush()?;
+    // First, so that nothing is shown, or lost, of whoever answers at once.
     termios::tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
     let mut line = String::new();
-    let read = stdin.read_line(&mut line);
+    eprint!("{question}");
+    let asked = io::stderr().flush();
+    let read = asked.and_then(|()| stdin.read_line(&mut line));
     termios::tcsetattr(&stdin, OptionalActions::Flush, &before)?;
     eprintln!();
     read?;

@@ -4,10 +4,12 @@
 pub(crate) mod auth;
 mod domain;
 pub(crate) mod rate;
+mod refusals;
 
 pub use auth::{Auth, BasicAuth, HmacAuth, HmacStyle, IntrospectionAuth, JwtAuth, Rule, TokenAuth};
 pub use domain::{Domain, DomainError};
 pub use rate::{Rate, RateBy, RateError};
+pub use refusals::{Refusal, Refusals};
 
 use std::{net::IpAddr, sync::Arc};
 

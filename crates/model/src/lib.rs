@@ -47,7 +47,7 @@ pub use freeze::Freeze;
 pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use guard::{
     Auth, BasicAuth, CallerAddress, Domain, DomainError, Guard, HmacAuth, HmacStyle,
-    IntrospectionAuth, JwtAuth, Rate, RateBy, RateError, Rule, TokenAuth,
+    IntrospectionAuth, JwtAuth, Rate, RateBy, RateError, Refusal, Refusals, Rule, TokenAuth,
 };
 pub use io_words::{IoWords, is_disk_full};
 pub use limits::{Isolation, Limits};

@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 
 use self::domains::Domains;
 use crate::{
-    Cors, Counters, DEFAULT_NAMESPACE, Domain, FleetName, FunctionName, Guard, ReplicaSet, Share,
-    Timespan, Track,
+    Cors, Counters, DEFAULT_NAMESPACE, Domain, FleetName, FunctionName, Guard, Refusals,
+    ReplicaSet, Share, Timespan, Track,
 };
 
 /// Everything the data plane has to know of one function.
@@ -80,6 +80,7 @@ pub struct Routes {
     /// Held by who changes a route, since that depends on what it was.
     changes: Mutex<()>,
     hasher: RandomState,
+    refusals: Refusals,
 }
 
 impl Default for Routes {
@@ -89,6 +90,7 @@ impl Default for Routes {
             domains: Domains::default(),
             changes: Mutex::default(),
             hasher: RandomState::new(),
+            refusals: Refusals::default(),
         }
     }
 }
@@ -142,6 +144,11 @@ impl Routes {
             Track::Stable => Some(route),
             Track::Canary => Some(Arc::clone(&route.canary.as_ref()?.route)),
         }
+    }
+
+    /// Calls of all functions that were not let in, counted by the gateway.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// Every route, each once, those of canaries too.

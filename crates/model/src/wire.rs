@@ -1,9 +1,11 @@
 //! The JSON of `/hob/v1`, as the control plane writes it and the CLI reads it.
 
+mod audit;
 mod calls;
 mod certificates;
 mod images;
 mod revisions;
+mod tokens;
 
 use std::time::SystemTime;
 
@@ -13,6 +15,7 @@ use utoipa::ToSchema;
 use crate::{Domain, End, FunctionName, Missed, ReplicaId, Settings, Share};
 
 pub use crate::schema::CallId;
+pub use audit::AuditRecord;
 pub use calls::{
     CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
     QueueList,
@@ -20,6 +23,7 @@ pub use calls::{
 pub use certificates::{CertificateSource, CertificateSummary};
 pub use images::{BuiltImage, BuiltPlatform, ImageDeploy, ImageEvent, ImageSummary, PruneSummary};
 pub use revisions::{DeployEvent, DeployStage, RevisionState, RevisionSummary, RollbackRequest};
+pub use tokens::{MadeToken, NewPassword, NewToken, TokenSummary};
 
 /// One replica that runs now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]

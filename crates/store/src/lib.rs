@@ -22,12 +22,13 @@ pub use authority::{
     Authority, AuthorityError, Certificate, HostName, HostNameError, ROOT_NAME_MAX,
 };
 pub use error::StoreError;
-pub use password::{AdminHash, AdminPassword};
+pub use password::{AdminHash, AdminPassword, PasswordError};
 pub use queue::{
     Attempt, CallQueue, CallRecord, CallRow, CallState, CallToMake, CallbackToMake, Ending, Fields,
     Listing, NewCall, Next,
 };
 pub use secret::{SecretStore, Written};
 pub use store::{
-    DataLock, Held, KeptRevision, LOCK, RESTORING, ScheduleRow, Store, check_database,
+    AUDIT_MOST, AuditFilter, AuditRow, DataLock, Held, KeptRevision, LOCK, RESTORING, ScheduleRow,
+    Store, TokenRow, check_database,
 };

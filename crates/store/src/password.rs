@@ -4,6 +4,8 @@ use argon2::{
     Argon2,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
+use hob_model::TOKEN_PREFIX;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::StoreError;
@@ -14,6 +16,11 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const CHARACTERS: usize = 28;
 /// A dash after so many, for the eye.
 const GROUP: usize = 4;
+
+/// Fewest characters of a password that somebody has thought up.
+const SHORTEST: usize = 12;
+/// Most bytes of one: longer ones are not even looked at when they are given.
+const LONGEST: usize = 256;
 
 /// The admin password in the clear: shown once, kept nowhere.
 pub struct AdminPassword(Zeroizing<String>);
@@ -40,6 +47,27 @@ impl AdminPassword {
         Ok(Self(text))
     }
 
+    /// Takes one that somebody has thought up.
+    ///
+    /// # Errors
+    /// When it is too short, too long, or could be mistaken for something else.
+    pub fn chosen(text: String) -> Result<Self, PasswordError> {
+        let text = Zeroizing::new(text);
+        if text.chars().count() < SHORTEST {
+            return Err(PasswordError::Short);
+        }
+        if text.len() > LONGEST {
+            return Err(PasswordError::Long);
+        }
+        if text.chars().any(char::is_control) {
+            return Err(PasswordError::Control);
+        }
+        if text.starts_with(TOKEN_PREFIX) {
+            return Err(PasswordError::Token);
+        }
+        Ok(Self(text))
+    }
+
     /// The text to show.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -58,6 +86,23 @@ impl AdminPassword {
                 problem: error.to_string(),
             })
     }
+}
+
+/// Why a password was not taken. It is never part of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum PasswordError {
+    /// It is guessed too soon.
+    #[error("the password is too short: use at least {SHORTEST} characters, or have one made")]
+    Short,
+    /// It would never be looked at.
+    #[error("the password is too long: use at most {LONGEST} bytes")]
+    Long,
+    /// Nobody could type it, and most of these are mistakes.
+    #[error("the password has a line end or another control character in it: leave that out")]
+    Control,
+    /// It would be taken for a token.
+    #[error("the password must not begin with `{TOKEN_PREFIX}`, as tokens do")]
+    Token,
 }
 
 impl fmt::Debug for AdminPassword {
@@ -91,6 +136,18 @@ mod tests {
         assert!(hash.verify(password.reveal().as_bytes()));
         assert!(!hash.verify(b"") && !hash.verify(b"admin"));
         assert!(!AdminHash("nonsense".into()).verify(b""));
+    }
+
+    #[test]
+    fn a_chosen_password_is_long_enough_and_nothing_else() {
+        let chosen = |text: &str| AdminPassword::chosen(text.to_owned()).map(drop);
+        assert_eq!(chosen("correct horse"), Ok(()));
+        assert_eq!(chosen("zwölf Zeiche"), Ok(()));
+        assert_eq!(chosen("elf Zeichen"), Err(PasswordError::Short));
+        assert_eq!(chosen(&"x".repeat(LONGEST)), Ok(()));
+        assert_eq!(chosen(&"x".repeat(LONGEST + 1)), Err(PasswordError::Long));
+        assert_eq!(chosen("correct horse\n"), Err(PasswordError::Control));
+        assert_eq!(chosen("hob_0123456789"), Err(PasswordError::Token));
     }
 
     #[test]

@@ -1,3 +1,4 @@
+mod audit;
 mod function;
 mod lock;
 mod meta;
@@ -6,6 +7,7 @@ mod revision;
 mod schedule;
 mod schema;
 mod snapshot;
+mod token;
 
 use std::{
     fs,
@@ -17,10 +19,12 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{StoreError, durable};
+pub use audit::{AUDIT_MOST, AuditFilter, AuditRow};
 pub use lock::{DataLock, LOCK};
 pub use revision::KeptRevision;
 pub use schedule::ScheduleRow;
 pub use snapshot::{Held, check_database};
+pub use token::TokenRow;
 
 /// File name of the database in the data directory.
 const DATABASE: &str = "hob.db";

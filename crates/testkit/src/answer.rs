@@ -36,6 +36,8 @@ const ALLOWED_HEADERS: &[&str] = &[
     "oci-filters-applied",
     "oci-subject",
     "range",
+    "ratelimit",
+    "ratelimit-policy",
     "retry-after",
     "server-timing",
     "transfer-encoding",

@@ -43,6 +43,8 @@ impl Cli {
         forget_settings(&mut command);
         // The machine's own configuration is none of a test's business.
         command.env("HOB_CONFIG", "/dev/null");
+        // Nor are the servers that its user has logged in to.
+        command.env("XDG_CONFIG_HOME", "/dev/null");
         Self {
             command,
             stdin: Vec::new(),

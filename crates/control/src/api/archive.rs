@@ -20,6 +20,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use utoipa::IntoParams;
 
 use super::{
+    audit::about,
     error::ApiError,
     images::parse,
     outgoing::{self, BUFFER, STALL, stalled},
@@ -109,12 +110,10 @@ pub(super) async fn load(
         Ok(Err(refused)) => return Err(archive_error(refused, whole.err())),
         Err(_) => return Err(ApiError::Panic),
     };
-    Ok(Json(
-        loaded
-            .iter()
-            .map(|tagged| tagged.name.to_string())
-            .collect(),
-    ))
+    let names = loaded.iter().map(|tagged| tagged.name.to_string());
+    let names: Vec<String> = names.collect();
+    about(names.join(","));
+    Ok(Json(names))
 }
 
 fn archive_error(refused: ImageError, broken: Option<io::Error>) -> ApiError {

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
@@ -6,53 +6,219 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, Method, header};
+use hob_model::{CallerAddress, TOKEN_PREFIX, Token, Tokens as _};
+use http::{HeaderMap, header, request::Parts};
+use zeroize::Zeroizing;
 
-use super::{builder, document, error::ApiError, later};
-use crate::{
-    Control,
-    registry::{self, RegistryError},
+use super::{
+    Access,
+    actor::Actor,
+    audit::Change,
+    error::ApiError,
+    guarded::{Door, Need},
 };
+use crate::registry::{self, RegistryError};
 
-/// Paths without the password: the first tells strangers that somebody is at home, the second what
-/// anybody can read in hob's source, and the others look for a signature instead.
-const OPEN: [&str; 4] = [
-    "/healthz",
-    document::PATH,
-    builder::BUILD,
-    builder::PUBLIC_KEY,
-];
 /// The only user there is.
 const USER: &[u8] = b"admin";
+/// Most characters of a user's name and of a path that a line of the log gets.
+const LOGGED: usize = 200;
 
-/// Whether strangers are answered here. Functions are called without the password, now or later;
-/// only to take a call back asks for it.
-pub(super) fn is_open(method: &Method, path: &str) -> bool {
-    OPEN.contains(&path) || path.starts_with(later::PATH) && method != Method::DELETE
+/// What a request says of who sent it.
+enum Credentials {
+    /// Nothing.
+    None,
+    /// Nothing that could be read.
+    Garbled,
+    /// A token, with the user's name that it came with.
+    Token {
+        user: String,
+        text: Zeroizing<String>,
+    },
+    /// A user's name and password.
+    Password {
+        user: Vec<u8>,
+        password: Zeroizing<Vec<u8>>,
+    },
 }
 
-/// Lets nobody through who does not know the admin password.
-pub(super) async fn require_admin(
-    State(control): State<Arc<Control>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let path = request.uri().path();
-    if is_open(request.method(), path) {
-        return next.run(request).await;
-    }
-    match admit(&control, request.headers()).await {
-        Ok(()) => next.run(request).await,
-        Err(error) if registry::owns(path) => refusal(error).into_response(),
-        Err(error) => error.into_response(),
+/// Who came in.
+enum Login {
+    Admin,
+    Token(Arc<Token>),
+}
+
+/// Lets through whom the policy of a route lets through, and says who that is.
+pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let (mut head, body) = request.into_parts();
+    let change = Change::of(&head);
+    match door.admit(&head).await {
+        Ok(actor) => {
+            head.extensions.insert(actor.clone());
+            let work = next.run(Request::from_parts(head, body));
+            match change {
+                Some(change) => change.made(&door.control, actor, work).await,
+                None => work.await,
+            }
+        }
+        Err(Refused { error, actor }) => {
+            let response = match registry::owns(head.uri.path()) {
+                true => refusal(error).into_response(),
+                false => error.into_response(),
+            };
+            if let (Some(change), Some(actor)) = (change, actor) {
+                change.note(&door.control, &actor, response.status()).await;
+            }
+            response
+        }
     }
 }
 
-async fn admit(control: &Control, headers: &HeaderMap) -> Result<(), ApiError> {
-    let password = password(headers).ok_or(ApiError::Unauthorized)?;
-    let runtime = &control.config.runtime;
-    control.gate.check(runtime, &password).await?;
-    refuse_cross_site(headers)
+/// Why somebody does not come in.
+struct Refused {
+    error: ApiError,
+    /// Who it is, where that was shown.
+    actor: Option<Actor>,
+}
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self { error, actor: None }
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    async fn admit(&self, head: &Parts) -> Result<Actor, Refused> {
+        if self.access == Access::Local {
+            return Ok(Actor::local(&head.extensions));
+        }
+        let need = self.policy.need(&head.method);
+        if need == Need::Nothing {
+            return Ok(Actor::new("stranger", &head.extensions));
+        }
+        let credentials = Credentials::of(&head.headers);
+        let login = self.log_in(&credentials).await;
+        if let Err(ApiError::Unauthorized) = login {
+            note_refusal(head, &credentials);
+        }
+        let login = login?;
+        let actor = match login {
+            Login::Admin => Actor::new("admin", &head.extensions),
+            Login::Token(token) => Actor::bearer(token, &head.extensions),
+        };
+        let allowed = refuse_cross_site(&head.headers).and_then(|()| actor.satisfies(need));
+        match allowed {
+            Ok(()) => Ok(actor),
+            Err(error) => Err(Refused {
+                error,
+                actor: Some(actor),
+            }),
+        }
+    }
+
+    async fn log_in(&self, credentials: &Credentials) -> Result<Login, ApiError> {
+        match credentials {
+            Credentials::None | Credentials::Garbled => Err(ApiError::Unauthorized),
+            Credentials::Token { text, .. } => {
+                let token = self.control.tokens.find(text);
+                token.map(Login::Token).ok_or(ApiError::Unauthorized)
+            }
+            Credentials::Password { user, password } => {
+                let runtime = &self.control.config.runtime;
+                let known = user == USER;
+                self.control.gate.check(runtime, known, password).await?;
+                Ok(Login::Admin)
+            }
+        }
+    }
+}
+
+// === impl Credentials ===
+
+impl Credentials {
+    /// `Authorization: Bearer TOKEN` of RFC 6750, or `Basic base64(USER:PASSWORD)` of RFC 7617,
+    /// where a token may stand in for the password, whatever the user is called.
+    fn of(headers: &HeaderMap) -> Self {
+        match headers.get(header::AUTHORIZATION) {
+            None => Self::None,
+            Some(value) => value
+                .to_str()
+                .ok()
+                .and_then(Self::read)
+                .unwrap_or(Self::Garbled),
+        }
+    }
+
+    fn read(value: &str) -> Option<Self> {
+        let (scheme, rest) = value.split_once(' ')?;
+        let rest = rest.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            return Some(Self::Token {
+                user: String::new(),
+                text: Zeroizing::new(rest.to_owned()),
+            });
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Zeroizing::new(STANDARD.decode(rest).ok()?);
+        let colon = decoded.iter().position(|byte| *byte == b':')?;
+        let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
+        let token = std::str::from_utf8(password).ok();
+        Some(match token.filter(|text| text.starts_with(TOKEN_PREFIX)) {
+            Some(text) => Self::Token {
+                user: String::from_utf8_lossy(user).into_owned(),
+                text: Zeroizing::new(text.to_owned()),
+            },
+            None => Self::Password {
+                user: user.to_owned(),
+                password: Zeroizing::new(password.to_owned()),
+            },
+        })
+    }
+
+    /// The name that it came with, for the log.
+    fn user(&self) -> String {
+        match self {
+            Self::None | Self::Garbled => String::new(),
+            Self::Token { user, .. } => user.clone(),
+            Self::Password { user, .. } => String::from_utf8_lossy(user).into_owned(),
+        }
+    }
+}
+
+/// The one line that a refused login leaves. Its form is a promise: fail2ban reads it. A request
+/// that brings nothing along is none, since many programs ask like this first.
+fn note_refusal(head: &Parts, credentials: &Credentials) {
+    if matches!(credentials, Credentials::None) {
+        return;
+    }
+    let address = head.extensions.get::<CallerAddress>();
+    let line = refusal_line(
+        address.map(|address| address.ip),
+        &credentials.user(),
+        head.uri.path(),
+    );
+    tracing::warn!("{line}");
+}
+
+/// User and path are quoted as Rust does it: no quote, line end or other control character of
+/// theirs gets through.
+fn refusal_line(address: Option<IpAddr>, user: &str, path: &str) -> String {
+    let address = address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let user = match user.starts_with(TOKEN_PREFIX) {
+        // Somebody took the one field for the other.
+        true => format!("{TOKEN_PREFIX}…"),
+        false => shortened(user),
+    };
+    let path = shortened(path);
+    format!("login refused address={address} user={user:?} path={path:?}")
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LOGGED).collect()
 }
 
 /// As programs that push and pull understand it.
@@ -62,17 +228,6 @@ fn refusal(error: ApiError) -> RegistryError {
         ApiError::Crowded => RegistryError::Crowded("too many logins at once"),
         error => RegistryError::Denied(error.to_string()),
     }
-}
-
-/// `Authorization: Basic base64(admin:PASSWORD)`, as RFC 7617 has it.
-fn password(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let credentials = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = credentials.split_once(' ')?;
-    let decoded = STANDARD.decode(encoded.trim()).ok()?;
-    let colon = decoded.iter().position(|byte| *byte == b':')?;
-    let (user, password) = (&decoded[..colon], &decoded[colon + 1..]);
-    let admin = scheme.eq_ignore_ascii_case("basic") && user == USER;
-    admin.then(|| password.to_owned())
 }
 
 /// A browser sends the password that it remembers along with any page's request; but it says
@@ -87,5 +242,34 @@ fn refuse_cross_site(headers: &HeaderMap) -> Result<(), ApiError> {
     match headers.get("sec-fetch-site").map(|site| site.as_bytes()) {
         None | Some(b"none") => Ok(()),
         Some(_) => Err(ApiError::CrossSite),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_of_a_refused_login_has_one_form_whoever_wrote_its_parts() {
+        let address = "203.0.113.9".parse().ok();
+        let line = |user: &str, path: &str| refusal_line(address, user, path);
+        assert_eq!(
+            line("x", "/system/functions"),
+            r#"login refused address=203.0.113.9 user="x" path="/system/functions""#
+        );
+        // Nobody can put another address into a line, or a line of his own into the log.
+        assert_eq!(
+            line(
+                "\" path=\"/\"\nlogin refused address=198.51.100.1\x1b[0m",
+                "/"
+            ),
+            r#"login refused address=203.0.113.9 user="\" path=\"/\"\nlogin refused address=198.51.100.1\u{1b}[0m" path="/""#
+        );
+        assert!(!line("hob_abc", "/").contains("abc"));
+        assert!(line(&"ä".repeat(9_000), &"/x".repeat(9_000)).len() < 4 * LOGGED);
+        let local = refusal_line(None, "", "/");
+        assert_eq!(local, r#"login refused address=- user="" path="/""#);
+        let six = refusal_line("2001:db8::1".parse().ok(), "x", "/");
+        assert!(six.starts_with("login refused address=2001:db8::1 "));
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
+    audit::about,
     error::ApiError,
     refusals::{Bad, Missing, TooLarge, TooSlow},
     request::{Asked, NamedFunction},
@@ -55,6 +56,7 @@ pub(super) async fn build(
     body: Body,
 ) -> Result<Response, ApiError> {
     let name = order.function()?;
+    about(&order.image);
     let order = order.build()?;
     let archive = upload::receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
@@ -75,6 +77,7 @@ pub(super) async fn export(
     NamedFunction(name): NamedFunction,
     Asked(order): Asked<Order>,
 ) -> Result<Response, ApiError> {
+    about(&order.image);
     let function = control.function(&name)?;
     let order = order.build()?;
     let (events, reader) = events::channel();

@@ -14,16 +14,17 @@ use axum::{
 };
 use hob_image::ImageOrder;
 use hob_model::{FunctionName, port::Packing, wire::ImageEvent};
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use tempfile::TempPath;
 use tokio::time::timeout;
 
-use super::{Access, build::function_of, error::ApiError, stream, upload};
+use super::{Access, audit::about, build::function_of, error::ApiError, stream, upload};
 use crate::{
     Control,
     build::{ImageSource, PackedFolder},
     control::blocking,
+    ending::Ending,
     events::{self, EventReader},
     remote_builds::{KeyError, Signature, Verifier},
     sealed::ALGORITHM,
@@ -80,9 +81,14 @@ pub(super) async fn build(
     let archive = receive(&control, verifier, &headers, body).await?;
     let as_they_come = wants_stream(&headers);
     let (name, order) = match read(&control, &archive).await {
-        Err(error) if as_they_come => return Ok(stream::one(Reports::refusal(&error))),
+        Err(error) if as_they_come => {
+            let ending = Ending::told(StatusCode::BAD_REQUEST);
+            let report = stream::one(Reports::refusal(&error));
+            return Ok((Extension(ending), report).into_response());
+        }
         read => read?,
     };
+    about(&order.image);
     let reports = Reports::of(&order.image);
     let packing = Packing::Context;
     let folder = PackedFolder { archive, packing };
@@ -93,9 +99,10 @@ pub(super) async fn build(
             .await;
         drop(place);
     });
+    let ending = Extension(reader.ending());
     Ok(match as_they_come {
-        true => line_by_line(reports, reader),
-        false => Json(reports.all(reader).await).into_response(),
+        true => (ending, line_by_line(reports, reader)).into_response(),
+        false => (ending, Json(reports.all(reader).await)).into_response(),
     })
 }
 

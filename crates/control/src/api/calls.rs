@@ -17,6 +17,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
+    audit::about,
     error::ApiError,
     refusals::{Bad, Conflict, Missing},
     request::{Asked, Segment},
@@ -164,6 +165,7 @@ pub(super) async fn retry_dead(
     State(control): State<Arc<Control>>,
     Asked(keys): Asked<Letters>,
 ) -> Result<Json<CallsChanged>, ApiError> {
+    about_all(&keys);
     only_dead(keys.state)?;
     let calls = control.queue.retry_dead(keys.function).await?;
     Ok(Json(CallsChanged { calls }))
@@ -176,6 +178,7 @@ pub(super) async fn drop_dead(
     State(control): State<Arc<Control>>,
     Asked(keys): Asked<Letters>,
 ) -> Result<Json<CallsChanged>, ApiError> {
+    about_all(&keys);
     let state = match (keys.state, &keys.function) {
         (Some(CallPhase::Waiting), Some(_)) => CallState::Waiting,
         (Some(CallPhase::Waiting), None) => {
@@ -190,6 +193,13 @@ pub(super) async fn drop_dead(
     };
     let calls = control.queue.drop_many(state, keys.function).await?;
     Ok(Json(CallsChanged { calls }))
+}
+
+/// Calls of one function, or of all.
+fn about_all(keys: &Letters) {
+    if let Some(function) = &keys.function {
+        about(function);
+    }
 }
 
 fn only_dead(state: Option<CallPhase>) -> Result<(), ApiError> {

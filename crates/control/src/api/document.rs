@@ -5,23 +5,25 @@ use std::sync::OnceLock;
 use axum::response::IntoResponse;
 use bytes::Bytes;
 use hob_model::wire::CallId;
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use utoipa::{
     OpenApi,
     openapi::{
         self, RefOr, Required, Response, Schema,
-        path::{Operation, PathItem},
+        path::Operation,
         request_body::RequestBody,
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::{auth, documented, refusals};
+use super::{documented, guarded::Need, refusals};
 
 /// Where the document is.
 pub(super) const PATH: &str = "/openapi.json";
-/// The document's name of the password.
+/// The document's name of the password, and of a token in its place.
 const PASSWORD: &str = "password";
+/// Its name of a token by itself.
+const TOKEN: &str = "token";
 
 /// What the document says before any operation. Its version is that of the API.
 #[derive(OpenApi)]
@@ -29,7 +31,7 @@ const PASSWORD: &str = "password";
     info(
         title = "hob",
         version = "1",
-        description = "Functions on a machine you own. Log in as `admin` with the admin password. Errors are one line of text that names the cause and the cure. `/hob/v1` is hob's own API; `/system` is what clients of OpenFaaS call.",
+        description = "Functions on a machine you own. Log in as `admin` with the admin password, or with a token that has the scope an operation names: as a bearer, or as the password of any user. Errors are one line of text that names the cause and the cure. `/hob/v1` is hob's own API; `/system` is what clients of OpenFaaS call.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
     ),
     // Only parameters have it, of which utoipa gathers no types.
@@ -38,11 +40,13 @@ const PASSWORD: &str = "password";
 struct Head;
 
 /// The document without its operations.
-pub(super) fn head() -> openapi::OpenApi {
+fn head() -> openapi::OpenApi {
     let mut head = Head::openapi();
     let components = head.components.get_or_insert_default();
     let basic = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
     components.add_security_scheme(PASSWORD, SecurityScheme::Http(basic));
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(bearer));
     refusals::describe(components);
     head
 }
@@ -52,42 +56,30 @@ pub(super) fn head() -> openapi::OpenApi {
 pub(super) async fn document() -> impl IntoResponse {
     /// Made when somebody asks for the first time, since mostly nobody does.
     static JSON: OnceLock<Bytes> = OnceLock::new();
-    let json = JSON.get_or_init(|| write(documented().into_openapi()).into());
+    let json = JSON.get_or_init(|| {
+        let document = documented().document(head(), complete);
+        // Texts and lists only: there is nothing in it that could fail.
+        document.to_json().unwrap_or_default().into()
+    });
     ([(header::CONTENT_TYPE, "application/json")], json.clone())
 }
 
-/// Adds to each operation what the guard around it answers, and a name of its own.
-fn write(mut document: openapi::OpenApi) -> String {
-    for (path, item) in &mut document.paths.paths {
-        for (method, operation) in operations(item) {
-            complete(operation, auth::is_open(&method, path));
-        }
-    }
-    // Texts and lists only: there is nothing in it that could fail.
-    document.to_json().unwrap_or_default()
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
-    let all = [
-        (Method::GET, &mut item.get),
-        (Method::PUT, &mut item.put),
-        (Method::POST, &mut item.post),
-        (Method::DELETE, &mut item.delete),
-        (Method::PATCH, &mut item.patch),
-    ];
-    all.into_iter()
-        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
-}
-
-fn complete(operation: &mut Operation, open: bool) {
+/// Adds what the guard around an operation answers, and a name of its own.
+fn complete(operation: &mut Operation, need: Need) {
     let tag = operation.tags.iter().flatten().next();
     let handler = operation.operation_id.take();
     // `functions_list`: handlers are unique in their files only.
     let name = tag.zip(handler).map(|(tag, name)| format!("{tag}_{name}"));
     operation.operation_id = name.map(|name| name.replace('-', "_"));
-    if !open {
-        let password = SecurityRequirement::new::<_, [&str; 0], _>(PASSWORD, []);
-        operation.security = Some(vec![password]);
+    let password = SecurityRequirement::new::<_, [&str; 0], _>(PASSWORD, []);
+    let token = |scopes: Vec<String>| SecurityRequirement::new(TOKEN, scopes);
+    operation.security = match &need {
+        Need::Nothing => None,
+        Need::Login => Some(vec![password, token(Vec::new())]),
+        Need::Scope(scope) => Some(vec![password, token(vec![scope.to_string()])]),
+        Need::Password => Some(vec![password]),
+    };
+    if need != Need::Nothing {
         operation
             .responses
             .responses

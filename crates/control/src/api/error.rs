@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use axum::response::{IntoResponse, Response};
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    FunctionName, IoWords, Label, is_disk_full,
+    FunctionName, IoWords, Label, Scope, is_disk_full,
     port::{BuildError, EngineError, SecretError},
 };
 use hob_store::StoreError;
@@ -15,6 +15,7 @@ use crate::{
     backup::BackupError,
     gate::GateError,
     queue::{self, EnqueueError},
+    tokens::TokenError,
     translate::AskedError,
 };
 
@@ -29,8 +30,25 @@ pub(super) enum ApiError {
     #[error("could not parse the log request: {0}")]
     Unreadable(String),
     /// No password, or not the right one.
-    #[error("invalid credentials: log in as `admin`, or set HOB_PASSWORD")]
+    #[error("invalid credentials: log in as `admin` or with a token, or set HOB_PASSWORD")]
     Unauthorized,
+    /// A token that does not go so far.
+    #[error("token `{token}` may not do this: it takes one with the scope `{needed}`")]
+    Narrow {
+        /// Its name.
+        token: Box<str>,
+        /// What it lacks.
+        needed: Scope,
+    },
+    /// No token goes so far.
+    #[error("this takes the admin password: no token may do it")]
+    PasswordOnly,
+    /// No such token.
+    #[error("token `{0}` does not exist")]
+    NoToken(String),
+    /// There is no new token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// A web page sent it, with a password that the browser remembered.
     #[error("requests from web pages are refused: use `hob`, or a program of your own")]
     CrossSite,
@@ -193,13 +211,18 @@ impl ApiError {
             Self::Unreadable(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Store(error) if error.is_callers_fault() => StatusCode::BAD_REQUEST,
             Self::Unauthorized | Self::Unsigned | Self::KubeSystem => StatusCode::UNAUTHORIZED,
-            Self::CrossSite | Self::IdentityStays => StatusCode::FORBIDDEN,
+            Self::CrossSite | Self::IdentityStays | Self::Narrow { .. } | Self::PasswordOnly => {
+                StatusCode::FORBIDDEN
+            }
+            Self::Token(TokenError::NoScope(_) | TokenError::Expiry) => StatusCode::BAD_REQUEST,
+            Self::Token(TokenError::Exists(_) | TokenError::Full) => StatusCode::CONFLICT,
             Self::Image(ImageError::NotHere(_))
             | Self::NoRegistry(_)
             | Self::BuilderOff(_)
             | Self::NoFunction(_)
             | Self::NoSuchName(_)
             | Self::NoSecret(_)
+            | Self::NoToken(_)
             | Self::NoNamespace(_)
             | Self::NoCall(_)
             | Self::NoCertificate(_)
@@ -236,6 +259,7 @@ impl ApiError {
             | Self::Build(BuildError::Missing(_) | BuildError::Host(_))
             | Self::Image(_)
             | Self::Deploy(_)
+            | Self::Token(_)
             | Self::Backup(_)
             | Self::Secret(_)
             | Self::Store(_)
@@ -252,6 +276,7 @@ impl ApiError {
             Self::CallDiskFull
             | Self::Store(StoreError::DiskFull { .. })
             | Self::Backup(BackupError::Store(StoreError::DiskFull { .. }))
+            | Self::Token(TokenError::Store(StoreError::DiskFull { .. }))
             | Self::Registries(RegistriesError::Store(StoreError::DiskFull { .. })) => true,
             Self::Image(error) | Self::Backup(BackupError::Image(error)) => error.is_disk_full(),
             Self::Io { source, .. } | Self::Backup(BackupError::Io { source, .. }) => {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
+    audit::about,
     error::ApiError,
     refusals::{Bad, Conflict, Missing, TooLarge},
     request::{Asked, Beside, NamedFunction, read_body},
@@ -140,6 +141,7 @@ pub(super) async fn remove(
     State(control): State<Arc<Control>>,
     Asked(Named { image }): Asked<Named>,
 ) -> Result<StatusCode, ApiError> {
+    about(&image);
     let name = parse(&image)?;
     let store = Arc::clone(&control.images.store);
     let (gone, asked) = blocking(&control.config.runtime, move || (store.untag(&name), name)).await;

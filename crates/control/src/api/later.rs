@@ -6,7 +6,6 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
@@ -23,6 +22,7 @@ use tokio::{
 
 use super::{
     error::ApiError,
+    guarded::{Guarded, Policy},
     refusals::{Bad, DiskFull, Failed, Missing, Stopping, TooLarge, TooSlow},
     request::NamedFunction,
 };
@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Where calls to be made later come in.
-pub(super) const PATH: &str = "/async-function/";
+const PATH: &str = "/async-function/";
 const CALL_ID: HeaderName = HeaderName::from_static("x-call-id");
 const START_TIME: HeaderName = HeaderName::from_static("x-start-time");
 const CALLBACK: HeaderName = HeaderName::from_static("x-callback-url");
@@ -87,10 +87,11 @@ pub(super) async fn take(
 
 /// The paths of a call that say more than the function's name: no document of OpenAPI can have a
 /// parameter of several segments.
-pub(super) fn aliases() -> Router<Arc<Control>> {
-    Router::new()
-        .route("/async-function/{name}/", post(take))
-        .route("/async-function/{name}/{*rest}", post(take))
+pub(super) fn aliases() -> Guarded {
+    let (bare, more) = ("/async-function/{name}/", "/async-function/{name}/{*rest}");
+    Guarded::default()
+        .beside(Policy::Open, bare, post(take))
+        .beside(Policy::Open, more, post(take))
 }
 
 /// Anybody may call: what the disk said, and what is in the queue, is for the owner, to whom the

@@ -34,8 +34,8 @@ macro_rules! refusals {
 
 refusals! {
     Bad = "400", "The request makes no sense as it is";
-    Unauthorized = "401", "The password is missing or wrong";
-    CrossSite = "403", "A web page sent the request";
+    Unauthorized = "401", "The password or token is missing or wrong";
+    Forbidden = "403", "The token lacks the scope, or a web page sent the request";
     Missing = "404", "There is nothing of that name";
     TooSlow = "408", "The body stopped coming";
     Conflict = "409", "Not as things stand: the line says what is in the way";
@@ -51,7 +51,7 @@ refusals! {
 pub(super) fn by_the_guard() -> Responses {
     let all = [
         Unauthorized::responses(),
-        CrossSite::responses(),
+        Forbidden::responses(),
         Crowded::responses(),
         Failed::responses(),
         Stopping::responses(),

@@ -1,5 +1,7 @@
 //! What handlers take out of a request, each with a line that names the mistake.
 
+use std::fmt::{self, Display};
+
 use axum::{
     body::Body,
     extract::{FromRequestParts, Path, Query},
@@ -11,7 +13,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 
-use super::error::ApiError;
+use super::{audit::about, error::ApiError};
 
 /// The function named in the path: `NAME` or `NAME.NAMESPACE`.
 #[derive(IntoParams)]
@@ -55,8 +57,9 @@ impl<S: Send + Sync> FromRequestParts<S> for NamedFunction {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let name = segment(parts, state).await?.parse();
-        name.map(Self).map_err(bad)
+        let name = segment(parts, state).await?.parse().map_err(bad)?;
+        about(&name);
+        Ok(Self(name))
     }
 }
 
@@ -74,7 +77,20 @@ impl<S: Send + Sync> FromRequestParts<S> for NamedSecret {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let name = segment(parts, state).await?.parse().map_err(bad)?;
         let Namespace(namespace) = Namespace::from_request_parts(parts, state).await?;
-        Ok(Self { namespace, name })
+        let secret = Self { namespace, name };
+        about(&secret);
+        Ok(secret)
+    }
+}
+
+/// As functions are written: with its namespace, unless that is the default one.
+impl Display for NamedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name } = self;
+        match namespace.as_str() {
+            DEFAULT_NAMESPACE => write!(f, "{name}"),
+            namespace => write!(f, "{name}.{namespace}"),
+        }
     }
 }
 
@@ -119,6 +135,6 @@ async fn segment<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String,
     }
 }
 
-fn bad(error: impl std::fmt::Display) -> ApiError {
+fn bad(error: impl Display) -> ApiError {
     ApiError::Bad(error.to_string())
 }

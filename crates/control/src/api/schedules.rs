@@ -10,6 +10,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
+    audit::about,
     error::ApiError,
     refusals::{Bad, Missing},
     request::Asked,
@@ -54,6 +55,7 @@ pub(super) async fn run(
     State(control): State<Arc<Control>>,
     Asked(One { function, schedule }): Asked<One>,
 ) -> Result<(StatusCode, Json<ScheduleRun>), ApiError> {
+    about(&function);
     let function = control.function(&name(&function)?)?;
     let known = &function.revision.settings.schedule;
     let meant = match (schedule, known.as_slice()) {

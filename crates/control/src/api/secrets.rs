@@ -1,21 +1,22 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::State,
     response::{IntoResponse, Response},
 };
-use hob_model::{FunctionName, SecretName, wire::SecretSummary};
+use hob_model::{FunctionName, Scope, SecretName, wire::SecretSummary};
 use hob_store::{SecretStore, Written};
 use http::StatusCode;
 
 use super::{
+    actor::Actor,
     error::ApiError,
     refusals::{Bad, Missing, TooLarge},
     request::{NamedSecret, Namespace, NamespaceKey, read_body},
 };
-use crate::Control;
+use crate::{Control, namespaces::is_reserved};
 
 /// The secrets of a namespace, without their values.
 #[utoipa::path(get, path = "/hob/v1/secrets", tag = "secrets", params(NamespaceKey),
@@ -35,9 +36,11 @@ pub(super) async fn list(
     responses((status = 201), (status = 204), Bad, TooLarge))]
 pub(super) async fn set(
     State(control): State<Arc<Control>>,
+    Extension(actor): Extension<Actor>,
     secret: NamedSecret,
     body: Body,
 ) -> Result<StatusCode, ApiError> {
+    secret.may_be_changed_by(&actor)?;
     let what = format!("the value of secret `{}`", secret.name);
     let value = read_body(body, SecretStore::LARGEST, &what).await?;
     let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
@@ -60,8 +63,10 @@ pub(super) async fn set(
     responses((status = 200, body = String), (status = 204), Bad, Missing))]
 pub(super) async fn remove(
     State(control): State<Arc<Control>>,
+    Extension(actor): Extension<Actor>,
     secret: NamedSecret,
 ) -> Result<Response, ApiError> {
+    secret.may_be_changed_by(&actor)?;
     let (namespace, name) = (secret.namespace.clone(), secret.name.clone());
     let removed = control
         .secret(move |secrets| secrets.remove(&namespace, &name))
@@ -80,6 +85,17 @@ pub(super) async fn remove(
         readers.join(", ")
     )
     .into_response())
+}
+
+impl NamedSecret {
+    /// Hob's own secrets say what it runs and whom it believes: only who may do everything changes
+    /// those.
+    fn may_be_changed_by(&self, actor: &Actor) -> Result<(), ApiError> {
+        match is_reserved(self.namespace.as_str()) {
+            true => actor.must(Scope::Admin),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Control {

@@ -1,6 +1,7 @@
 use std::{convert::Infallible, io};
 
 use axum::{
+    Extension,
     body::Body,
     response::{IntoResponse, Response},
 };
@@ -17,10 +18,12 @@ pub(super) const NDJSON: &str = "application/x-ndjson";
 
 /// Events of a deploy or a build, a line each, sent as they come.
 pub(super) fn events<E: Event + Serialize + Send + 'static>(reader: EventReader<E>) -> Response {
-    ndjson(stream::unfold(reader, |mut reader| async move {
+    let ending = reader.ending();
+    let lines = ndjson(stream::unfold(reader, |mut reader| async move {
         let event = reader.next().await?;
         Some((Ok::<_, Infallible>(event), reader))
-    }))
+    }));
+    (Extension(ending), lines).into_response()
 }
 
 /// Log lines, a line each, sent as they come. An error in between breaks the connection off,

@@ -9,21 +9,20 @@ mod scale;
 mod secrets;
 mod status;
 
-use std::sync::Arc;
-
-use axum::{
-    Router,
-    routing::{get, post},
-};
+use axum::routing::{get, post, put};
 use hob_model::{
     DEFAULT_NAMESPACE, FunctionName, Label,
     openfaas::{FunctionNamespace, MaybeNamespace},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::routes;
 
-use super::{error::ApiError, request::read_body};
+use super::{
+    error::ApiError,
+    guarded::{Guarded, Policy},
+    request::read_body,
+};
 use crate::{
     Control,
     namespaces::{KUBE_SYSTEM, is_reserved},
@@ -41,46 +40,57 @@ struct InQuery {
     namespace: Option<String>,
 }
 
-/// Every route that the document has.
-pub(super) fn documented() -> OpenApiRouter<Arc<Control>> {
-    OpenApiRouter::new()
-        .routes(routes!(
-            functions::list,
-            functions::create,
-            functions::update,
-            functions::remove
-        ))
-        .routes(routes!(functions::show))
-        .routes(routes!(scale::scale))
-        .routes(routes!(alert::alert))
-        .routes(routes!(
-            secrets::list,
-            secrets::create,
-            secrets::update,
-            secrets::remove
-        ))
-        .routes(routes!(namespaces::list, namespaces::create))
-        .routes(routes!(
-            namespaces::show,
-            namespaces::update,
-            namespaces::remove
-        ))
-        .routes(routes!(info::show))
-        .routes(routes!(info::telemetry))
+/// Every route that the document has, with who may use it.
+pub(super) fn documented() -> Guarded {
+    use Policy::{Known, Read, Secrets, Write};
+
+    let routes = [
+        (Read, routes!(functions::list)),
+        (
+            Write,
+            routes!(functions::create, functions::update, functions::remove),
+        ),
+        (Read, routes!(functions::show)),
+        (Write, routes!(scale::scale)),
+        (Write, routes!(alert::alert)),
+        (
+            Secrets,
+            routes!(
+                secrets::list,
+                secrets::create,
+                secrets::update,
+                secrets::remove
+            ),
+        ),
+        (Read, routes!(namespaces::list)),
+        (Write, routes!(namespaces::create)),
+        (Read, routes!(namespaces::show)),
+        (Write, routes!(namespaces::update, namespaces::remove)),
+        // What clients ask first, whatever they are about to do.
+        (Known, routes!(info::show)),
+        (Read, routes!(info::telemetry)),
+    ];
+    routes
+        .into_iter()
+        .fold(Guarded::default(), |all, (policy, routes)| {
+            all.route(policy, routes)
+        })
 }
 
 /// Other spellings of what the document has under one: the programs use some, the documents of
 /// OpenFaaS others.
-pub(super) fn aliases() -> Router<Arc<Control>> {
-    let namespace = get(namespaces::show)
-        .put(namespaces::update)
-        .delete(namespaces::remove);
-    let namespaces = get(namespaces::list).post(namespaces::create);
-    Router::new()
-        .route("/system/namespace", post(namespaces::create))
-        .route("/system/namespace/", post(namespaces::create))
-        .route("/system/namespaces/", namespaces)
-        .route("/system/namespaces/{name}", namespace)
+pub(super) fn aliases() -> Guarded {
+    use Policy::{Read, Write};
+
+    let (all, one) = ("/system/namespaces/", "/system/namespaces/{name}");
+    let changes = put(namespaces::update).delete(namespaces::remove);
+    Guarded::default()
+        .beside(Write, "/system/namespace", post(namespaces::create))
+        .beside(Write, "/system/namespace/", post(namespaces::create))
+        .beside(Read, all, get(namespaces::list))
+        .beside(Write, all, post(namespaces::create))
+        .beside(Read, one, get(namespaces::show))
+        .beside(Write, one, changes)
 }
 
 /// The JSON of a body.

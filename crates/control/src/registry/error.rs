@@ -22,7 +22,9 @@ pub(crate) enum RegistryError {
     #[error("this path does not take that method")]
     Method,
     /// No password, or not the right one.
-    #[error("the admin password is missing or wrong: log in as `admin`")]
+    #[error(
+        "the password or token is missing or wrong: log in as `admin`, or with a token as the password"
+    )]
     Unauthorized,
     /// The login is refused for another reason.
     #[error("{0}")]

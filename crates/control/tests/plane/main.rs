@@ -1,6 +1,7 @@
 //! The control plane through its edges: the router, the `Wake` port and the background task,
 //! with a fake engine and a fake builder behind it, a real store and real files.
 
+mod audit;
 mod auth;
 mod build;
 mod calls;
@@ -17,7 +18,9 @@ mod restore;
 mod rollback;
 mod schedule;
 mod secrets;
+mod tokens;
 mod wake;
+mod walk;
 
 use std::{fs, sync::Arc, time::Duration};
 

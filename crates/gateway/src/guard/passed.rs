@@ -1,5 +1,11 @@
 use bytes::BufMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    depth::{self, Depth},
+    rate::Standing,
+};
 
 /// What the fields begin with by which hob speaks to functions. Nobody else may: a function can
 /// trust what it reads there.
@@ -13,6 +19,12 @@ const SCOPE: &str = "X-Hob-Scope";
 pub(crate) struct Passed {
     /// Who called, where the function asks for that.
     pub(crate) identity: Option<Identity>,
+    /// How many functions call each other by now.
+    pub(crate) depth: Depth,
+    /// How the caller stands by the function's rate.
+    pub(crate) standing: Option<Standing>,
+    /// Its place among the calls under way, until it is taken from here.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
 }
 
 /// Who called, as the function is told.
@@ -47,6 +59,7 @@ impl Passed {
     }
 
     fn fields(&self, mut each: impl FnMut(&'static str, &HeaderValue)) {
+        each(depth::FIELD, &self.depth.value());
         let Some(identity) = &self.identity else {
             return;
         };

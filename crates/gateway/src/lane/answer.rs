@@ -9,7 +9,8 @@ use super::{
     request::{FIELDS_MAX, known, put_field, put_number},
 };
 use crate::{
-    body::Answer, date::DateCache, error::GatewayError, forward, receipt::Receipt, retry::Repeat,
+    body::Answer, date::DateCache, error::GatewayError, forward, guard::Standing, receipt::Receipt,
+    retry::Repeat,
 };
 
 /// How the connection to the caller goes on after an answer.
@@ -51,6 +52,8 @@ impl Method {
 pub(super) struct Context<'a> {
     pub(super) method: Method,
     pub(super) receipt: &'a Receipt,
+    /// How the caller stands by the function's rate, where there is one.
+    pub(super) standing: Option<&'a Standing>,
     /// For replicas that do not say their `Date`.
     pub(super) date: &'a DateCache,
     pub(super) after: After,
@@ -110,7 +113,7 @@ pub(super) fn pass(
     };
     let reason = response.reason.unwrap_or_default();
     put_status(out, code, reason);
-    hop.put(response.headers, code, out);
+    hop.put(response.headers, (code, context.standing), out);
     if framing.is_in_chunks() {
         put_field(out, b"Transfer-Encoding", &[b"chunked"]);
     }
@@ -127,11 +130,11 @@ pub(super) fn pass(
     }))
 }
 
-/// Writes an answer of hob's own.
-pub(super) fn put_own(error: GatewayError, context: &Context<'_>, out: &mut Vec<u8>) {
+/// Writes an answer of hob's own; returns the bytes of its body.
+pub(super) fn put_own(error: GatewayError, context: &Context<'_>, out: &mut Vec<u8>) -> u64 {
     let end = error.end();
     let (head, body) = error.into_response().into_parts();
-    let Answer::Whole(bytes) = body else { return };
+    let Answer::Whole(bytes) = body else { return 0 };
     put_status(
         out,
         head.status.as_u16(),
@@ -147,9 +150,11 @@ pub(super) fn put_own(error: GatewayError, context: &Context<'_>, out: &mut Vec<
         put_field(out, b"X-Hob-End", &[end.as_str().as_bytes()]);
     }
     put_receipt(out, context);
-    if context.method != Method::Head {
-        out.put_slice(&bytes);
+    if context.method == Method::Head {
+        return 0;
     }
+    out.put_slice(&bytes);
+    bytes.len() as u64
 }
 
 fn put_status(out: &mut Vec<u8>, code: u16, reason: &str) {
@@ -163,6 +168,9 @@ fn put_status(out: &mut Vec<u8>, code: u16, reason: &str) {
 /// The last lines of a head.
 fn put_receipt(out: &mut Vec<u8>, context: &Context<'_>) {
     let Context { receipt, after, .. } = context;
+    if let Some(standing) = context.standing {
+        standing.put(out);
+    }
     if *after == After::Close {
         put_field(out, b"Connection", &[b"close"]);
     }
@@ -191,7 +199,7 @@ impl<'b> Hop<'b> {
         let mut hop = Self::default();
         for field in fields {
             match Kind::of(field.name) {
-                Kind::Plain | Kind::Gone => {}
+                Kind::Plain | Kind::Gone | Kind::Standing => {}
                 Kind::Date => hop.dated = true,
                 Kind::KeepAlive => hop.keep_alive = keep_alive(field.value),
                 Kind::Connection => hop.connection(field.value),
@@ -237,7 +245,12 @@ impl<'b> Hop<'b> {
     }
 
     /// Writes the fields that go on to the caller.
-    fn put(&self, fields: &[Header<'_>], code: u16, out: &mut Vec<u8>) {
+    fn put(
+        &self,
+        fields: &[Header<'_>],
+        (code, standing): (u16, Option<&Standing>),
+        out: &mut Vec<u8>,
+    ) {
         let mut sized = false;
         for field in fields {
             let name = field.name.as_bytes();
@@ -247,6 +260,8 @@ impl<'b> Hop<'b> {
                     .iter()
                     .any(|named| named.eq_ignore_ascii_case(name)),
                 Kind::Date => true,
+                // hob says how the caller stands, or else the function may.
+                Kind::Standing => standing.is_none(),
                 Kind::Length => {
                     !std::mem::replace(&mut sized, true) && !self.chunked && code != 204
                 }
@@ -272,6 +287,8 @@ enum Kind {
     Connection,
     KeepAlive,
     Date,
+    /// How the caller stands by a rate.
+    Standing,
     /// Does not pass: of the connection, or said by the gateway alone.
     Gone,
 }
@@ -279,7 +296,7 @@ enum Kind {
 impl Kind {
     /// By plain text, since every field of every answer comes by here twice.
     fn of(name: &str) -> Self {
-        const KNOWN: [(&str, Kind); 13] = [
+        const KNOWN: [(&str, Kind); 15] = [
             ("content-length", Kind::Length),
             ("date", Kind::Date),
             ("connection", Kind::Connection),
@@ -293,6 +310,8 @@ impl Kind {
             ("x-call-id", Kind::Gone),
             ("x-hob-end", Kind::Gone),
             ("x-start-time", Kind::Gone),
+            ("ratelimit", Kind::Standing),
+            ("ratelimit-policy", Kind::Standing),
         ];
         known(name, &KNOWN).unwrap_or(Self::Plain)
     }

@@ -48,6 +48,15 @@ impl Framing {
         bytes > limit
     }
 
+    /// Bytes of the body that have passed; `whole` are those that a body of known length has.
+    pub(super) fn passed(&self, whole: u64) -> u64 {
+        match self {
+            Self::Length(left) => whole - left,
+            Self::Chunked(chunks) => chunks.passed,
+            Self::UntilClose(passed) => *passed,
+        }
+    }
+
     /// Writes what `bytes` have of the body as the caller gets it.
     pub(super) fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<Passed, Malformed> {
         match self {

@@ -71,6 +71,10 @@ impl<'a> Relay<'a> {
         if matches!(framing, Framing::Length(0)) {
             self.wire.doubt();
         }
+        let whole = match &framing {
+            Framing::Length(whole) => *whole,
+            _ => 0,
+        };
         let limit = self.call.route.output_limit;
         let declared = framing.is_over(limit);
         let mut read = self.inbound.len() - length;
@@ -81,6 +85,7 @@ impl<'a> Relay<'a> {
             return Err(forward::too_much(self.call, self.lease).into());
         }
         loop {
+            self.call.sent.set(framing.passed(whole));
             if let Passed::End(used) = passed {
                 return Ok(Relayed {
                     last: self.outbound,

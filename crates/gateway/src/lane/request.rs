@@ -5,6 +5,7 @@ use hob_model::Routes;
 use httparse::{Header, Status};
 
 use crate::{
+    digits::put_digits,
     guard::{Passed, is_own},
     headers::{Told, is_disguised, outer_prefix},
     path::FunctionPath,
@@ -204,17 +205,10 @@ pub(super) fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[&[u8]]) {
 
 /// Writes one line of a head whose value is a number.
 pub(super) fn put_number(out: &mut Vec<u8>, name: &[u8], value: u64) {
-    let mut digits = [0; 20];
-    let (mut at, mut rest) = (digits.len(), value);
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    put_field(out, name, &[&digits[at..]]);
+    out.put_slice(name);
+    out.put_slice(b": ");
+    put_digits(out, value);
+    out.put_slice(b"\r\n");
 }
 
 /// What a field of a request is to the gateway.

@@ -77,7 +77,10 @@ fn any_origin() {
         assert_eq!(reply.field("access-control-allow-methods"), None);
         assert_eq!(reply.field("vary"), Some("Accept"));
         let exposed = all(&reply, "access-control-expose-headers");
-        assert_eq!(exposed, "X-Own, X-Call-Id, Server-Timing, X-Hob-End");
+        assert_eq!(
+            exposed,
+            "X-Own, X-Call-Id, Server-Timing, X-Hob-End, RateLimit, RateLimit-Policy, Retry-After"
+        );
     }
     let reply = world.call(&get("hello/die", ORIGIN));
     assert_eq!((reply.status, allowed(&reply)), (502, (Some("*"), None)));

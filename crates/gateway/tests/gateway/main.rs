@@ -5,6 +5,7 @@
 #[macro_use]
 mod harness;
 
+mod access;
 mod balance;
 mod bodies;
 mod canary;
@@ -20,6 +21,7 @@ mod lifecycle;
 mod output;
 mod protocol;
 mod proxies;
+mod rates;
 mod smuggling;
 mod wake;
 mod way;

@@ -6,5 +6,13 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    /// What makes a request go by it that is plain but for that: a field of its connection.
+    pub(crate) fn field(self) -> &'static str {
+        match self {
+            Self::Lane => "",
+            Self::Hyper => "Connection: keep-alive, x-nothing\n",
+        }
+    }
+
     pub(crate) const BOTH: [Self; 2] = [Self::Lane, Self::Hyper];
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::Router;
+use axum::{Extension, Router};
+use hob_control::LocalUser;
 use http::{StatusCode, header};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -77,10 +78,9 @@ async fn accept(
         };
         match accepted {
             Ok((stream, _)) => {
-                let router = if is_trusted(&stream) {
-                    router.clone()
-                } else {
-                    stranger()
+                let router = match trusted(&stream) {
+                    Some(user) => router.clone().layer(Extension(user)),
+                    None => stranger(),
                 };
                 let stop = stop.clone().cancelled_owned();
                 connections.spawn(connection::serve(stream, router, stop));
@@ -93,11 +93,12 @@ async fn accept(
     }
 }
 
-/// Root, and the user whose server this is.
-fn is_trusted(stream: &UnixStream) -> bool {
+/// Root, or the user whose server this is.
+fn trusted(stream: &UnixStream) -> Option<LocalUser> {
     let own = rustix::process::geteuid().as_raw();
     let peer: io::Result<_> = stream.peer_cred();
-    peer.is_ok_and(|peer| peer.uid() == 0 || peer.uid() == own)
+    let user = peer.ok()?.uid();
+    (user == 0 || user == own).then_some(LocalUser(user))
 }
 
 /// Answers everything with the one line that says whose socket this is.

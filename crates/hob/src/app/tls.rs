@@ -14,6 +14,8 @@ pub(super) fn gateway_config(config: &Config, certificates: Arc<Certificates>) -
     });
     GatewayConfig {
         proxies: config.proxies.clone(),
+        calls: config.calls.clone(),
+        access_log: config.access_log.clone(),
         tls,
         ..GatewayConfig::default()
     }

@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::CallLimits;
 use hob_gateway::Proxies;
 use hob_model::{FunctionName, wire::LogLine};
 use http::Method;
@@ -83,6 +84,8 @@ impl Dev {
             log: self.log.clone(),
             tls: None,
             proxies: Proxies::default(),
+            calls: CallLimits::default(),
+            access_log: None,
         };
         up::log(&config);
         let doors = up::doors(&config, PassedSockets::default())?;

@@ -17,7 +17,7 @@ use super::{
     session::{Session, function_path},
 };
 use crate::{
-    client::{Body, Client, ClientError, empty},
+    client::{Body, ClientError, empty},
     config::ClientArgs,
     exit::Failure,
     output,
@@ -78,7 +78,7 @@ impl Invoke {
         context.wait(async {
             let gateway = session.gateway().await?;
             // A call needs no password, and the function must not get it.
-            let answer = Client::without_login(gateway).send(request).await?;
+            let answer = session.client.stranger_at(gateway)?.send(request).await?;
             let status = answer.status();
             if status == StatusCode::NOT_FOUND && is_missing(&session, &name).await {
                 return Err(session.not_found(&name).await.into());

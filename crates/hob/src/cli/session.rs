@@ -17,6 +17,7 @@ const TYPO_DISTANCE: usize = 3;
 pub(super) struct Session {
     /// Talks to the server.
     pub(super) client: Client,
+    context: Option<String>,
     namespace: Option<Label>,
 }
 
@@ -25,7 +26,8 @@ impl Session {
     pub(super) fn open(args: ClientArgs, context: &Context) -> anyhow::Result<Self> {
         let config = args.resolve(&context.env)?;
         Ok(Self {
-            client: Client::new(&config, &context.env)?,
+            client: Client::new(&config)?,
+            context: config.used().map(str::to_owned),
             namespace: config.namespace,
         })
     }
@@ -34,8 +36,14 @@ impl Session {
     pub(super) fn with(client: Client) -> Self {
         Self {
             client,
+            context: None,
             namespace: None,
         }
+    }
+
+    /// The name of the context that the server was found in, if it was.
+    pub(super) fn context(&self) -> Option<&str> {
+        self.context.as_deref()
     }
 
     /// The namespace of names that do not say one.
@@ -119,7 +127,6 @@ pub(super) fn nearest(wanted: &str, known: impl Iterator<Item = String>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::environment::Environment;
 
     fn session(namespace: Option<&str>) -> Session {
         let config = crate::config::ClientConfig {
@@ -128,7 +135,8 @@ mod tests {
             namespace: namespace.map(|text| text.parse().expect("valid")),
         };
         Session {
-            client: Client::new(&config, &Environment::default()).expect("valid"),
+            client: Client::new(&config).expect("valid"),
+            context: None,
             namespace: config.namespace,
         }
     }

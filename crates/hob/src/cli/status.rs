@@ -26,6 +26,8 @@ pub(super) struct Status {
 /// What `-o json` prints.
 #[derive(Serialize)]
 struct Shown {
+    /// The context that is used, if one is.
+    context: Option<String>,
     #[serde(flatten)]
     server: wire::Status,
     by_function: Vec<FunctionSummary>,
@@ -34,6 +36,7 @@ struct Shown {
 impl Status {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let session = Session::open(self.client, context)?;
+        let used = session.context().map(str::to_owned);
         let (server, mut by_function) = context.wait(async {
             let server: wire::Status = session.client.get("/hob/v1/status").await?;
             let functions: Vec<FunctionSummary> = session.client.get("/hob/v1/functions").await?;
@@ -43,11 +46,16 @@ impl Status {
         by_function.sort_by(|a, b| a.name.cmp(&b.name));
         if self.output.output == Format::Json {
             return output::json(&Shown {
+                context: used,
                 server,
                 by_function,
             });
         }
-        about(server).print(context.terminal.colour)?;
+        let asked = match used {
+            Some(name) => format!("{name} ({})", session.client.address()),
+            None => session.client.address().to_string(),
+        };
+        about(asked, server).print(context.terminal.colour)?;
         if !by_function.is_empty() {
             output::line("")?;
             prices(&by_function).print(context.terminal.colour)?;
@@ -56,8 +64,9 @@ impl Status {
     }
 }
 
-fn about(server: wire::Status) -> Table {
+fn about(asked: String, server: wire::Status) -> Table {
     let mut table = Table::plain();
+    table.pair("server", asked);
     table.pair("version", server.version);
     table.pair("gateway", server.gateway);
     if let Some(tls) = server.tls {

@@ -6,7 +6,9 @@ use std::{
 
 use crate::exit::Failure;
 
-const DEFAULT_PORT: u16 = 80;
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+const FORM: &str = "write http://HOST:PORT or https://HOST:PORT";
 
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub(crate) enum Address {
     Socket(PathBuf),
     /// A TCP address, with the host as the user wrote it.
     Tcp {
+        /// Whether what is sent can be read on the way.
+        scheme: Scheme,
         /// Name or address, with no brackets.
         host: String,
         /// Port.
@@ -22,66 +26,73 @@ pub(crate) enum Address {
     },
 }
 
+/// How a server is spoken to over TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// As it is.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
 impl Address {
-    /// Reads `http://HOST[:PORT]`; the scheme may be left out.
+    /// Reads `http://HOST[:PORT]` or `https://HOST[:PORT]`; a host without a scheme means `http`.
     ///
     /// # Errors
     /// A usage failure with the cure.
     pub(crate) fn parse(url: &str) -> Result<Self, Failure> {
-        let bad = |problem: &str| Failure::usage(format!("server `{url}`: {problem}"));
-        let rest = match url.split_once("://") {
-            None => url,
-            Some(("http", rest)) => rest,
-            Some(("https", _)) => {
-                return Err(bad(
-                    "this version speaks no TLS: make a tunnel, as in `ssh -L 8080:127.0.0.1:8080 HOST`, and use http://127.0.0.1:8080",
-                ));
-            }
-            Some(_) => return Err(bad("write http://HOST:PORT")),
-        };
-        if rest.contains('@') {
-            // The URL stands in the list of processes for everybody to read.
+        if url.contains('@') {
+            // Before the URL is part of any error.
             return Err(Failure::usage(
-                "a password has no place in the server's URL: put it into HOB_PASSWORD",
+                "a password has no place in the server's URL: leave it out and log in with `hob login URL`, or put it into HOB_PASSWORD",
             ));
         }
+        let (scheme, rest) = match url.split_once("://") {
+            None => (Scheme::Http, url),
+            Some(("http", rest)) => (Scheme::Http, rest),
+            Some(("https", rest)) => (Scheme::Https, rest),
+            Some(_) => return Err(bad(url, FORM)),
+        };
         let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let parsed: http::uri::Authority = authority
-            .parse()
-            .map_err(|_| bad("write http://HOST:PORT"))?;
+        let parsed: http::uri::Authority = authority.parse().map_err(|_| bad(url, FORM))?;
         let port = match parsed.port_u16() {
             Some(port) => port,
-            None if parsed.as_str() == parsed.host() => DEFAULT_PORT,
-            None => return Err(bad("the port must be a number from 1 to 65535")),
+            None if parsed.as_str() == parsed.host() => scheme.port(),
+            None => return Err(bad(url, "the port must be a number from 1 to 65535")),
         };
         let host = parsed.host().trim_matches(['[', ']']);
         if host.is_empty() {
-            return Err(bad("write http://HOST:PORT"));
+            return Err(bad(url, FORM));
         }
         Ok(Self::Tcp {
+            scheme,
             host: host.to_owned(),
             port,
         })
     }
 
-    /// Whether what is sent there leaves this machine.
+    /// Whether everybody on the way can read what is sent there.
     pub(crate) fn is_exposed(&self) -> bool {
         match self {
-            Self::Socket(_) => false,
-            Self::Tcp { host, .. } => {
-                let local = host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-                !local && host != "localhost"
-            }
+            Self::Socket(_)
+            | Self::Tcp {
+                scheme: Scheme::Https,
+                ..
+            } => false,
+            Self::Tcp { host, .. } => !is_loopback(host),
         }
     }
 
     /// The address to call: one that listens everywhere is reached through the loopback.
     pub(crate) fn reachable(self) -> Self {
         match self {
-            Self::Tcp { host, port } => match host.parse::<IpAddr>() {
-                Ok(ip) => SocketAddr::new(ip, port).into(),
-                Err(_) => Self::Tcp { host, port },
-            },
+            Self::Tcp { scheme, host, port } => {
+                let host = match host.parse::<IpAddr>() {
+                    Ok(ip) => callable(ip),
+                    Err(_) => host,
+                };
+                Self::Tcp { scheme, host, port }
+            }
             socket @ Self::Socket(_) => socket,
         }
     }
@@ -90,22 +101,51 @@ impl Address {
     pub(crate) fn authority(&self) -> String {
         match self {
             Self::Socket(_) => "hob".into(),
-            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => format!("{host}:{port}"),
         }
+    }
+}
+
+impl Scheme {
+    fn port(self) -> u16 {
+        match self {
+            Self::Http => HTTP_PORT,
+            Self::Https => HTTPS_PORT,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Whether what is sent to this host stays on this machine.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn bad(url: &str, problem: &str) -> Failure {
+    Failure::usage(format!("server `{url}`: {problem}"))
+}
+
+fn callable(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "::1".into(),
+        ip => ip.to_string(),
     }
 }
 
 /// An address to call: one that listens everywhere is reached through the loopback.
 impl From<SocketAddr> for Address {
     fn from(listening: SocketAddr) -> Self {
-        let host = match listening.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => "::1".into(),
-            ip => ip.to_string(),
-        };
         Self::Tcp {
-            host,
+            scheme: Scheme::Http,
+            host: callable(listening.ip()),
             port: listening.port(),
         }
     }
@@ -115,7 +155,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Socket(path) => write!(f, "{}", path.display()),
-            Self::Tcp { .. } => write!(f, "http://{}", self.authority()),
+            Self::Tcp { scheme, .. } => write!(f, "{}://{}", scheme.as_str(), self.authority()),
         }
     }
 }
@@ -131,6 +171,8 @@ mod tests {
             ("box.lan:9000", "http://box.lan:9000"),
             ("http://box.lan", "http://box.lan:80"),
             ("http://[::1]:8080", "http://[::1]:8080"),
+            ("https://box.lan/", "https://box.lan:443"),
+            ("https://box.lan:8443", "https://box.lan:8443"),
         ] {
             let address = Address::parse(url).expect(url);
             assert_eq!(address.to_string(), expected);
@@ -140,9 +182,9 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_is_refused_with_the_cure() {
         for (url, expected) in [
-            ("https://box.lan", "no TLS"),
             ("http://admin:pw@box.lan", "HOB_PASSWORD"),
-            ("ftp://box.lan", "http://HOST:PORT"),
+            ("ftp://admin:pw@box.lan", "HOB_PASSWORD"),
+            ("ftp://box.lan", "https://HOST:PORT"),
             ("http://box.lan:99999", "port"),
             ("http://box.lan/path", "http://HOST:PORT"),
             ("", "http://HOST:PORT"),
@@ -160,6 +202,11 @@ mod tests {
         assert!(!Address::from(any).is_exposed());
         assert!(
             Address::parse("http://10.0.0.2:1")
+                .expect("valid")
+                .is_exposed()
+        );
+        assert!(
+            !Address::parse("https://10.0.0.2:1")
                 .expect("valid")
                 .is_exposed()
         );

@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Address, ClientError};
+use super::{Address, ClientError, tls::Tls};
 
 /// Longest wait for a server to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,6 +41,7 @@ pub(crate) fn empty() -> Body {
 /// Sends one request over a connection of its own.
 pub(super) async fn send(
     address: &Address,
+    tls: Option<&Tls>,
     mut request: Request<Body>,
 ) -> Result<Response<Incoming>, ClientError> {
     let host = address.authority();
@@ -52,10 +53,16 @@ pub(super) async fn send(
             let stream = connect(address, UnixStream::connect(path)).await?;
             exchange(address, stream, request).await
         }
-        Address::Tcp { host, port } => {
+        Address::Tcp { host, port, .. } => {
             let target = (host.as_str(), *port);
             let stream = connect(address, TcpStream::connect(target)).await?;
-            exchange(address, stream, request).await
+            match tls {
+                Some(tls) => {
+                    let stream = tls.wrap(address, host, stream).await?;
+                    exchange(address, stream, request).await
+                }
+                None => exchange(address, stream, request).await,
+            }
         }
     }
 }
@@ -77,19 +84,19 @@ async fn connect<S>(
 fn unreachable(address: &Address, error: &io::Error) -> ClientError {
     match (address, error.kind()) {
         (Address::Socket(path), io::ErrorKind::PermissionDenied) => ClientError::Denied(format!(
-            "{} is not open to this user: run as the user who started hob (`sudo hob …`), or use --server URL with HOB_PASSWORD",
+            "{} is not open to this user: run as the user who started hob (`sudo hob …`), or log in with `hob login URL`",
             path.display()
         )),
         (Address::Socket(_), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             ClientError::Unreachable(format!(
-                "no hob answers at {address}: start it with `hob up`, or name one with --server URL"
+                "no hob answers at {address}: start it with `hob up`, or log in to one elsewhere with `hob login URL`"
             ))
         }
         (Address::Socket(_), _) => {
             ClientError::Unreachable(format!("no hob answers at {address}: {error}"))
         }
         (Address::Tcp { .. }, _) => ClientError::Unreachable(format!(
-            "no hob answers at {address} ({error}): start it with `hob up`, or correct --server"
+            "no hob answers at {address} ({error}): start it with `hob up`, or correct the address"
         )),
     }
 }
@@ -248,7 +255,7 @@ mod tests {
             }
         });
         let request = Request::post("/").body(StreamBody::new(body).boxed_unsync());
-        let answer = send(&Address::Socket(path), request.expect("valid")).await;
+        let answer = send(&Address::Socket(path), None, request.expect("valid")).await;
         server.join().expect("ended");
         let body = answer?.into_body().collect().await.expect("whole");
         Ok(body.to_bytes())

@@ -1,6 +1,7 @@
 //! The few words that all tests here are written in.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -27,6 +28,19 @@ impl Bench {
         Self {
             hob: Hob::builder(HOB).args(args.iter().copied()).start(),
             folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// With this configuration file.
+    pub(crate) fn configured(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        write(&file, config);
+        Self {
+            hob: Hob::builder(HOB)
+                .args([OsStr::new("--config"), file.as_os_str()])
+                .start(),
+            folder,
         }
     }
 

@@ -108,7 +108,7 @@ fn with_no_server_every_verb_says_how_to_start_one() {
         let line = hob([]).args(args).run().fails(4);
         assert_eq!(
             line,
-            "error: no hob answers at /nonexistent/hob/run/hob.sock: start it with `hob up`, or name one with --server URL"
+            "error: no hob answers at /nonexistent/hob/run/hob.sock: start it with `hob up`, or log in to one elsewhere with `hob login URL`"
         );
     }
     let line = hob(["list", "--server", "127.0.0.1:1"]).run().fails(4);

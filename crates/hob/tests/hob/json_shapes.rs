@@ -53,6 +53,7 @@ fn every_list_has_its_shape() {
     let status = json(&["status"]);
     let expected = [
         "by_function",
+        "context",
         "data",
         "functions",
         "gateway",
@@ -77,6 +78,11 @@ fn every_list_has_its_shape() {
         .run()
         .ok();
     assert_eq!(keys(&json(&["secret", "list"])[0]), ["name", "namespace"]);
+
+    let made = json(&["token", "create", "ci", "--scope", "admin"]);
+    let token = ["created_at", "expires_at", "last_used_at", "name", "scopes"];
+    assert_eq!(keys(&made), [&token[..], &["token"]].concat());
+    assert_eq!(keys(&json(&["token", "list"])[0]), token);
 }
 
 #[test]

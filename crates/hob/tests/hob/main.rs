@@ -1,20 +1,25 @@
 //! The real executable, from outside: what its users see, and what they must never lose.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod access_log;
+mod audit;
 mod authority;
 mod autoscale;
 mod backup;
 mod balance;
 mod bench;
+mod browser;
 mod build;
 mod builder;
 mod canary;
 mod clock;
 mod command_line;
 mod conformance;
+mod contexts;
 mod damage;
 mod develop;
 mod disk_full;
+mod domains;
 mod dormancy;
 mod examples;
 mod export;
@@ -27,8 +32,10 @@ mod metrics;
 mod mistakes;
 mod openapi;
 mod openfaas;
+mod proxy;
 mod pushed;
 mod queue;
+mod rates;
 mod registry;
 mod remote;
 mod restart;
@@ -39,3 +46,4 @@ mod start;
 mod survive;
 mod systemd;
 mod tls;
+mod tokens;

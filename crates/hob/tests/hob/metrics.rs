@@ -34,6 +34,7 @@ hob_queue_callbacks gauge function_name,queue_name
 hob_queue_dead gauge function_name,queue_name
 hob_queue_died_total counter function_name,queue_name
 hob_queue_retries_total counter function_name,queue_name
+hob_refused_total counter reason
 hob_replicas gauge state
 hob_retries_total counter function_name
 hob_wake_seconds histogram tier

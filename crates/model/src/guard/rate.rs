@@ -1,14 +1,17 @@
 use std::{fmt, str::FromStr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::Timespan;
 
 /// How often one caller may call a function: `rate = "60/1m"`, or a table that says more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "Written")]
 pub struct Rate {
     /// So many calls, 1 to 1,000,000, …
     pub calls: u32,
@@ -45,6 +48,18 @@ pub enum RateError {
     /// A number is out of its range.
     #[error("`rate` must have 1 to 1000000 calls, a burst of 1 to 1000000, and a time of 1s to 1d")]
     Range,
+    /// It would take too long until a burst may come again.
+    #[error(
+        "a `burst` of {burst} at {calls} calls in {per} comes back after more than 30 days: make it smaller"
+    )]
+    Burst {
+        /// Calls at once.
+        burst: u32,
+        /// Calls …
+        calls: u32,
+        /// … in this time.
+        per: Timespan,
+    },
 }
 
 impl Rate {
@@ -52,6 +67,8 @@ impl Rate {
     pub const MOST_CALLS: u32 = 1_000_000;
     /// Longest time.
     pub const LONGEST: Timespan = Timespan::from_secs(86_400);
+    /// Longest time after which as many calls as `burst` may come at once again.
+    pub const LONGEST_REFILL: Timespan = Timespan::from_secs(30 * 86_400);
 
     /// Time after which one more call is let in.
     pub fn interval(&self) -> Duration {
@@ -59,7 +76,7 @@ impl Rate {
     }
 }
 
-#[derive(Serialize, Deserialize, ToSchema)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Written {
     Text(String),
@@ -79,18 +96,42 @@ pub(crate) struct Table {
     by: RateBy,
 }
 
-impl TryFrom<Written> for Rate {
+/// By hand, since serde has one message for all that fits no variant.
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TextOrTable;
+        impl<'de> Visitor<'de> for TextOrTable {
+            type Value = Rate;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("calls and a time, as in \"60/1m\", or a table with `limit`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Rate, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Rate, M::Error> {
+                let table = Table::deserialize(MapAccessDeserializer::new(map))?;
+                Rate::try_from(table).map_err(M::Error::custom)
+            }
+        }
+        from.deserialize_any(TextOrTable)
+    }
+}
+
+impl TryFrom<Table> for Rate {
     type Error = RateError;
 
-    fn try_from(written: Written) -> Result<Self, RateError> {
-        let table = match written {
-            Written::Text(text) => return text.parse(),
-            Written::Table(table) => table,
-        };
+    fn try_from(table: Table) -> Result<Self, RateError> {
         let rate = table.limit.parse::<Self>()?;
         let burst = table.burst.unwrap_or(rate.burst);
         if !(1..=Self::MOST_CALLS).contains(&burst) {
             return Err(RateError::Range);
+        }
+        let Self { calls, per, .. } = rate;
+        if rate.interval() * burst > Self::LONGEST_REFILL.0 {
+            return Err(RateError::Burst { burst, calls, per });
         }
         let by = table.by;
         Ok(Self { burst, by, ..rate })
@@ -99,6 +140,9 @@ impl TryFrom<Written> for Rate {
 
 impl From<Rate> for Written {
     fn from(rate: Rate) -> Self {
+        if rate.burst == rate.calls && rate.by == RateBy::Address {
+            return Self::Text(rate.to_string());
+        }
         Self::Table(Table {
             limit: rate.to_string(),
             burst: Some(rate.burst),
@@ -192,6 +236,42 @@ mod tests {
             "60/",
         ] {
             assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_table_says_more_and_its_mistakes_are_named() {
+        let read = |text: &str| serde_json::from_str::<Rate>(text).map_err(|e| e.to_string());
+        let rate = read(r#"{"limit": "1/1d", "burst": 30, "by": "header:X-Key"}"#).expect("valid");
+        assert_eq!(
+            (rate.burst, rate.by.clone()),
+            (30, RateBy::Header("x-key".into()))
+        );
+        let text = serde_json::to_string(&rate).expect("json");
+        assert_eq!(read(&text), Ok(rate));
+        let rate = read(r#""90/m""#).expect("valid");
+        assert_eq!(serde_json::to_string(&rate).expect("json"), r#""90/1m""#);
+        for (text, problem) in [
+            ("5", "expected calls and a time, as in \"60/1m\""),
+            (r#""often""#, "rate `often` is invalid"),
+            ("{}", "missing field `limit`"),
+            (r#"{"limit": "5/s", "brust": 1}"#, "unknown field `brust`"),
+            (r#"{"limit": "5/s", "burst": 0}"#, "a burst of 1 to 1000000"),
+            (
+                r#"{"limit": "1/1d", "burst": 31}"#,
+                "after more than 30 days",
+            ),
+            (
+                r#"{"limit": "5/s", "by": "ip"}"#,
+                "`ip` is no kind of caller",
+            ),
+            (
+                r#"{"limit": "5/s", "by": "header:"}"#,
+                "`header:` is no kind of caller",
+            ),
+        ] {
+            let message = read(text).expect_err(text);
+            assert!(message.contains(problem), "{text}: {message}");
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{StoreError, durable};
 
 /// Small tables that everything hangs on. The one of the queue may be large: [`check_database`]
 /// looks at it too.
-const VITAL: [&str; 4] = ["functions", "meta", "namespaces", "schedules"];
+const VITAL: [&str; 5] = ["functions", "meta", "namespaces", "schedules", "tokens"];
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use super::{
     super::{
+        audit::about,
         error::ApiError,
         refusals::{Bad, TooLarge},
     },
@@ -30,8 +31,11 @@ pub(super) async fn alert(
     body: Body,
 ) -> Result<StatusCode, ApiError> {
     let alerts: Alerts = read(body).await?;
+    let each = alerts.alerts.unwrap_or_default();
+    let names = each.iter().map(|alert| alert.labels.function_name.as_str());
+    about(names.collect::<Vec<_>>().join(","));
     let mut problems = Vec::new();
-    for alert in alerts.alerts.unwrap_or_default() {
+    for alert in each {
         let own = Some(alert.status.as_str()).filter(|text| !text.is_empty());
         let status = own.unwrap_or(&alerts.status);
         if let Err(error) = control.heed(&alert.labels.function_name, status).await {

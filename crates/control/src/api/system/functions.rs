@@ -1,6 +1,11 @@
 use std::{sync::Arc, time::Duration};
 
-use axum::{Json, body::Body, extract::State};
+use axum::{
+    Extension, Json,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use hob_model::{
     FunctionName,
     openfaas::{DeleteFunction, FunctionDeployment, FunctionStatus, MaybeNamespace},
@@ -14,6 +19,7 @@ use utoipa::IntoParams;
 
 use super::{
     super::{
+        audit::about,
         error::ApiError,
         refusals::{Bad, Conflict, Missing, TooLarge},
         request::{Asked, NamedFunction, Segment},
@@ -24,7 +30,8 @@ use super::{
 use crate::{
     Control,
     deploy::{DeployError, Order, Precondition},
-    events,
+    ending::Ending,
+    events::{self, blamed},
     origin::Origin,
 };
 
@@ -126,7 +133,7 @@ pub(super) async fn create(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
     body: Body,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     let (name, asked) = wanted(&control, &query, body).await?;
     if control.deployed.get(&name).is_some() {
         return Err(ApiError::Exists(name));
@@ -144,7 +151,7 @@ pub(super) async fn update(
     State(control): State<Arc<Control>>,
     Asked(query): Asked<InQuery>,
     body: Body,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     let (name, asked) = wanted(&control, &query, body).await?;
     if control.coming.get(&name).is_none() {
         control.function(&name)?;
@@ -164,6 +171,7 @@ pub(super) async fn remove(
     let asked: DeleteFunction = read(body).await?;
     let namespace = meant(asked.namespace.as_deref(), query.namespace.as_deref())?;
     let name = named(&asked.function_name, namespace)?;
+    about(&name);
     if control.coming.get(&name).is_some() {
         // It is removed as soon as it is there.
         drop(control.deploys.take(&name).await);
@@ -178,8 +186,10 @@ async fn bring_up(
     name: FunctionName,
     asked: FunctionDeployment,
     precondition: Precondition,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Response, ApiError> {
     let (events, _) = events::channel();
+    let ending = Ending::default();
+    let told = ending.clone();
     let deploy = tokio::spawn(async move {
         let _coming = control.coming.add(&name, &asked);
         let order = Order {
@@ -187,18 +197,22 @@ async fn bring_up(
             precondition,
             canary: None,
         };
-        let deployed = control.try_deploy(name.clone(), order, &events);
-        deployed.await.map(drop).inspect_err(|error| {
+        let deployed = control.try_deploy(name.clone(), order, &events).await;
+        told.tell(match &deployed {
+            Ok(_) => StatusCode::ACCEPTED,
+            Err(error) => blamed(error.fault()),
+        });
+        deployed.map(drop).inspect_err(|error| {
             tracing::warn!("function `{name}` was not deployed: {error}");
         })
     });
     match timeout(PATIENCE, deploy).await {
-        Ok(Ok(deployed)) => deployed?,
+        Ok(Ok(deployed)) => deployed.map(|()| StatusCode::ACCEPTED.into_response()),
         Ok(Err(_)) => return Err(ApiError::Panic),
         // On its way.
-        Err(_) => {}
+        Err(_) => Ok((Extension(ending), StatusCode::ACCEPTED).into_response()),
     }
-    Ok(StatusCode::ACCEPTED)
+    .map_err(ApiError::from)
 }
 
 async fn wanted(
@@ -221,7 +235,9 @@ async fn wanted(
     })?;
     let said = (asked.namespace.as_deref(), query.namespace.as_deref());
     let namespace = existing(control, said.0, said.1).await?;
-    Ok((FunctionName::new(service, namespace), asked))
+    let name = FunctionName::new(service, namespace);
+    about(&name);
+    Ok((name, asked))
 }
 
 impl From<DeployError> for ApiError {

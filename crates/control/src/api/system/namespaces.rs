@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::{
     super::{
+        audit::about,
         error::ApiError,
         refusals::{Bad, Conflict, Missing, TooLarge},
         request::{Segment, read_body},
@@ -49,6 +50,7 @@ pub(super) async fn create(
         return Err(ApiError::Bad(text.into()));
     }
     let name = meant(Some(&asked.name), None)?;
+    about(&name);
     if is_reserved(name.as_str()) {
         let text = format!("namespace not valid: `{name}` holds secrets of hob's own");
         return Err(ApiError::Bad(text));

@@ -6,6 +6,7 @@ use http::StatusCode;
 
 use super::{
     super::{
+        audit::about,
         error::ApiError,
         refusals::{Bad, Conflict, Missing, TooLarge},
         request::{Asked, NamedFunction, Segment},
@@ -29,6 +30,7 @@ pub(super) async fn scale(
     let asked: ScaleService = read(body).await?;
     let namespace = meant(asked.namespace.as_deref(), query.namespace.as_deref())?;
     let name = named(&name, namespace)?;
+    about(&name);
     let Some(replicas) = asked.replicas else {
         let text = "replicas: is required, as in {\"serviceName\": \"hello\", \"replicas\": 2}";
         return Err(ApiError::Bad(text.into()));

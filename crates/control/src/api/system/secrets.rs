@@ -8,6 +8,7 @@ use http::StatusCode;
 
 use super::{
     super::{
+        audit::about,
         error::ApiError,
         refusals::{Bad, Conflict, Missing, TooLarge},
         request::{Asked, NamedSecret, read_body},
@@ -114,7 +115,9 @@ async fn wanted(
     })?;
     let said = (asked.namespace.as_deref(), query.namespace.as_deref());
     let namespace = existing(control, said.0, said.1).await?;
-    Ok(NamedSecret { namespace, name })
+    let secret = NamedSecret { namespace, name };
+    about(&secret);
+    Ok(secret)
 }
 
 /// The exact bytes: those in base64 where there are some, since the text beside them may have lost

@@ -82,7 +82,7 @@ fn nearest_existing(path: &Path) -> &Path {
 
 fn server(config: &ClientConfig, context: &Context) -> Finding {
     let check = "server";
-    let answer = Client::new(config, &context.env).and_then(|client| {
+    let answer = Client::new(config).and_then(|client| {
         context.wait(async { Ok(client.get::<Status>("/hob/v1/status").await?) })
     });
     match answer {

@@ -150,6 +150,38 @@ fn an_image_is_deployed_called_and_removed() {
 }
 
 #[test]
+fn a_token_logs_in_and_does_what_its_scopes_let_it() {
+    let Some(faas) = FaasCli::find() else { return };
+    let token = |name: &str, scopes: &str| {
+        let made = faas.hob.cli(["token", "create", name, "--scope", scopes]);
+        made.ok().trim_end().to_owned()
+    };
+    let login = |token: &str| faas.run(&["login", "--password", token], "");
+    let image = ["deploy", "--name", "hello", "--image", IMAGE];
+
+    let wrong = login("hob_wrong");
+    assert!(wrong.code != 0, "{wrong:?}");
+    // It asks for the list of functions to find out whether a login is good.
+    let read = login(&token("read", "functions:read"));
+    assert_eq!(read.code, 0, "{read:?}");
+    faas.says(&["list"], "Function");
+    faas.says(&["version", "--warn-update=false"], "hob");
+    faas.fails(&image, "403");
+    // It ends well whatever it was told.
+    faas.run(&["secret", "create", "key", "--from-literal", "x"], "");
+    assert_eq!(faas.hob.cli(["secret", "list"]).ok(), "");
+
+    let ci = login(&token("ci", "functions:write,secrets:write"));
+    assert_eq!(ci.code, 0, "{ci:?}");
+    faas.says(&image, "202 Accepted");
+    faas.says(&["secret", "create", "key", "--from-literal", "x"], "202");
+    faas.says(&["secret", "list"], "key");
+    faas.says(&["remove", "hello"], "Removing");
+    faas.hob.cli(["token", "revoke", "ci"]).ok();
+    faas.fails(&["list"], "Unauthorized");
+}
+
+#[test]
 fn secrets_are_made_changed_and_removed() {
     let Some(faas) = FaasCli::logged_in() else {
         return;
