@@ -9,6 +9,7 @@ mod bans;
 mod build;
 mod builder;
 mod calls;
+mod certificates;
 mod document;
 mod error;
 mod export;
@@ -104,6 +105,8 @@ fn documented() -> Guarded {
         (Admin, routes!(tokens::revoke)),
         (Owner, routes!(tokens::change_password)),
         (Admin, routes!(bans::list, bans::add, bans::remove)),
+        (Read, routes!(certificates::list)),
+        (Admin, routes!(certificates::renew)),
         (Read, routes!(schedules::list)),
         (Write, routes!(schedules::run)),
         (Read, routes!(calls::list)),

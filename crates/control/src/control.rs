@@ -10,7 +10,7 @@ use hob_store::{CallQueue, SecretStore, Store, StoreError};
 use tokio::{runtime::Handle, sync::Mutex};
 
 use crate::{
-    Registry,
+    Certificates, Registry,
     api::{self, Access},
     autoscale::Scalers,
     bundles::Bundles,
@@ -37,6 +37,8 @@ pub struct ControlConfig {
     pub data: PathBuf,
     /// Where the gateway accepts calls, as `hob status` shows it: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where it accepts them by TLS, as `hob status` shows it: `https://0.0.0.0:443`.
+    pub tls: Option<String>,
     /// Where the metrics are, as `hob status` shows it: `http://127.0.0.1:8082/metrics`. `None`
     /// when nobody serves them.
     pub metrics: Option<String>,
@@ -78,6 +80,8 @@ pub struct ControlParts {
     pub bans: Arc<Bans>,
     /// Takes and gives images under `/v2`, if the owner wants that.
     pub registry: Option<Arc<Registry>>,
+    /// Gets the certificates of the TLS listener, if there is one.
+    pub certificates: Option<Arc<Certificates>>,
 }
 
 /// The control plane.
@@ -94,6 +98,7 @@ pub struct Control {
     pub(crate) routes: Arc<Routes>,
     pub(crate) bans: Arc<Bans>,
     pub(crate) registry: Option<Arc<Registry>>,
+    pub(crate) certificates: Option<Arc<Certificates>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     /// Functions that cannot run, since something that they need is gone, and what it is.
@@ -146,6 +151,7 @@ impl Control {
             routes: parts.routes,
             bans: parts.bans,
             registry: parts.registry,
+            certificates: parts.certificates,
             deployed: Deployed::default(),
             lost: std::sync::Mutex::default(),
             wakes: Arc::default(),

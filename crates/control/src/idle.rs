@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::Control;
+use crate::{Control, control::blocking};
 
 /// How often the replicas are looked at; a function is frozen, stopped or woken ahead of its
 /// schedule at most this much late.
@@ -31,6 +31,13 @@ enum Step {
 }
 
 impl Control {
+    /// Presents the certificates that there are, and makes those of the own authority.
+    pub async fn look_after_certificates(&self) {
+        if let Some(certificates) = self.certificates.clone() {
+            blocking(&self.config.runtime, move || certificates.look()).await;
+        }
+    }
+
     /// Background work, until `shutdown` completes: makes the calls of the queue by `dial`, freezes
     /// and stops functions that nobody calls, has replicas follow the load, calls those whose time
     /// has come, and tidies up images, bundles and the audit.
@@ -44,6 +51,8 @@ impl Control {
         let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
         let scale = tokio::spawn(Arc::clone(&self).keep_scale(stop.clone()));
         let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
+        let certificates = self.certificates.clone();
+        let certificates = certificates.map(|all| tokio::spawn(all.run(stop.clone())));
         let tokens = tokio::spawn(Arc::clone(&self).note_tokens(stop.clone()));
         let audit = tokio::spawn(Arc::clone(&self).forget_changes(stop.clone()));
         let bans = tokio::spawn(Arc::clone(&self).keep_bans(stop.clone()));
@@ -57,6 +66,11 @@ impl Control {
         }
         if let Err(error) = audit.await {
             tracing::error!("the audit is no longer shortened: {error}");
+        }
+        if let Some(certificates) = certificates
+            && let Err(error) = certificates.await
+        {
+            tracing::error!("the care for certificates ended early: {error}");
         }
         if let Err(error) = clock.await {
             tracing::error!("the clock of schedules ended early: {error}");

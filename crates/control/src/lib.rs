@@ -11,6 +11,7 @@ mod bans;
 mod build;
 mod bundles;
 mod canary;
+mod certificates;
 mod coming;
 mod control;
 mod deploy;
@@ -40,6 +41,10 @@ mod usage;
 mod wake;
 
 pub use api::{Access, LocalUser};
+pub use certificates::{
+    AcmeChallenge, AcmeConfig, CertificateFiles, Certificates, CertificatesConfig,
+    CertificatesError,
+};
 pub use control::{Control, ControlConfig, ControlParts};
 pub use queue::QueueLimits;
 pub use registries::{KnownRegistries, RegistriesError};

@@ -15,11 +15,12 @@ use crate::{
     files, forward,
     guard::{self, Asked, Body, Depth, Fields, Passed},
     head, headers, later,
-    listen::PeerKind,
+    listen::{Entrance, PeerKind},
     pace::{CallerBody, Owed},
     path::{self, Address, FunctionPath, Whose},
     receipt::Receipt,
     shun::Asker,
+    tls,
     unread::Unread,
     upgrade,
 };
@@ -69,6 +70,11 @@ pub(crate) async fn answer(
     if client.kind == PeerKind::Inside {
         mark(&mut response);
     }
+    if client.entrance == Entrance::Tls
+        && let Some(secure) = &client.worker().tls
+    {
+        secure.harden(&mut response);
+    }
     if let Some(pending) = &mut pending {
         pending.answered(&response);
     }
@@ -80,6 +86,12 @@ async fn respond(
     mut request: Request<CallerBody>,
     pending: Option<&mut Pending>,
 ) -> Response<Answer> {
+    if client.entrance == Entrance::Redirect
+        && let Some(secure) = &client.worker().tls
+    {
+        // Nothing but the way to TLS is here.
+        return tls::answer(secure, &request);
+    }
     match admit(client, &mut request) {
         Ok(Some(admitted)) => admitted.run(request, pending).await,
         // Not a function's path: the control plane's, or nobody's.

@@ -15,7 +15,7 @@ use crate::{
     guard::Fields,
     headers::Told,
     inlet::Tap,
-    listen::{Peer, PeerKind},
+    listen::{Entrance, Peer, PeerKind},
     worker::Worker,
 };
 
@@ -27,6 +27,8 @@ pub(crate) struct Client {
     /// The same without the port, and IPv4 never as IPv6.
     ip: IpAddr,
     pub(crate) kind: PeerKind,
+    /// How it came in.
+    pub(crate) entrance: Entrance,
     /// Whether it is a proxy that may say whose its requests are.
     is_proxy: bool,
     /// The same, as `X-Forwarded-For` has it.
@@ -60,6 +62,7 @@ impl Client {
             peer: peer.address,
             ip,
             kind: peer.kind,
+            entrance: peer.entrance,
             is_proxy,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
@@ -86,7 +89,7 @@ impl Client {
             true => self.worker.config.proxies.caller(self.ip, fields),
             false => CallerAddress {
                 ip: self.ip,
-                encrypted: false,
+                encrypted: self.entrance == Entrance::Tls,
             },
         }
     }

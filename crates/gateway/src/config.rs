@@ -1,9 +1,8 @@
 use std::{num::NonZeroUsize, thread, time::Duration};
 
-use crate::Proxies;
 use hob_model::Rate;
 
-use crate::AccessLog;
+use crate::{AccessLog, Proxies, TlsConfig};
 
 /// Sizes and times of the data plane. The defaults suit one small machine.
 #[derive(Debug, Clone)]
@@ -37,6 +36,8 @@ pub struct GatewayConfig {
     pub idle_upstreams: usize,
     /// How long an idle connection to a replica is kept. Default 30 s.
     pub upstream_idle: Duration,
+    /// What listeners for TLS need; there are none without it. Default none.
+    pub tls: Option<TlsConfig>,
     /// Who may say whose a request is. Default: nobody.
     pub proxies: Proxies,
     /// What all functions together, and those that set nothing, let in.
@@ -81,6 +82,7 @@ impl Default for GatewayConfig {
             streams: 128,
             idle_upstreams: 128,
             upstream_idle: Duration::from_secs(30),
+            tls: None,
             proxies: Proxies::default(),
             calls: CallLimits::default(),
             access_log: None,

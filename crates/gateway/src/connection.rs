@@ -13,15 +13,17 @@ use hyper::{
     service::{HttpService, service_fn},
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt, time::Sleep};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::Sleep};
 
 use crate::{
     BoxError,
     body::Outgoing,
     call,
     client::Client,
-    inlet::{Inlet, Protocol, Tap},
+    inlet::{Inlet, Protocol, Socket, Tap},
     lane::{self, Exit},
+    listen::Entrance,
+    tls,
 };
 
 /// How long a connection goes on reading after an answer that did not wait for the whole
@@ -43,6 +45,18 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 /// Answer bytes that wait for the peer's window on one HTTP/2 stream.
 const STREAM_SEND_BUFFER: usize = 256 << 10;
 
+/// Serves one connection that came by TLS to its end.
+pub(crate) async fn serve_tls(client: Rc<Client>, stream: TcpStream, tap: Arc<Tap>) {
+    let Some(tls) = &client.worker().tls else {
+        return;
+    };
+    let secured = unless_stopping(&client, tls::shake_hands(tls, stream)).await;
+    if let Some(Some(secured)) = secured {
+        let inlet = Inlet::new(Socket::Tls(Box::new(secured)), Arc::clone(&tap));
+        serve(client, inlet, tap).await;
+    }
+}
+
 /// Serves one connection to its end.
 pub(crate) async fn serve(client: Rc<Client>, mut inlet: Inlet, tap: Arc<Tap>) {
     let head_timeout = client.worker().config.head_timeout;
@@ -51,7 +65,9 @@ pub(crate) async fn serve(client: Rc<Client>, mut inlet: Inlet, tap: Arc<Tap>) {
     let calls = service_fn(|request| call::answer(Rc::clone(&client), request));
     match protocol {
         Ok(Some(Ok(Some(Protocol::Http1)))) => {
-            if let Some((stream, first)) = inlet.ahead() {
+            if client.entrance == Entrance::Plain
+                && let Some((stream, first)) = inlet.ahead()
+            {
                 match lane::serve(&client, stream, &first).await {
                     Exit::Closed => return,
                     Exit::Other(first) => inlet.give_back(first),

@@ -24,6 +24,7 @@ use crate::{
     GatewayConfig,
     access::Writer,
     listen::{self, Dialer, Handed, Listeners, Post},
+    tls::Tls,
     worker::{Ports, Worker},
 };
 
@@ -77,6 +78,13 @@ impl Gateway {
     ) -> io::Result<GatewayHandle> {
         let listeners = listeners.into();
         let address = listeners.main.local_addr()?;
+        let (tls_address, redirect_address) = listeners.tls_addresses()?;
+        let tls = match (&config.tls, tls_address) {
+            (Some(tls), Some(address)) => {
+                Some(Tls::new(tls, address.port()).map_err(io::Error::other)?)
+            }
+            _ => None,
+        };
         let threads = config.threads.max(1);
         let room = Arc::new(Semaphore::new(
             config.connections.clamp(1, Semaphore::MAX_PERMITS),
@@ -92,9 +100,11 @@ impl Gateway {
         let posts: Arc<[Post]> = posts.into();
         let log = config.access_log.as_ref();
         let log = log.map(|log| Writer::start(log, threads)).transpose()?;
-        let ports = Ports::new(config, ports, log.as_ref().map(Writer::desk));
+        let ports = Ports::new(config, ports, tls, log.as_ref().map(Writer::desk));
         let mut handle = GatewayHandle {
             address,
+            tls_address,
+            redirect_address,
             posts: Arc::clone(&posts),
             stop,
             threads: Vec::with_capacity(threads),
@@ -180,6 +190,8 @@ fn local_runtime() -> io::Result<LocalRuntime> {
 /// A running gateway. Dropping it stops the gateway without grace.
 pub struct GatewayHandle {
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
+    redirect_address: Option<SocketAddr>,
     posts: Arc<[Post]>,
     stop: watch::Sender<Option<Duration>>,
     threads: Vec<Running>,
@@ -196,6 +208,16 @@ impl GatewayHandle {
     /// Where it listens, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens for TLS, with the real port; `None` when it does not.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
+    /// Where it sends callers to TLS, with the real port; `None` when it does not.
+    pub fn redirect_addr(&self) -> Option<SocketAddr> {
+        self.redirect_address
     }
 
     /// The door for calls from inside this process.

@@ -1,5 +1,5 @@
 use std::{
-    io,
+    future, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::net::UnixStream as InsideStream,
     rc::Rc,
@@ -52,6 +52,18 @@ pub(crate) enum Handed {
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) kind: PeerKind,
+    pub(crate) entrance: Entrance,
+}
+
+/// How a connection came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// As it is.
+    Plain,
+    /// By TLS.
+    Tls,
+    /// As it is, where everybody is sent to TLS.
+    Redirect,
 }
 
 /// What is on the other end of a connection.
@@ -69,6 +81,7 @@ impl Peer {
     const INSIDE: Self = Self {
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         kind: PeerKind::Inside,
+        entrance: Entrance::Plain,
     };
 }
 
@@ -81,6 +94,10 @@ pub struct Listeners {
     pub functions: Option<std::net::TcpListener>,
     /// That address, where `main` listens on it as well.
     pub function_address: Option<IpAddr>,
+    /// For everybody, by TLS; needs [`crate::GatewayConfig::tls`].
+    pub tls: Option<std::net::TcpListener>,
+    /// Sends everybody there who comes without TLS.
+    pub redirect: Option<std::net::TcpListener>,
 }
 
 /// The same, in a runtime.
@@ -88,6 +105,8 @@ pub(crate) struct Listening {
     main: TcpListener,
     functions: Option<TcpListener>,
     function_address: Option<IpAddr>,
+    tls: Option<TcpListener>,
+    redirect: Option<TcpListener>,
 }
 
 /// How the threads reach each other.
@@ -176,21 +195,32 @@ impl From<std::net::TcpListener> for Listeners {
             main,
             functions: None,
             function_address: None,
+            tls: None,
+            redirect: None,
         }
     }
 }
 
 impl Listeners {
     pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let clone = |listener: &Option<std::net::TcpListener>| {
+            listener.as_ref().map(|one| one.try_clone()).transpose()
+        };
         Ok(Self {
             main: self.main.try_clone()?,
-            functions: self
-                .functions
-                .as_ref()
-                .map(|one| one.try_clone())
-                .transpose()?,
+            functions: clone(&self.functions)?,
             function_address: self.function_address,
+            tls: clone(&self.tls)?,
+            redirect: clone(&self.redirect)?,
         })
+    }
+
+    /// Where it listens for TLS, and where it sends others there.
+    pub(crate) fn tls_addresses(&self) -> io::Result<(Option<SocketAddr>, Option<SocketAddr>)> {
+        let address = |listener: &Option<std::net::TcpListener>| {
+            listener.as_ref().map(|one| one.local_addr()).transpose()
+        };
+        Ok((address(&self.tls)?, address(&self.redirect)?))
     }
 
     pub(crate) fn listen(self) -> io::Result<Listening> {
@@ -202,6 +232,8 @@ impl Listeners {
             main: listen(self.main)?,
             functions: self.functions.map(listen).transpose()?,
             function_address: self.function_address,
+            tls: self.tls.map(listen).transpose()?,
+            redirect: self.redirect.map(listen).transpose()?,
         })
     }
 }
@@ -210,23 +242,38 @@ impl Listeners {
 
 impl Listening {
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
-        let (accepted, is_function) = match &self.functions {
-            None => (self.main.accept().await, false),
-            Some(functions) => tokio::select! {
-                accepted = self.main.accept() => (accepted, false),
-                accepted = functions.accept() => (accepted, true),
-            },
+        let (accepted, is_function, entrance) = tokio::select! {
+            accepted = self.main.accept() => (accepted, false, Entrance::Plain),
+            accepted = accept_at(&self.functions) => (accepted, true, Entrance::Plain),
+            accepted = accept_at(&self.tls) => (accepted, false, Entrance::Tls),
+            accepted = accept_at(&self.redirect) => (accepted, false, Entrance::Redirect),
         };
         let (stream, address) = accepted?;
         let asked = self.function_address;
         let here = || stream.local_addr().map(|here| here.ip().to_canonical());
-        let is_function =
-            is_function || asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked));
+        let is_function = is_function
+            || entrance == Entrance::Plain
+                && asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked));
         let kind = match is_function {
             true => PeerKind::Function,
             false => PeerKind::Stranger,
         };
-        Ok((stream, Peer { address, kind }))
+        Ok((
+            stream,
+            Peer {
+                address,
+                kind,
+                entrance,
+            },
+        ))
+    }
+}
+
+/// Never, where nobody listens.
+async fn accept_at(listener: &Option<TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match listener {
+        Some(listener) => listener.accept().await,
+        None => future::pending().await,
     }
 }
 
@@ -296,6 +343,13 @@ fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, place: Option<Place>) 
         place,
     ));
     worker.welcome(&client);
-    let inlet = Inlet::new(socket, Arc::clone(&tap));
-    tokio::task::spawn_local(connection::serve(client, inlet, tap));
+    match (socket, peer.entrance) {
+        (Socket::Tcp(stream), Entrance::Tls) => {
+            tokio::task::spawn_local(connection::serve_tls(client, stream, tap));
+        }
+        (socket, _) => {
+            let inlet = Inlet::new(socket, Arc::clone(&tap));
+            tokio::task::spawn_local(connection::serve(client, inlet, tap));
+        }
+    }
 }

@@ -24,6 +24,7 @@ use crate::{
     guard::Guards,
     lane::Wire,
     pool::Pool,
+    tls::Tls,
     upstream::Upstream,
 };
 
@@ -34,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
+    pub(crate) tls: Option<Tls>,
     pub(crate) guards: Arc<Guards>,
     pub(crate) door: Arc<Door>,
     pub(crate) access: Option<Access>,
@@ -61,18 +63,25 @@ pub(crate) struct Ports {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<dyn Wake>,
     pub(crate) fallback: Fallback,
+    pub(crate) tls: Option<Tls>,
     pub(crate) guards: Arc<Guards>,
     pub(crate) door: Arc<Door>,
     pub(crate) desk: Option<Arc<Desk>>,
 }
 
 impl Ports {
-    pub(crate) fn new(config: GatewayConfig, ports: GatewayPorts, desk: Option<Arc<Desk>>) -> Self {
+    pub(crate) fn new(
+        config: GatewayConfig,
+        ports: GatewayPorts,
+        tls: Option<Tls>,
+        desk: Option<Arc<Desk>>,
+    ) -> Self {
         let routes = Arc::clone(&ports.routes);
         let guards = Guards::new(&config.calls, routes, ports.tokens, ports.secrets);
         Self {
             door: Arc::new(Door::new(ports.bans, config.connections_per_address)),
             config,
+            tls,
             routes: ports.routes,
             wake: ports.wake,
             fallback: ports.fallback,
@@ -89,6 +98,7 @@ impl Worker {
             routes,
             wake,
             fallback,
+            tls,
             guards,
             door,
             desk,
@@ -106,6 +116,7 @@ impl Worker {
             routes,
             wake,
             fallback,
+            tls,
             guards,
             door,
             access: desk.map(Access::new),

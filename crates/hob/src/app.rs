@@ -10,7 +10,8 @@ use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{
-    AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners,
+    AnswerBody, Certificates, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts,
+    Listeners,
 };
 use hob_model::{Bans, Isolation, Routes, port::Secrets};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
@@ -30,6 +31,7 @@ mod local_socket;
 mod metrics_server;
 mod parts;
 mod run_folder;
+mod tls;
 
 use end::Unserved;
 use local_socket::LocalSocket;
@@ -68,6 +70,10 @@ pub(crate) struct Doors {
     pub(crate) calls: TcpListener,
     /// For Prometheus.
     pub(crate) metrics: Option<TcpListener>,
+    /// For calls and the control API, by TLS.
+    pub(crate) tls: Option<TcpListener>,
+    /// Sends everybody there.
+    pub(crate) redirect: Option<TcpListener>,
     /// What the owner should know of them, one line each.
     pub(crate) warnings: Vec<String>,
 }
@@ -114,8 +120,10 @@ impl App {
         let sandbox = sandbox(&id, run.path())?;
         let routes = Arc::new(Routes::default());
         let secrets = secrets(&config.data)?;
+        let mut listeners = listeners(&config, doors.calls, env)?;
+        (listeners.tls, listeners.redirect) = (doors.tls, doors.redirect);
+        let keyring = Arc::new(Certificates::default());
         let gateway_secrets = Arc::clone(&secrets) as _;
-        let listeners = listeners(&config, doors.calls, env)?;
         let engine = LocalEngine::new(
             engine_config(&config, &run, &id, &listeners),
             Arc::clone(&sandbox),
@@ -136,19 +144,23 @@ impl App {
             engine: Arc::clone(&engine),
             routes: Arc::clone(&routes),
             bans: Arc::clone(&bans),
+            keyring: Arc::clone(&keyring),
         };
         let parts = ground.control_parts(&config, address, env)?;
         notices.password = parts.store.ensure_admin_password()?;
         let control = Control::new(
-            control_config(&config, &notices, address, doors.metrics.as_ref())?,
+            control_config(&config, &notices, &listeners, doors.metrics.as_ref())?,
             parts,
         );
         notices.functions = control.restore().await?.functions;
+        // Before anybody comes by TLS, and after it is known whose the hosts are.
+        control.look_after_certificates().await;
         engine.settle();
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let gateway = gateway(&config, &control, listeners, routes, gateway_secrets, bans)?;
+        let config = tls::gateway_config(&config, keyring);
+        let gateway = gateway(config, &control, listeners, routes, gateway_secrets, bans)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -169,6 +181,16 @@ impl App {
     /// Where calls are accepted.
     pub(crate) fn url(&self) -> Address {
         self.gateway.local_addr().into()
+    }
+
+    /// Where calls are accepted by TLS.
+    pub(crate) fn tls(&self) -> Option<String> {
+        self.gateway.tls_addr().map(tls::url)
+    }
+
+    /// Where everybody is sent there.
+    pub(crate) fn redirect(&self) -> Option<Address> {
+        self.gateway.redirect_addr().map(Address::from)
     }
 
     /// Where Prometheus reads.
@@ -192,6 +214,8 @@ impl From<TcpListener> for Doors {
         Self {
             calls,
             metrics: None,
+            tls: None,
+            redirect: None,
             warnings: Vec::new(),
         }
     }
@@ -239,13 +263,16 @@ fn engine_config(config: &Config, run: &RunFolder, id: &str, listeners: &Listene
 fn control_config(
     config: &Config,
     notices: &Notices,
-    address: SocketAddr,
+    listeners: &Listeners,
     metrics: Option<&TcpListener>,
 ) -> anyhow::Result<ControlConfig> {
+    let address = listeners.main.local_addr()?;
+    let tls = listeners.tls.as_ref().map(TcpListener::local_addr);
     let metrics = metrics.map(TcpListener::local_addr).transpose()?;
     Ok(ControlConfig {
         data: config.data.clone(),
         gateway: Address::from(address).to_string(),
+        tls: tls.transpose()?.map(tls::url),
         metrics: metrics.map(metrics_server::url),
         isolation: notices.isolation.clone(),
         queue: config.queue,
@@ -337,18 +364,13 @@ fn bans(config: &Config) -> Bans {
 }
 
 fn gateway(
-    config: &Config,
+    config: GatewayConfig,
     control: &Arc<Control>,
     listeners: Listeners,
     routes: Arc<Routes>,
     secrets: Arc<dyn Secrets>,
     bans: Arc<Bans>,
 ) -> anyhow::Result<GatewayHandle> {
-    let config = GatewayConfig {
-        proxies: config.proxies.clone(),
-        access_log: config.access_log.clone(),
-        ..config.limits.gateway()
-    };
     let control_port = Arc::clone(control) as _;
     let ports = GatewayPorts {
         routes,

@@ -9,6 +9,7 @@ mod backup;
 mod ban;
 mod build;
 mod ca;
+mod certificate;
 mod completion;
 mod context;
 mod deploy;
@@ -100,6 +101,8 @@ enum Verb {
     Token(token::Token),
     #[command(subcommand)]
     Ca(ca::Ca),
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     Audit(audit::Audit),
     #[command(subcommand)]
     Ban(ban::Ban),
@@ -178,6 +181,7 @@ impl Cli {
             Verb::Logout(verb) => verb.run(context),
             Verb::Context(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
+            Verb::Certificate(verb) => verb.run(context),
             Verb::Audit(verb) => verb.run(context),
             Verb::Ban(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),

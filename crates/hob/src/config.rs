@@ -11,6 +11,7 @@ mod client;
 mod limits;
 mod limits_table;
 mod proxy;
+mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -34,6 +35,8 @@ pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
 pub(crate) use limits_table::LimitsConfig;
 use proxy::{ProxyTable, proxies};
+pub(crate) use tls::TlsConfig;
+use tls::TlsTable;
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
@@ -164,6 +167,7 @@ struct File {
     log: Option<String>,
     server: Option<String>,
     namespace: Option<Label>,
+    tls: Option<TlsTable>,
     proxy: ProxyTable,
     bans: BansConfig,
     limits: LimitsConfig,
@@ -203,6 +207,8 @@ pub(crate) struct Config {
     pub(crate) log_quota: Option<u64>,
     /// What is logged, in the syntax of `tracing`'s filters; checked.
     pub(crate) log: String,
+    /// How calls are accepted by TLS, if they are.
+    pub(crate) tls: Option<TlsConfig>,
     /// Who may say whose a request is.
     pub(crate) proxies: Proxies,
     /// What shuts an address out.
@@ -284,6 +290,7 @@ impl ServerArgs {
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
+            tls: file.tls.map(TlsTable::resolve).transpose()?,
             proxies: proxies(file.proxy)?,
             bans: file.bans,
             limits: file.limits,

@@ -1,6 +1,8 @@
 //! The ports through which the planes meet. Each has one or few implementations, chosen where
 //! the binary is put together.
 
+mod keyring;
+
 use std::{
     collections::BTreeSet,
     io,
@@ -14,6 +16,8 @@ use std::{
 use async_trait::async_trait;
 use futures_core::Stream;
 use thiserror::Error;
+
+pub use keyring::{Keyring, KeyringError, PemPair, Presented};
 
 use crate::{
     End, EndReason, FleetName, Function, FunctionName, ReplicaId, Revision, SecretName,

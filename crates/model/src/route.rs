@@ -2,7 +2,7 @@ mod domains;
 
 use std::{
     array,
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -189,6 +189,17 @@ impl Routes {
             }
         }
         awake
+    }
+
+    /// The host names of all domains. Cheap, however many functions have none.
+    pub fn hosts(&self) -> BTreeSet<Box<str>> {
+        let mut hosts = BTreeSet::new();
+        for shard in &self.shards {
+            for route in shard.load().values() {
+                hosts.extend(route.domains.iter().map(|domain| domain.host().into()));
+            }
+        }
+        hosts
     }
 
     /// Adds a route, or puts it in place of the one that its function had, and of its canary's.

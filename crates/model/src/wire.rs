@@ -2,6 +2,7 @@
 
 mod audit;
 mod calls;
+mod certificates;
 mod images;
 mod revisions;
 mod tokens;
@@ -19,6 +20,7 @@ pub use calls::{
     CallAnswer, CallCallback, CallDetail, CallPhase, CallSummary, CallsChanged, QueueDepth,
     QueueList,
 };
+pub use certificates::{CertificateSource, CertificateSummary};
 pub use images::{BuiltImage, BuiltPlatform, ImageDeploy, ImageEvent, ImageSummary, PruneSummary};
 pub use revisions::{DeployEvent, DeployStage, RevisionState, RevisionSummary, RollbackRequest};
 pub use tokens::{MadeToken, NewPassword, NewToken, TokenSummary};
@@ -299,6 +301,8 @@ pub struct Status {
     pub memory: u64,
     /// Where calls are accepted: `http://127.0.0.1:8080`.
     pub gateway: String,
+    /// Where they are accepted by TLS: `https://0.0.0.0:443`. `None` when they are not.
+    pub tls: Option<String>,
     /// Where the metrics are: `http://127.0.0.1:8082/metrics`. `None` when they are not served.
     pub metrics: Option<String>,
     /// The data directory.

@@ -24,6 +24,9 @@ use crate::{StoreError, durable};
 /// Longest name of a root, in characters (RFC 5280, upper bound of a common name).
 pub const ROOT_NAME_MAX: usize = 64;
 
+/// Longest part of the machine's name in that of its root, in characters.
+const HOST_NAME_MAX: usize = 40;
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a root lasts: installing it by hand on every device is not done often.
 const ROOT_LIFE: Duration = DAY.saturating_mul(3650);
@@ -34,6 +37,8 @@ const SERVER_LIFE: Duration = DAY.saturating_mul(397);
 const HEAD_START: Duration = Duration::from_secs(60 * 60);
 /// Bytes of a serial number, without its sign (RFC 5280 allows 20 with it).
 const SERIAL_BYTES: usize = 16;
+/// Where certificates are that [`Authority::issue`] makes, in the folder of the authority.
+const SERVERS: &str = "servers";
 /// What files are written to before they take their place.
 const DRAFT: &str = ".draft";
 
@@ -45,6 +50,8 @@ const DRAFT: &str = ".draft";
 #[derive(Debug)]
 pub struct Authority {
     folder: PathBuf,
+    /// Where certificates for servers are.
+    servers: PathBuf,
 }
 
 /// The root as one who signs, and the time that it has left.
@@ -61,6 +68,25 @@ impl Authority {
     pub fn at(folder: &Path) -> Self {
         Self {
             folder: folder.to_owned(),
+            servers: folder.join(SERVERS),
+        }
+    }
+
+    /// The same root, but certificates are kept in `folder`, apart from those of other servers.
+    #[must_use]
+    pub fn keeping_in(mut self, folder: &Path) -> Self {
+        self.servers = folder.to_owned();
+        self
+    }
+
+    /// What a root is called that nobody gave a name: after this machine.
+    pub fn default_name() -> String {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        // Host names have at most 64 characters, and names of roots too.
+        let host: String = host.trim().chars().take(HOST_NAME_MAX).collect();
+        match host.as_str() {
+            "" => "hob root".to_owned(),
+            host => format!("hob root of {host}"),
         }
     }
 
@@ -116,13 +142,9 @@ impl Authority {
             });
         }
         let signer = self.signer()?;
-        durable::private_folder(&self.servers_folder())?;
+        durable::private_folder(&self.servers)?;
         let key = self.new_key(&key_path)?;
-        let names: Vec<&str> = [first]
-            .into_iter()
-            .chain(more)
-            .map(HostName::as_str)
-            .collect();
+        let names = names(first, more);
         self.sign(&signer, &names, &key, &path)
     }
 
@@ -143,6 +165,32 @@ impl Authority {
         let key = read_key(&key_path)?;
         let names: Vec<&str> = old.names.iter().map(String::as_str).collect();
         self.sign(&self.signer()?, &names, &key, &path)
+    }
+
+    /// The certificate of a server for exactly these names: the one that is there, or a new one,
+    /// with the same key, if that one is for other names or ends within [`Self::RENEW_BEFORE`].
+    ///
+    /// # Errors
+    /// When there is no root, a file is damaged, or the disk refuses.
+    pub fn keep(&self, first: &HostName, more: &[HostName]) -> Result<Certificate, AuthorityError> {
+        let (path, key_path) = self.server_paths(first);
+        let signer = self.signer()?;
+        let names = names(first, more);
+        if let Some(pem) = read(&path)? {
+            let old = Certificate::parse(&path, key_path.clone(), &pem)?;
+            let left = old.left(SystemTime::now());
+            // One that ends with its root cannot be made to last.
+            let fresh = left > Self::RENEW_BEFORE || left + HEAD_START >= signer.left;
+            if fresh && old.names == names && old.issuer == self.root()?.names.concat() {
+                return Ok(old);
+            }
+        }
+        durable::private_folder(&self.servers)?;
+        let key = match key_path.exists() {
+            true => read_key(&key_path)?,
+            false => self.new_key(&key_path)?,
+        };
+        self.sign(&signer, &names, &key, &path)
     }
 
     /// All certificates for servers, by the names of their files.
@@ -214,12 +262,8 @@ impl Authority {
         (self.folder.join("ca.pem"), self.folder.join("ca.key"))
     }
 
-    fn servers_folder(&self) -> PathBuf {
-        self.folder.join("servers")
-    }
-
     fn server_paths(&self, name: &HostName) -> (PathBuf, PathBuf) {
-        let (folder, stem) = (self.servers_folder(), name.file_stem());
+        let (folder, stem) = (&self.servers, name.file_stem());
         (
             folder.join(format!("{stem}.pem")),
             folder.join(format!("{stem}.key")),
@@ -227,11 +271,11 @@ impl Authority {
     }
 
     fn servers(&self) -> Result<impl Iterator<Item = PathBuf>, AuthorityError> {
-        let folder = self.servers_folder();
-        let entries = match fs::read_dir(&folder) {
+        let folder = &self.servers;
+        let entries = match fs::read_dir(folder) {
             Ok(entries) => Some(entries),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(StoreError::io("read", &folder)(error).into()),
+            Err(error) => return Err(StoreError::io("read", folder)(error).into()),
         };
         let paths = entries
             .into_iter()
@@ -256,6 +300,11 @@ impl Authority {
             .unwrap_or_default();
         Ok(durable::replace(folder, name, DRAFT, bytes)?)
     }
+}
+
+fn names<'a>(first: &'a HostName, more: &'a [HostName]) -> Vec<&'a str> {
+    let names = [first].into_iter().chain(more);
+    names.map(HostName::as_str).collect()
 }
 
 /// What all certificates have.

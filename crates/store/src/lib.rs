@@ -5,6 +5,7 @@
 //! that returned `Ok` is on the disk and stays there through `kill -9` and power loss.
 #![forbid(unsafe_code)]
 
+mod acme;
 mod authority;
 pub mod clock;
 mod commits;
@@ -16,6 +17,7 @@ mod queue;
 mod secret;
 mod store;
 
+pub use acme::{AcmeFolder, AcmeRetry};
 pub use authority::{
     Authority, AuthorityError, Certificate, HostName, HostNameError, ROOT_NAME_MAX,
 };

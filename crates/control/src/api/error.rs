@@ -90,6 +90,11 @@ pub(super) enum ApiError {
     /// No such secret.
     #[error("secret `{0}` does not exist")]
     NoSecret(String),
+    /// Nobody is asked for a certificate for it.
+    #[error(
+        "no certificate for `{0}` is asked for by ACME: `hob certificate list` shows those that are"
+    )]
+    NoCertificate(String),
     /// No such path.
     #[error(
         "nothing here: call functions at /function/NAME or /async-function/NAME, control hob at /hob/v1 or /system; /openapi.json has all paths"
@@ -227,6 +232,7 @@ impl ApiError {
             | Self::NoToken(_)
             | Self::NoNamespace(_)
             | Self::NoCall(_)
+            | Self::NoCertificate(_)
             | Self::NothingHere
             | Self::Engine(EngineError::NotFound(_)) => StatusCode::NOT_FOUND,
             Self::Image(ImageError::Busy)

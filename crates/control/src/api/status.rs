@@ -23,6 +23,7 @@ pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Sta
         uptime: control.started.elapsed().as_secs(),
         memory: resident_memory(),
         gateway: control.config.gateway.clone(),
+        tls: control.config.tls.clone(),
         metrics: control.config.metrics.clone(),
         data: control.config.data.display().to_string(),
         isolation: control.config.isolation.clone(),
@@ -32,7 +33,8 @@ pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Sta
     }))
 }
 
-/// What the machine cannot enforce, and whether its disk is nearly full now.
+/// What the machine cannot enforce, whether its disk is nearly full now, and which certificates are
+/// missing or end soon.
 fn warnings(control: &Control) -> Vec<String> {
     let data = &control.config.data;
     let free = disk::free(data).filter(|free| *free < disk::FREE_MIN);
@@ -45,5 +47,7 @@ fn warnings(control: &Control) -> Vec<String> {
         )
     });
     let warnings = control.config.warnings.iter().cloned();
-    warnings.chain(nearly_full).collect()
+    let certificates = control.certificates.iter();
+    let of_certificates = certificates.flat_map(|all| all.warnings());
+    warnings.chain(nearly_full).chain(of_certificates).collect()
 }

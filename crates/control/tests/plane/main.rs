@@ -65,6 +65,7 @@ impl Plane {
         let config = ControlConfig {
             data: folder.to_owned(),
             gateway: "http://127.0.0.1:8080".into(),
+            tls: None,
             metrics: None,
             isolation: "container".into(),
             queue: QueueLimits {
@@ -90,6 +91,7 @@ impl Plane {
             routes,
             bans: Arc::default(),
             registry: None,
+            certificates: None,
         };
         Self {
             control: Control::new(config, parts),

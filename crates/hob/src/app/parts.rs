@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
-use hob_control::{ControlParts, KnownRegistries, Registry};
+use hob_control::{Certificates, ControlParts, KnownRegistries, Registry};
 use hob_engine::{
     LocalEngine,
     build::{BuilderConfig, FolderBuilder, ImageMaker},
@@ -13,7 +13,7 @@ use hob_model::{Bans, Routes};
 use hob_sandbox::Sandbox;
 use hob_store::{CallQueue, SecretStore, Store};
 
-use crate::{config::Config, environment::Environment};
+use crate::{config::Config, environment::Environment, exit::Failure};
 
 /// What is there before the control plane, and is used by it.
 pub(super) struct Ground {
@@ -23,6 +23,8 @@ pub(super) struct Ground {
     pub(super) engine: Arc<LocalEngine>,
     pub(super) routes: Arc<Routes>,
     pub(super) bans: Arc<Bans>,
+    /// What is presented to those who come by TLS.
+    pub(super) keyring: Arc<hob_gateway::Certificates>,
 }
 
 impl Ground {
@@ -60,10 +62,26 @@ impl Ground {
             registry: registry(config, &images, address)?,
             images,
             registries,
+            certificates: certificates(config, self.keyring, &self.routes)?,
             routes: self.routes,
             bans: self.bans,
         })
     }
+}
+
+fn certificates(
+    config: &Config,
+    keyring: Arc<hob_gateway::Certificates>,
+    routes: &Arc<Routes>,
+) -> anyhow::Result<Option<Arc<Certificates>>> {
+    let Some(tls) = &config.tls else {
+        return Ok(None);
+    };
+    let wanted = tls.certificates.clone();
+    let opened = Certificates::open(wanted, &config.data, keyring, Arc::clone(routes));
+    Ok(Some(
+        opened.map_err(|error| Failure::failed(error.to_string()))?,
+    ))
 }
 
 /// Docker's `config.json` of the server's user.

@@ -83,6 +83,7 @@ impl Dev {
             registry: false,
             subnet: None,
             log: self.log.clone(),
+            tls: None,
             proxies: Proxies::default(),
             bans: BansConfig::default(),
             limits: LimitsConfig::default(),

@@ -130,6 +130,8 @@ fn planned(
         flags,
         calls: config.listen(),
         metrics: config.metrics(),
+        tls: config.tls.as_ref().map(|tls| tls.listen),
+        redirect: config.tls.as_ref().and_then(|tls| tls.redirect),
     })
 }
 
@@ -147,6 +149,13 @@ fn try_addresses(config: &Config) -> anyhow::Result<()> {
     if let Some(address) = config.metrics() {
         up::listen(address, "--metrics")
             .map_err(|problem| Failure::failed(format!("{problem}, or `--metrics off`")))?;
+    }
+    let Some(tls) = &config.tls else {
+        return Ok(());
+    };
+    up::listen(tls.listen, "tls.listen =").map_err(Failure::failed)?;
+    if let Some(address) = tls.redirect {
+        up::listen(address, "tls.redirect =").map_err(Failure::failed)?;
     }
     Ok(())
 }
@@ -255,10 +264,23 @@ mod tests {
             text: String::new(),
         });
         let last = |changed: &[&str]| orders(&units, changed).split_off(2);
-        let start = vec!["start", "hob.socket", "hob-metrics.socket", "hob.service"];
+        let start = vec![
+            "start",
+            "hob.socket",
+            "hob-metrics.socket",
+            "hob-tls.socket",
+            "hob-redirect.socket",
+            "hob.service",
+        ];
         assert_eq!(last(&[]), [start]);
         assert_eq!(last(&[SERVICE]), [["restart", "hob.service"]]);
-        let stop = vec!["stop", "hob.socket", "hob-metrics.socket"];
+        let stop = vec![
+            "stop",
+            "hob.socket",
+            "hob-metrics.socket",
+            "hob-tls.socket",
+            "hob-redirect.socket",
+        ];
         let restart = vec!["restart", "hob.service"];
         assert_eq!(last(&["hob.socket", SERVICE]), [stop, restart]);
     }

@@ -69,6 +69,9 @@ fn about(asked: String, server: wire::Status) -> Table {
     table.pair("server", asked);
     table.pair("version", server.version);
     table.pair("gateway", server.gateway);
+    if let Some(tls) = server.tls {
+        table.pair("tls", tls);
+    }
     table.pair("metrics", server.metrics.as_deref().unwrap_or("off"));
     table.pair("data", server.data);
     table.pair("isolation", server.isolation);

@@ -20,6 +20,9 @@ use crate::{
     systemd::{Manager, PassedSockets},
 };
 
+/// What makes a port that is only for root one for everybody: 80 is 8080, 443 is 8443.
+const UNPRIVILEGED: u16 = 8000;
+
 /// Start the server and keep it in the foreground
 ///
 /// SIGTERM and SIGINT stop it and all replicas; functions and secrets stay. SIGUSR2 stops it and
@@ -55,6 +58,8 @@ impl Up {
                 format!("data       {}", data.display()),
                 format!("listening  {}", app.url()),
             ];
+            told.extend(app.tls().map(|url| format!("tls        {url}")));
+            told.extend(app.redirect().map(|url| format!("redirect   {url}")));
             told.extend(app.metrics().map(|url| format!("metrics    {url}")));
             told.extend(describe(app.notices()));
             told.push(format!("ready in {millis} ms"));
@@ -152,6 +157,8 @@ pub(super) fn doors(config: &Config, passed: PassedSockets) -> anyhow::Result<Do
         }
         None => metrics_door(config, &mut doors.warnings)?,
     };
+    (doors.tls, doors.redirect) =
+        tls_doors(config, (passed.tls, passed.redirect), &mut doors.warnings)?;
     if let Some(metrics) = &doors.metrics
         && let address = metrics.local_addr()?
         && !address.ip().is_loopback()
@@ -167,6 +174,36 @@ fn no_effect(flag: &str, asked: impl Display, address: SocketAddr) -> String {
     format!(
         "`{flag} {asked}` has no effect: systemd passed a socket, which listens on {address}: its unit says where"
     )
+}
+
+/// Those of `[tls]`, in the same way.
+fn tls_doors(
+    config: &Config,
+    passed: (Option<TcpListener>, Option<TcpListener>),
+    warnings: &mut Vec<String>,
+) -> anyhow::Result<(Option<TcpListener>, Option<TcpListener>)> {
+    let Some(tls) = &config.tls else {
+        if passed.0.is_some() || passed.1.is_some() {
+            let message = "systemd passes a socket for TLS, and the configuration has no `[tls]`: run `hob install` again";
+            warnings.push(message.to_owned());
+        }
+        return Ok((None, None));
+    };
+    let mut take = |passed: Option<TcpListener>, key: &str, asked: SocketAddr| match passed {
+        Some(door) => {
+            let address = door.local_addr()?;
+            if address != asked {
+                warnings.push(no_effect(key, asked, address));
+            }
+            anyhow::Ok(door)
+        }
+        None => Ok(listen(asked, &format!("{key} =")).map_err(Failure::failed)?),
+    };
+    let door = take(passed.0, "tls.listen", tls.listen)?;
+    let redirect = tls
+        .redirect
+        .map(|asked| take(passed.1, "tls.redirect", asked));
+    Ok((Some(door), redirect.transpose()?))
 }
 
 fn metrics_door(
@@ -203,7 +240,7 @@ pub(super) fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Str
             }
             io::ErrorKind::PermissionDenied => format!(
                 "{address} is only for root, as all ports below 1024: use `{flag} {}`",
-                SocketAddr::new(address.ip(), 8080)
+                SocketAddr::new(address.ip(), UNPRIVILEGED + address.port() % 1000)
             ),
             io::ErrorKind::AddrNotAvailable => format!(
                 "{} is no address of this machine: `ip addr` shows those that it has",

@@ -8,6 +8,9 @@ use crate::{environment::Environment, exit::Failure};
 /// What `FileDescriptorName=` in a socket unit calls the socket for Prometheus. Every other name
 /// means calls: systemd-socket-activate knows none, and a socket unit's default is its own.
 const METRICS: &str = "metrics";
+/// The same for calls by TLS, and for those who are sent there.
+const TLS: &str = "tls";
+const REDIRECT: &str = "redirect";
 
 /// Listening sockets that were passed to this process by the protocol of sd_listen_fds(3). Whoever
 /// passed them holds them as well, so that connections wait while there is no hob.
@@ -17,6 +20,10 @@ pub(crate) struct PassedSockets {
     pub(crate) calls: Option<TcpListener>,
     /// For Prometheus.
     pub(crate) metrics: Option<TcpListener>,
+    /// For calls and the control API, by TLS.
+    pub(crate) tls: Option<TcpListener>,
+    /// Sends everybody there.
+    pub(crate) redirect: Option<TcpListener>,
 }
 
 // === impl PassedSockets ===
@@ -52,12 +59,14 @@ impl PassedSockets {
     fn put(&mut self, name: &str, socket: TcpListener) -> Result<(), Failure> {
         let (place, purpose) = match name {
             METRICS => (&mut self.metrics, "metrics"),
+            TLS => (&mut self.tls, "TLS"),
+            REDIRECT => (&mut self.redirect, "the redirect to TLS"),
             _ => (&mut self.calls, "calls"),
         };
         match place.replace(socket) {
             None => Ok(()),
             Some(_) => Err(Failure::failed(format!(
-                "systemd passes several sockets for {purpose}, and hob takes one: leave one `ListenStream=` in the unit of `{name}`; the one for Prometheus has `FileDescriptorName={METRICS}`"
+                "systemd passes several sockets for {purpose}, and hob takes one: leave one `ListenStream=` in the unit of `{name}`; the one for Prometheus has `FileDescriptorName={METRICS}`, that for TLS `{TLS}`, that which redirects there `{REDIRECT}`"
             ))),
         }
     }

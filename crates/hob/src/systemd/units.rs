@@ -14,6 +14,10 @@ pub(crate) const SERVICE: &str = "hob.service";
 const CALLS: &str = "hob.socket";
 /// Holds the one for Prometheus.
 const METRICS: &str = "hob-metrics.socket";
+/// Holds the one for calls by TLS.
+const TLS: &str = "hob-tls.socket";
+/// Holds the one that sends everybody there.
+const REDIRECT: &str = "hob-redirect.socket";
 /// What begins the line that names the data directory.
 const DATA: &str = "RequiresMountsFor=";
 
@@ -33,6 +37,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) calls: SocketAddr,
     /// Where Prometheus reads, if anywhere.
     pub(crate) metrics: Option<SocketAddr>,
+    /// Where calls are accepted by TLS, if anywhere.
+    pub(crate) tls: Option<SocketAddr>,
+    /// Where everybody is sent there, if anywhere.
+    pub(crate) redirect: Option<SocketAddr>,
 }
 
 /// A file for systemd.
@@ -43,8 +51,8 @@ pub(crate) struct Unit {
 }
 
 /// Every unit that there may be.
-pub(crate) fn names() -> [&'static str; 3] {
-    [CALLS, METRICS, SERVICE]
+pub(crate) fn names() -> [&'static str; 5] {
+    [CALLS, METRICS, TLS, REDIRECT, SERVICE]
 }
 
 /// The units of a plan, sockets first.
@@ -53,8 +61,14 @@ pub(crate) fn names() -> [&'static str; 3] {
 /// When a path or a flag cannot stand in a unit, or a port is none.
 pub(crate) fn units(plan: &Plan<'_>) -> anyhow::Result<Vec<Unit>> {
     let mut units = vec![socket(CALLS, "calls", plan.calls)?];
-    if let Some(metrics) = plan.metrics {
-        units.push(socket(METRICS, "metrics", metrics)?);
+    for (name, purpose, address) in [
+        (METRICS, "metrics", plan.metrics),
+        (TLS, "tls", plan.tls),
+        (REDIRECT, "redirect", plan.redirect),
+    ] {
+        if let Some(address) = address {
+            units.push(socket(name, purpose, address)?);
+        }
     }
     let sockets: Vec<_> = units.iter().map(|unit| unit.name).collect();
     let text = service(plan, &sockets.join(" "))?;
@@ -200,6 +214,8 @@ mod tests {
             flags: &flags,
             calls: ([127, 0, 0, 1], 8080).into(),
             metrics: None,
+            tls: None,
+            redirect: None,
         };
         let mut units = units(&plan).expect("a plan");
         assert_eq!(units.len(), 2);

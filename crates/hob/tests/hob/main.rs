@@ -49,4 +49,5 @@ mod secrets;
 mod start;
 mod survive;
 mod systemd;
+mod tls;
 mod tokens;

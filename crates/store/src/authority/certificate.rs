@@ -9,11 +9,14 @@ use sha2::{Digest, Sha256};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
-    pem::parse_x509_pem,
+    pem::Pem,
     prelude::{FromDer, X509Name},
 };
 
 use super::AuthorityError;
+
+/// How PEM names one.
+const CERTIFICATE: &str = "CERTIFICATE";
 
 /// A certificate of the authority, as its file has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,17 +31,29 @@ pub struct Certificate {
     pub begins: SystemTime,
     /// Until when it counts.
     pub ends: SystemTime,
+    /// What its signer is called.
+    pub issuer: String,
     /// SHA-256 of the certificate, as browsers show it: `AB:CD:…`.
     pub fingerprint: String,
 }
 
 impl Certificate {
+    /// The first certificate of a PEM file that is not the authority's own.
+    ///
+    /// # Errors
+    /// When there is none in it.
+    pub fn of_file(path: &Path, key: &Path, pem: &[u8]) -> Result<Self, AuthorityError> {
+        Self::parse(path, key.to_owned(), pem)
+    }
+
     pub(super) fn parse(path: &Path, key: PathBuf, pem: &[u8]) -> Result<Self, AuthorityError> {
         let damaged = |problem: String| AuthorityError::Damaged {
             path: path.to_owned(),
             problem,
         };
-        let (_, pem) = parse_x509_pem(pem).map_err(|_| damaged("it is not PEM".into()))?;
+        let mut blocks = Pem::iter_from_buffer(pem).flatten();
+        let pem = blocks.find(|block| block.label == CERTIFICATE);
+        let pem = pem.ok_or_else(|| damaged("it is not PEM".into()))?;
         let (_, parsed) = X509Certificate::from_der(&pem.contents)
             .map_err(|_| damaged("it has no certificate".into()))?;
         Ok(Self {
@@ -47,6 +62,7 @@ impl Certificate {
             names: names(&parsed),
             begins: time(parsed.validity().not_before.timestamp()),
             ends: time(parsed.validity().not_after.timestamp()),
+            issuer: signer(parsed.issuer()),
             fingerprint: fingerprint(&pem.contents),
         })
     }
@@ -75,6 +91,11 @@ fn name(name: &GeneralName<'_>) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The common name, or whatever there is.
+fn signer(name: &X509Name<'_>) -> String {
+    common_name(name).unwrap_or_else(|| name.to_string())
 }
 
 fn common_name(name: &X509Name<'_>) -> Option<String> {

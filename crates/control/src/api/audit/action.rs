@@ -30,6 +30,7 @@ pub(super) fn action(method: &Method, path: &str, asked: &str) -> Option<Cow<'st
         ("POST", "/build" | "/hob/v1/images/build" | "/hob/v1/functions/{name}/export") => {
             "image.build"
         }
+        ("POST", "/hob/v1/certificates/{host}/renew") => "certificate.renew",
         ("POST", "/hob/v1/images/archive") => "image.load",
         ("POST", "/hob/v1/images/prune") => "image.prune",
         ("DELETE", "/hob/v1/images") => "image.remove",

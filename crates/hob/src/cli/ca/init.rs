@@ -1,4 +1,5 @@
 use clap::Args;
+use hob_store::Authority;
 
 use super::{Context, authority, day, explain};
 use crate::{config::PlaceArgs, output};
@@ -17,7 +18,7 @@ pub(in crate::cli) struct Init {
 
 impl Init {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let name = self.name.unwrap_or_else(default_name);
+        let name = self.name.unwrap_or_else(Authority::default_name);
         let authority = authority(self.place, context)?;
         let root = authority.init(&name).map_err(explain)?;
         output::line(&format!(
@@ -30,15 +31,5 @@ impl Init {
             "next: `hob ca show` tells what to install where, `hob ca issue NAME` makes a certificate for a server"
         );
         Ok(())
-    }
-}
-
-fn default_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    // Host names have at most 64 characters, and names of roots too.
-    let host: String = host.trim().chars().take(40).collect();
-    match host.as_str() {
-        "" => "hob root".to_owned(),
-        host => format!("hob root of {host}"),
     }
 }

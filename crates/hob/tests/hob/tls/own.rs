@@ -1,0 +1,50 @@
+use hob_testkit::assert_eventually;
+
+use super::{can_test, curl, doors, presented, with_tls};
+use crate::bench::{Bench, write};
+
+#[test]
+fn the_own_authority_signs_for_the_server_and_for_every_domain_of_a_function() {
+    if !can_test() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let table = "own = true\ndomains = [\"hob.home.arpa\", \"192.168.7.7\"]";
+    let hob = with_tls(folder.path(), table).start();
+    let mut bench = Bench { hob, folder };
+    let root = bench.hob.data().join("pki/ca.pem");
+    let (tls, redirect) = doors(&bench.hob);
+    for host in ["hob.home.arpa", "localhost", "127.0.0.1"] {
+        let got = curl(tls, &root, &format!("https://{host}/healthz"), &[]);
+        assert!(got.ok().contains("200"), "{host}");
+    }
+    assert!(presented(tls, "").contains("192.168.7.7"));
+
+    // A function's domain gets its certificate while hob runs.
+    let shop = bench.site("shop", "things");
+    write(&shop.join("hob.toml"), "domain = [\"shop.home.arpa\"]\n");
+    bench.deploy(&shop);
+    let url = "https://shop.home.arpa/";
+    assert_eventually!(curl(tls, &root, url, &[]).code == Some(0));
+    assert!(curl(tls, &root, url, &[]).ok().ends_with("things"));
+    let first = presented(tls, "shop.home.arpa");
+    assert!(
+        first.contains("DNS:shop.home.arpa") && !first.contains("hob.home.arpa"),
+        "{first}"
+    );
+    let sent = curl(redirect, &root, "http://shop.home.arpa/", &[]);
+    assert!(sent.text.contains("308"), "{sent:?}");
+    let table = bench.hob.cli(["certificate", "list"]).ok();
+    assert!(
+        table.contains("shop.home.arpa") && table.contains("own"),
+        "{table}"
+    );
+
+    // It is the same one after a restart, and gone with its function.
+    bench.hob.kill();
+    bench.hob.restart();
+    let (tls, _) = doors(&bench.hob);
+    assert_eq!(presented(tls, "shop.home.arpa"), first);
+    bench.hob.cli(["remove", "shop"]).ok();
+    assert_eventually!(presented(tls, "shop.home.arpa").contains("hob.home.arpa"));
+}
