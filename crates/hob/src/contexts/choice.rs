@@ -82,12 +82,16 @@ fn at(url: String, contexts: &Contexts, env: &Environment) -> anyhow::Result<Rem
     let known = known.filter(|_| own.is_none());
     let variable = env.text("HOB_PASSWORD").filter(|_| own.is_none());
     let by_variable = variable.is_some();
+    // Whose login is not used is not to blame for one that is wrong.
+    let context = known
+        .filter(|_| own.is_none())
+        .map(|(name, _)| name.clone());
     let login = own
         .or_else(|| variable.map(|secret| Login::of(None, secret.to_owned())))
         .or_else(|| known.and_then(|(_, entry)| entry.login.clone()));
     Ok(Remote {
         url,
-        context: known.map(|(name, _)| name.clone()),
+        context,
         login,
         by_variable,
         authorities: authorities(ca, env)?,
@@ -187,6 +191,17 @@ mod tests {
         );
         assert_eq!(login(Some("http://work.lan:443"), &none), None);
         assert_eq!(login(Some("https://other.lan"), &none), None);
+        let asked = Asked {
+            server: Some("https://ada:pw@work.lan".into()),
+            ..Asked::default()
+        };
+        let remote = choose(asked, &contexts(), &env).expect("clear");
+        let remote = remote.expect("remote");
+        assert_eq!(
+            (remote.url.as_str(), remote.context),
+            ("https://work.lan", None)
+        );
+        assert_eq!(remote.login, Some(Login::of(Some("ada"), "pw".into())));
         let own = Login::of(Some("x"), "own".into());
         assert_eq!(login(Some("https://x:own@work.lan"), &env), Some(own));
     }
