@@ -82,16 +82,12 @@ fn at(url: String, contexts: &Contexts, env: &Environment) -> anyhow::Result<Rem
     let known = known.filter(|_| own.is_none());
     let variable = env.text("HOB_PASSWORD").filter(|_| own.is_none());
     let by_variable = variable.is_some();
-    // Whose login is not used is not to blame for one that is wrong.
-    let context = known
-        .filter(|_| own.is_none())
-        .map(|(name, _)| name.clone());
     let login = own
         .or_else(|| variable.map(|secret| Login::of(None, secret.to_owned())))
         .or_else(|| known.and_then(|(_, entry)| entry.login.clone()));
     Ok(Remote {
         url,
-        context,
+        context: known.map(|(name, _)| name.clone()),
         login,
         by_variable,
         authorities: authorities(ca, env)?,
