@@ -187,6 +187,17 @@ mod tests {
         );
         assert_eq!(login(Some("http://work.lan:443"), &none), None);
         assert_eq!(login(Some("https://other.lan"), &none), None);
+        let asked = Asked {
+            server: Some("https://ada:pw@work.lan".into()),
+            ..Asked::default()
+        };
+        let remote = choose(asked, &contexts(), &env).expect("clear");
+        let remote = remote.expect("remote");
+        assert_eq!(
+            (remote.url.as_str(), remote.context),
+            ("https://work.lan", None)
+        );
+        assert_eq!(remote.login, Some(Login::of(Some("ada"), "pw".into())));
         let own = Login::of(Some("x"), "own".into());
         assert_eq!(login(Some("https://x:own@work.lan"), &env), Some(own));
     }
