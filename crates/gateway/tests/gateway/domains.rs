@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use hob_model::{Cors, ReplicaSet, Target};
+use hob_model::{Auth, Cors, Guard, ReplicaSet, Settings, Target, TokenAuth};
 use http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 
@@ -97,6 +97,26 @@ fn a_host_leads_to_its_function() {
     assert_eq!(reply.status, 400);
     let counters = &world.routes.find("home").unwrap().counters;
     assert!(counters.totals().0 > 0 && counters.totals().1 == 0);
+}
+
+#[test]
+fn a_domain_is_no_way_around_the_guards() {
+    let world = World::start();
+    let (replicas, _replica) = function(&world, "shop", &["example.net/shop"]);
+    world.function("shop", |route| {
+        route.domains = vec!["example.net/shop".parse().unwrap()];
+        route.guard = Guard::of(&Settings {
+            auth: Auth::Token(TokenAuth::default()),
+            ..Settings::default()
+        });
+        route.target = Target::Replicas(replicas);
+    });
+    for way in Way::BOTH {
+        for (host, path) in [("example.net", "/shop/a"), ("h", "/function/shop/a")] {
+            let reply = get(&world, way, host, path);
+            assert_eq!(reply.status, 401, "{way:?} {host}");
+        }
+    }
 }
 
 #[test]

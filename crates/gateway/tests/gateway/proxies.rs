@@ -130,6 +130,7 @@ fn the_control_plane_gets_the_callers_address() {
         ),
     ] {
         let world = world(trusted, header);
+        world.function("hello", |_| {});
         for path in ["/system/info", "/async-function/hello"] {
             let reply = world.call(&format!(
                 "POST {path} HTTP/1.1\nHost: h\n{fields}Content-Length: 0\n\n"
