@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts};
 use hob_model::{
-    Backend, Bans, CallerAddress, Conduct, EndReason, Endpoint, FleetName, FunctionName, ReplicaId,
-    ReplicaSet, Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
+    Backend, BanRules, Bans, CallerAddress, Conduct, EndReason, Endpoint, FleetName, FunctionName,
+    ReplicaId, ReplicaSet, Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
     port::{SecretBytes, SecretError, Secrets, Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
@@ -61,7 +61,12 @@ impl World {
     }
 
     pub(crate) fn with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
-        Self::guarded(Bans::default(), adjust)
+        // All callers of a test have one address, and most do nothing but what is refused.
+        let rules = BanRules {
+            enabled: false,
+            ..BanRules::default()
+        };
+        Self::guarded(Bans::new(rules, Vec::new()), adjust)
     }
 
     pub(crate) fn guarded(bans: Bans, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
