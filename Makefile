@@ -18,7 +18,8 @@ test: ## install what the tests need and run every test
 	@scripts/openfaas.sh $(OPENFAAS) || echo "make test: going on without OpenFaaS's programs; their tests say so"
 	@scripts/pip_tool.sh $(SCHEMATHESIS) schemathesis 4.32.5 schemathesis.cli || echo "make test: going on without schemathesis; its test says so"
 	@scripts/pip_tool.sh $(SSLYZE) sslyze 6.3.1 sslyze || echo "make test: going on without sslyze; its test says so"
-	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$(CURDIR)/$(SSLYZE):$$PATH" scripts/test.sh
+	@scripts/hydra.sh $(HYDRA) || echo "make test: going on without ORY Hydra; its tests say so"
+	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$(CURDIR)/$(SSLYZE):$(CURDIR)/$(HYDRA):$$PATH" scripts/test.sh
 
 check: ## format and lints
 	cargo fmt --all --check
@@ -41,13 +42,16 @@ TEST_TOOLS = cc:build-essential curl:curl python3:python3 pip3:python3-pip node:
 	javac:default-jdk-headless mvn:maven age:age runc:runc setpriv:util-linux pass:pass openssl:openssl \
 	busybox:busybox-static ip:iproute2 nft:nftables unshare:util-linux skopeo:skopeo buildah:buildah \
 	docker-registry:docker-registry htpasswd:apache2-utils qemu-aarch64-static:qemu-user-static \
-	prometheus:prometheus systemd-analyze:systemd faketime:faketime pebble:pebble pebble-challtestsrv:pebble
+	prometheus:prometheus systemd-analyze:systemd faketime:faketime fail2ban-regex:fail2ban \
+	pebble:pebble pebble-challtestsrv:pebble
 # OpenFaaS's of-watchdog and faas-cli, which are in no release of the system
 OPENFAAS = target/tools/openfaas
 # asks the API by its OpenAPI document
 SCHEMATHESIS = target/tools/schemathesis
 # looks for weak TLS
 SSLYZE = target/tools/sslyze
+# an issuer of tokens
+HYDRA = target/tools/hydra
 # other cages, which not every release has
 CAGE_TOOLS = runsc:runsc crun:crun
 # the browser whose pages ask hob and its functions; in Ubuntu it is no package

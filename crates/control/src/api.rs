@@ -5,6 +5,7 @@ mod archive;
 mod audit;
 mod auth;
 mod backup;
+mod bans;
 mod build;
 mod builder;
 mod calls;
@@ -105,6 +106,7 @@ fn documented() -> Guarded {
         (Owner, routes!(tokens::change_password)),
         (Read, routes!(certificates::list)),
         (Admin, routes!(certificates::renew)),
+        (Admin, routes!(bans::list, bans::add, bans::remove)),
         (Read, routes!(schedules::list)),
         (Write, routes!(schedules::run)),
         (Read, routes!(calls::list)),

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, future, path::PathBuf, sync::Arc, time::Instant
 use axum::Router;
 use hob_image::{ImageBuilder, ImageStore, RegistryClient};
 use hob_model::{
-    FunctionName, Routes,
+    Bans, FunctionName, Routes,
     port::{Builder, Engine},
 };
 use hob_store::{CallQueue, SecretStore, Store, StoreError};
@@ -76,6 +76,8 @@ pub struct ControlParts {
     pub image_builder: Arc<dyn ImageBuilder>,
     /// What the gateway serves; read here, written by the engine.
     pub routes: Arc<Routes>,
+    /// Who is shut out: asked and fed by the gateway.
+    pub bans: Arc<Bans>,
     /// Takes and gives images under `/v2`, if the owner wants that.
     pub registry: Option<Arc<Registry>>,
     /// Gets the certificates of the TLS listener, if there is one.
@@ -94,6 +96,7 @@ pub struct Control {
     pub(crate) bundles: Bundles,
     pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
+    pub(crate) bans: Arc<Bans>,
     pub(crate) registry: Option<Arc<Registry>>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     /// What the store holds, at hand for every wake and every look at the clock.
@@ -146,6 +149,7 @@ impl Control {
             bundles: Bundles::default(),
             image_builder: parts.image_builder,
             routes: parts.routes,
+            bans: parts.bans,
             registry: parts.registry,
             certificates: parts.certificates,
             deployed: Deployed::default(),

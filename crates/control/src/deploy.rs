@@ -82,6 +82,10 @@ impl Control {
         let hold = self.hold().await;
         let revision = self.revision(&name, order.origin, events).await?;
         schedule::check(&revision.run, &revision.settings.schedule)?;
+        // Else nobody could be let in.
+        let asked = revision.settings.auth.secrets();
+        let asked: Vec<_> = asked.into_iter().cloned().collect();
+        self.check_secrets(&name, &asked).await?;
 
         let change = self.changes.take(&name).await;
         let is_gone = former.is_some() && self.deployed.get(&name).is_none();

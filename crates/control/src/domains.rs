@@ -59,6 +59,23 @@ impl Control {
     }
 }
 
+impl Control {
+    /// Logs the domains of a restored function that lead to another one, which had them first: only
+    /// a database that somebody has changed has such.
+    pub(crate) fn tell_of_lost_domains(&self, function: &Function) {
+        let name = &function.name;
+        for domain in has(function) {
+            let found = self
+                .routes
+                .by_domain(domain.host().as_bytes(), domain.path());
+            if let Some((owner, _)) = found.filter(|(owner, _)| owner.function != *name) {
+                let owner = &owner.function;
+                tracing::error!("`{name}` is not served at `{domain}`: that is `{owner}`'s");
+            }
+        }
+    }
+}
+
 /// The domains of the revision that answers; those of a canary count once it does.
 pub(crate) fn has(function: &Function) -> &[Domain] {
     &function.revision.settings.domain

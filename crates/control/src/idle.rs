@@ -55,8 +55,12 @@ impl Control {
         let certificates = certificates.map(|all| tokio::spawn(all.run(stop.clone())));
         let tokens = tokio::spawn(Arc::clone(&self).note_tokens(stop.clone()));
         let audit = tokio::spawn(Arc::clone(&self).forget_changes(stop.clone()));
+        let bans = tokio::spawn(Arc::clone(&self).keep_bans(stop.clone()));
         self.watch(shutdown).await;
         stop.cancel();
+        if let Err(error) = bans.await {
+            tracing::error!("the keeping of bans ended early: {error}");
+        }
         if let Err(error) = tokens.await {
             tracing::error!("the last use of tokens is not written down: {error}");
         }

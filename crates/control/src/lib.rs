@@ -7,6 +7,7 @@ mod api;
 mod audit;
 mod autoscale;
 mod backup;
+mod bans;
 mod build;
 mod bundles;
 mod canary;

@@ -2,6 +2,7 @@
 //!
 //! Each file below is one subject; [`Control::exposition`] is the list of them.
 
+mod bans;
 mod calls;
 mod family;
 mod process;
@@ -79,6 +80,7 @@ impl Control {
             queue::write(&self.queue_depths(), &mut text)?;
             self.metrics.wakings.write(&mut text)?;
             self.metrics.requests.write(&mut text)?;
+            bans::write(&self.bans, &mut text)?;
             process::write(self.metrics.born, &mut text)?;
             Ok(text.into())
         })

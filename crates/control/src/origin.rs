@@ -16,7 +16,7 @@ use crate::{
     control::on_disk,
     deploy::DeployError,
     events::Events,
-    translate::{lay_over, translate},
+    translate::{keep_guards, lay_over, translate},
 };
 
 /// Characters of a bundle's name that the name of an image has at least.
@@ -83,13 +83,16 @@ impl Control {
         let bundle = self.bundle_of(&asked.image, former.as_deref()).await?;
         let is_bundle = |revision: &Revision| !matches!(revision.run, Run::Image(_));
         // What the function has, unless that was another kind of thing.
-        let base = match (&former, &bundle) {
+        let mut base = match (&former, &bundle) {
             (Some(former), _) if is_bundle(&former.revision) == bundle.is_some() => {
                 former.revision.settings.clone()
             }
             (_, Some(bundle)) => bundle.settings.clone(),
             (_, None) => Settings::default(),
         };
+        if let Some(former) = &former {
+            keep_guards(&mut base, &former.revision.settings);
+        }
         let image = asked.image.clone();
         let settings = translate(asked, &base)?;
         self.check_secrets(name, &settings.secrets).await?;
@@ -124,7 +127,8 @@ impl Control {
         Ok(shown.filter(|revision| !matches!(revision.run, Run::Image(_))))
     }
 
-    async fn check_secrets(
+    /// Whether the function's namespace has them all.
+    pub(crate) async fn check_secrets(
         &self,
         name: &FunctionName,
         secrets: &[SecretName],

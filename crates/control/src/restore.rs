@@ -3,7 +3,7 @@ use std::sync::{Arc, PoisonError};
 use hob_model::{Function, FunctionName, Guard, Route, Target, Track};
 use hob_store::{Store, StoreError};
 
-use crate::{Control, domains};
+use crate::Control;
 
 /// What [`Control::restore`] brought back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,15 +55,13 @@ impl Control {
                     self.lose(&function, error.to_string());
                 }
             }
-            // Only a database that somebody has changed says so; its first function keeps them.
-            if let Err(error) = self.claim(&function.name, domains::has(&function)) {
-                tracing::error!("function `{}` goes without: {error}", function.name);
-            }
+            self.tell_of_lost_domains(&function);
             self.deployed.put(Arc::new(function));
         }
         self.restore_tokens().await?;
         self.restore_queue().await?;
         self.restore_schedules().await?;
+        self.restore_bans().await?;
         Ok(restored)
     }
     /// Remembers why `function` cannot run, and has its calls answered with an error instead of

@@ -107,8 +107,7 @@ impl KnownTokens {
     /// What of their uses the store does not have.
     fn unnoted(&self) -> Vec<(Hash, i64)> {
         let all = self.all.load();
-        let used = all.iter().map(|(hash, known)| (hash, known));
-        let unnoted = used.filter_map(|(hash, known)| {
+        let unnoted = all.iter().filter_map(|(hash, known)| {
             let at = known.used_at.load(Relaxed);
             (at > known.noted.load(Relaxed)).then_some((*hash, at))
         });

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hob_model::{
-    Limits, Manifest, ManifestError, Memory, NameError, Network, QuantityError, Scale, SecretName,
-    Settings, Timespan,
+    Auth, Limits, Manifest, ManifestError, Memory, NameError, Network, QuantityError, Scale,
+    SecretName, Settings, Timespan,
     openfaas::{FunctionDeployment, ScaleLabels},
 };
 use thiserror::Error;
@@ -88,6 +88,20 @@ pub(crate) fn translate(
         openfaas: Some(Box::new(asked)),
         ..Settings::from(&manifest)
     })
+}
+
+/// Keeps what stands before a function where `settings` have nothing of it: clients that cannot say
+/// who may call must not open what was closed, whatever they put in its place.
+pub(crate) fn keep_guards(settings: &mut Settings, former: &Settings) {
+    if settings.auth == Auth::None {
+        settings.auth = former.auth.clone();
+    }
+    if settings.rate.is_none() {
+        settings.rate = former.rate.clone();
+    }
+    if settings.domain.is_empty() {
+        settings.domain = former.domain.clone();
+    }
 }
 
 /// The same for a deployment that came along with a folder: it is laid over what the folder's
@@ -210,7 +224,7 @@ mod tests {
 
     /// As a folder brings them along.
     fn of_folder() -> Settings {
-        let text = "timeout = \"7s\"\nidle = \"9s\"\ncors = \"*\"\nsecrets = [\"a\"]\n\
+        let text = "timeout = \"7s\"\nidle = \"9s\"\ncors = \"*\"\nauth = \"token\"\nrate = \"60/1m\"\ndomain = \"a.example.net\"\nsecrets = [\"a\"]\n\
             schedule = \"0 9 * * *\"\nfreeze = \"never\"\nprewake = \"1m\"\n[env]\nA = \"1\"\n[limits]\nmemory = \"64Mi\"\npids = 9\n";
         Settings::from(&Manifest::parse(text).expect("valid"))
     }

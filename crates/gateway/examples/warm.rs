@@ -131,6 +131,7 @@ fn gateway(address: &str, target: &str) {
         fallback,
         tokens: Arc::new(Awake),
         secrets: Arc::new(Awake),
+        bans: Arc::default(),
     };
     let handle = Gateway::start(config, listener, ports).unwrap();
     println!("gateway on {}", handle.local_addr());

@@ -28,6 +28,8 @@ pub(crate) struct Hold {
     pub(crate) deadline: Instant,
     /// How long the replica said that it keeps an idle connection.
     pub(crate) keep_alive: Option<Duration>,
+    /// Whether more of the answer is waited for; else the caller has yet to take what is here.
+    pub(crate) waits: bool,
 }
 
 /// The body of a replica's answer, with what is here of it already.
@@ -142,6 +144,8 @@ impl ReplicaAnswer {
                 self.left = left;
                 if frame.is_trailers() || self.incoming.is_end_stream() {
                     self.end();
+                } else {
+                    self.watch(false);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -151,7 +155,7 @@ impl ReplicaAnswer {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                self.watch();
+                self.watch(true);
                 Poll::Pending
             }
         }
@@ -217,21 +221,25 @@ impl ReplicaAnswer {
         }
     }
 
-    /// Sets the deadline of the body, once. A task of its own, since nobody polls the body
-    /// while the caller does not read.
-    fn watch(&mut self) {
-        if self.watchdog.is_some() {
-            return;
-        }
-        let Some(deadline) = self.hold.borrow().as_ref().map(|hold| hold.deadline) else {
+    /// Notes who waits for whom, and sets the deadline of the body, once. A task of its own, since
+    /// nobody polls the body while the caller does not read.
+    fn watch(&mut self, waits: bool) {
+        let deadline = self.hold.borrow_mut().as_mut().map(|hold| {
+            hold.waits = waits;
+            hold.deadline
+        });
+        let (None, Some(deadline)) = (&self.watchdog, deadline) else {
             return;
         };
         let hold = Rc::downgrade(&self.hold);
         let watchdog = tokio::task::spawn_local(async move {
             tokio::time::sleep_until(deadline.into()).await;
             let hold = hold.upgrade().and_then(|hold| hold.borrow_mut().take());
-            if let Some(hold) = hold {
-                hold.condemn(EndReason::Timeout);
+            match hold {
+                Some(hold) if hold.waits => hold.condemn(EndReason::Timeout),
+                // The replica has done its part; the caller gave up, and does not know it.
+                Some(hold) => hold.client.cut(),
+                None => {}
             }
         });
         self.watchdog = Some(watchdog.abort_handle());

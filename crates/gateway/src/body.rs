@@ -6,24 +6,34 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::{
     AnswerBody, BoxError,
     access::Pending,
     answer::ReplicaAnswer,
     client::{Client, Entered},
+    pace::CallerBody,
+    unread::WholeBody,
 };
 
 /// The body of a call on its way to a replica. Streams; stops at the route's limit.
 pub(crate) struct RequestBody {
-    /// `None` where there is none and never was.
-    incoming: Option<Incoming>,
+    source: Source,
     /// Bytes that may still pass.
     left: u64,
     /// Whether the last frame has passed.
     ended: bool,
     client: Rc<Client>,
+}
+
+/// Where a body comes from.
+pub(crate) enum Source {
+    /// There is none and never was.
+    None,
+    /// From the caller, as it is sent on.
+    Incoming(CallerBody),
+    /// It was read before the call was let in.
+    Whole(WholeBody),
 }
 
 /// The body of a call passed its limit. Found again in the error of the connection that it
@@ -34,10 +44,10 @@ pub(crate) struct OverLimit;
 
 impl RequestBody {
     /// Lets at most `limit` bytes pass.
-    pub(crate) fn new(incoming: Incoming, limit: u64, client: &Rc<Client>) -> Self {
+    pub(crate) fn new(source: Source, limit: u64, client: &Rc<Client>) -> Self {
         Self {
-            ended: incoming.is_end_stream(),
-            incoming: Some(incoming),
+            ended: source.is_end_stream(),
+            source,
             left: limit,
             client: Rc::clone(client),
         }
@@ -45,12 +55,7 @@ impl RequestBody {
 
     /// No body.
     pub(crate) fn empty(client: &Rc<Client>) -> Self {
-        Self {
-            incoming: None,
-            left: 0,
-            ended: true,
-            client: Rc::clone(client),
-        }
+        Self::new(Source::None, 0, client)
     }
 }
 
@@ -63,11 +68,15 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        let Some(incoming) = &mut this.incoming else {
-            return Poll::Ready(None);
+        let frame = match &mut this.source {
+            Source::None => None,
+            Source::Incoming(body) => {
+                let frame = std::task::ready!(Pin::new(body).poll_frame(cx));
+                frame.transpose()?
+            }
+            Source::Whole(body) => std::task::ready!(Pin::new(body).poll_frame(cx)).transpose()?,
         };
-        let frame = std::task::ready!(Pin::new(incoming).poll_frame(cx));
-        let Some(frame) = frame.transpose()? else {
+        let Some(frame) = frame else {
             this.ended = true;
             return Poll::Ready(None);
         };
@@ -82,12 +91,25 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.ended || self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let incoming = self.incoming.as_ref();
-        incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Source::None => SizeHint::with_exact(0),
+            Source::Incoming(body) => body.size_hint(),
+            Source::Whole(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Source {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Incoming(body) => body.is_end_stream(),
+            Self::Whole(body) => body.is_end_stream(),
+        }
     }
 }
 
@@ -154,15 +176,19 @@ pub(crate) struct Outgoing {
     answer: Answer,
     /// Has its line in the access log when all is done.
     pending: Option<Pending>,
-    _entered: Entered,
+    entered: Entered,
+    /// Whether there is something of it that hyper has not asked for: its caller does not read.
+    offered: bool,
 }
 
 impl Outgoing {
     pub(crate) fn new(answer: Answer, pending: Option<Pending>, entered: Entered) -> Self {
+        entered.offer();
         Self {
             answer,
             pending,
-            _entered: entered,
+            entered,
+            offered: true,
         }
     }
 }
@@ -177,6 +203,13 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         let frame = Pin::new(&mut this.answer).poll_frame(cx);
+        match (frame.is_ready(), this.offered) {
+            (true, true) => this.entered.take(),
+            (true, false) => this.entered.offer(),
+            (false, true) => this.entered.took_all(),
+            (false, false) => {}
+        }
+        this.offered = frame.is_ready();
         if let (Some(pending), Poll::Ready(Some(Ok(frame)))) = (&mut this.pending, &frame) {
             pending.sent(frame.data_ref().map_or(0, Bytes::len));
         }
@@ -189,5 +222,13 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         self.answer.size_hint()
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        if self.offered {
+            self.entered.took_all();
+        }
     }
 }

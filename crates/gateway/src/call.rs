@@ -13,12 +13,16 @@ use crate::{
     counted::Counted,
     error::{GatewayError, REFUSED, Refused},
     files, forward,
-    guard::{self, Asked, Depth, Fields, Passed},
+    guard::{self, Asked, Body, Depth, Fields, Passed},
     head, headers, later,
-    listen::{Door, PeerKind},
-    path::{self, Address, Whose},
+    listen::{Entrance, PeerKind},
+    pace::{CallerBody, Owed},
+    path::{self, Address, FunctionPath, Whose},
     receipt::Receipt,
-    tls, upgrade,
+    shun::Asker,
+    tls,
+    unread::Unread,
+    upgrade,
 };
 
 /// A call of a function while it is answered.
@@ -32,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) deadline: Instant,
     /// Bytes of the answer's body that passed in the express lane.
     pub(crate) sent: Cell<u64>,
+    /// What is still to come of its body; `None` where all of it was here at once.
+    pub(crate) owed: Option<Arc<Owed>>,
 }
 
 /// What of a request speaks to the call rather than to the function.
@@ -45,26 +51,31 @@ struct Admitted {
 /// The life of a request, from its head to the head of its answer. The order is the design.
 pub(crate) async fn answer(
     client: Rc<Client>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
     let mut pending = Pending::of(&client, &request);
     let secure = client.worker().tls.as_ref();
-    let mut response = match secure {
-        // Nothing but the way to TLS is here.
-        Some(secure) if client.door == Door::Redirect => tls::answer(secure, &request),
-        _ => match admit(&client, &mut request) {
-            Ok(Some(admitted)) => admitted.run(request, pending.as_mut()).await,
-            // Not a function's path: the control plane's, or nobody's.
-            Ok(None) => later::pass_on(&client, request).await,
-            Err(refused) => *refused,
+    let config = &client.worker().config;
+    let request = request.map(|body| CallerBody::new(body, config));
+    // Before anything else is looked at: who is shut out is not to cost more than this.
+    let asker = Asker::of(&client, &request);
+    let mut response = match asker.as_ref().and_then(|asker| asker.refusal(&client)) {
+        Some(shut_out) => shut_out.into_response(),
+        None => match secure {
+            // Nothing but the way to TLS is here.
+            Some(secure) if client.entrance == Entrance::Redirect => tls::answer(secure, &request),
+            _ => respond(&client, request, pending.as_mut()).await,
         },
     };
+    if let Some(asker) = asker {
+        response = asker.weigh(&client, response).await;
+    }
     if client.kind == PeerKind::Inside {
         mark(&mut response);
     }
-    if client.door == Door::Tls
+    if client.entrance == Entrance::Tls
         && let Some(secure) = secure
     {
         secure.harden(&mut response);
@@ -73,6 +84,19 @@ pub(crate) async fn answer(
         pending.answered(&response);
     }
     Ok(response.map(|answer| Outgoing::new(answer, pending, entered)))
+}
+
+async fn respond(
+    client: &Rc<Client>,
+    mut request: Request<CallerBody>,
+    pending: Option<&mut Pending>,
+) -> Response<Answer> {
+    match admit(client, &mut request) {
+        Ok(Some(admitted)) => admitted.run(request, pending).await,
+        // Not a function's path: the control plane's, or nobody's.
+        Ok(None) => later::pass_on(client, request).await,
+        Err(refused) => *refused,
+    }
 }
 
 /// Tells refusals of hob's from answers of the function, which may look the same.
@@ -88,15 +112,16 @@ fn mark(response: &mut Response<Answer>) {
 /// Decides whose call it is, without looking at its body. `None` when it is no function's.
 fn admit(
     client: &Rc<Client>,
-    request: &mut Request<Incoming>,
+    request: &mut Request<CallerBody>,
 ) -> Result<Option<Admitted>, Box<Response<Answer>>> {
     // Before the path counts for anything it must be sure where the request ends and whom it
     // names, whoever answers it.
     head::check(request, client).map_err(|error| Box::new(error.into_response()))?;
     let worker = client.worker();
     let uri = request.uri().clone();
-    let found = path::find(&uri, request.headers(), client.kind, &worker.routes);
-    let Some(path) = found else {
+    let host = path::host(&uri, request.headers());
+    let whole = uri.path_and_query().map_or("", |whole| whole.as_str());
+    let Some(path) = FunctionPath::find(client.kind, host, whole, &worker.routes) else {
         return Ok(None);
     };
     let headers = request.headers_mut();
@@ -131,7 +156,7 @@ impl Admitted {
     /// Answers; an error is an answer too, and both get their receipt and the CORS fields.
     async fn run(
         self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         mut pending: Option<&mut Pending>,
     ) -> Response<Answer> {
         let Self {
@@ -195,18 +220,20 @@ impl Call {
             receipt,
             passed: Passed::default(),
             sent: Cell::new(0),
+            owed: None,
         }
     }
 
     /// Lets nobody in whom the function's guards do not.
     async fn guard(
         &mut self,
-        request: &Request<Incoming>,
+        request: &Request<()>,
+        body: &Unread,
         address: &Address,
     ) -> Result<(), GatewayError> {
         let fields = Fields::Map(request.headers());
         // Calls of this very process were let in when they were taken.
-        if self.client.kind == PeerKind::Inside {
+        if guard::is_let_in(self.client.kind, request.headers()) {
             self.passed.depth = Depth::kept(fields);
             return Ok(());
         }
@@ -215,6 +242,7 @@ impl Call {
             method: request.method().as_str(),
             path: address.uri.path(),
             fields,
+            body: Body::Unread(body),
             caller: self.client.caller(fields),
         };
         let passed = self.client.worker().guards.decide(&asked).await?;
@@ -230,10 +258,14 @@ impl Call {
 
     async fn serve(
         &mut self,
-        request: Request<Incoming>,
+        request: Request<CallerBody>,
         address: Address,
     ) -> Result<Response<Answer>, GatewayError> {
-        self.guard(&request, &address).await?;
+        let (head, body) = request.into_parts();
+        self.owed = Some(body.owed());
+        let request = Request::from_parts(head, ());
+        let body = Unread::new(body, &self.client, self.deadline);
+        self.guard(&request, &body, &address).await?;
         let route = Arc::clone(&self.route);
         let replicas = match &route.target {
             // Files need neither a replica nor a body.
@@ -243,11 +275,23 @@ impl Call {
         // Before a replica is bothered, or woken: a body that says it is too large is.
         self.check_length(request.headers())?;
         // The replica gets the caller's request as its own, with the caller's name on it.
-        let (request, handshake) = self.prepare(request, address);
+        let (request, handshake) = self.prepare(request, body, address);
         match handshake {
             Some(handshake) => upgrade::forward(self, replicas, request, handshake).await,
             // May wake the function, and goes to another replica where nothing was lost.
             None => forward::forward(self, replicas, request).await,
+        }
+    }
+
+    /// Whether the caller is the one who is waited for.
+    pub(crate) fn owes(&self) -> bool {
+        self.owed.as_ref().is_some_and(|owed| owed.waits())
+    }
+
+    /// The answer has begun.
+    pub(crate) fn is_answered(&self) {
+        if let Some(owed) = &self.owed {
+            owed.is_answered();
         }
     }
 
@@ -262,7 +306,8 @@ impl Call {
 
     fn prepare(
         &self,
-        mut request: Request<Incoming>,
+        mut request: Request<()>,
+        body: Unread,
         address: Address,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
@@ -276,17 +321,12 @@ impl Call {
         let headers = request.headers_mut();
         headers::strip_request(headers);
         headers::set_host(headers, authority.as_ref());
-        if self.client.kind == PeerKind::Inside {
-            self.passed.depth.tell(headers);
-        } else {
+        if self.client.kind != PeerKind::Inside {
             guard::strip_fields(headers);
-            self.passed.tell(headers);
             headers::add_forwarded(headers, &told, prefix);
         }
-        let (limit, client) = (self.route.body_limit, &self.client);
-        let (head, body) = request.into_parts();
-        let body = RequestBody::new(body, limit, client);
-        let mut request = Request::from_parts(head, body);
+        self.passed.tell(headers);
+        let mut request = request.map(|()| body.into_request(self.route.body_limit));
         headers::set_framing(&mut request);
         (request, handshake)
     }

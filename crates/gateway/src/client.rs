@@ -9,13 +9,13 @@ use std::{
 
 use hob_model::CallerAddress;
 use http::HeaderValue;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
+    door::{Door, Place},
     guard::Fields,
     headers::Told,
     inlet::Tap,
-    listen::{Door, Peer, PeerKind},
+    listen::{Entrance, Peer, PeerKind},
     worker::Worker,
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct Client {
     ip: IpAddr,
     pub(crate) kind: PeerKind,
     /// How it came in.
-    pub(crate) door: Door,
+    pub(crate) entrance: Entrance,
     /// Whether it is a proxy that may say whose its requests are.
     is_proxy: bool,
     /// The same, as `X-Forwarded-For` has it.
@@ -38,21 +38,21 @@ pub(crate) struct Client {
     idle_since: Cell<Instant>,
     unread: Cell<bool>,
     cut: Cell<bool>,
+    finishing: Cell<bool>,
+    /// Answers that the caller has yet to take bytes of.
+    untaken: Cell<u32>,
+    /// When he last took some.
+    taken: Cell<Instant>,
     waker: RefCell<Option<Waker>>,
     /// Counts against the bound of connections until the last user of the socket is gone.
-    _permit: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 /// A call under way; the connection is not idle while it lives.
 pub(crate) struct Entered(Rc<Client>);
 
 impl Client {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        peer: Peer,
-        tap: Arc<Tap>,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, peer: Peer, tap: Arc<Tap>, place: Option<Place>) -> Self {
         let ip = peer.address.ip().to_canonical();
         // Functions are no proxies, wherever they are.
         let is_proxy = peer.kind == PeerKind::Stranger && worker.config.proxies.trust(ip);
@@ -62,7 +62,7 @@ impl Client {
             peer: peer.address,
             ip,
             kind: peer.kind,
-            door: peer.door,
+            entrance: peer.entrance,
             is_proxy,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
@@ -70,8 +70,11 @@ impl Client {
             idle_since: Cell::new(Instant::now()),
             unread: Cell::new(false),
             cut: Cell::new(false),
+            finishing: Cell::new(false),
+            untaken: Cell::new(0),
+            taken: Cell::new(Instant::now()),
             waker: RefCell::new(None),
-            _permit: permit,
+            _place: place,
         }
     }
 
@@ -86,7 +89,7 @@ impl Client {
             true => self.worker.config.proxies.caller(self.ip, fields),
             false => CallerAddress {
                 ip: self.ip,
-                encrypted: self.door == Door::Tls,
+                encrypted: self.entrance == Entrance::Tls,
             },
         }
     }
@@ -105,6 +108,20 @@ impl Client {
 
     pub(crate) fn worker(&self) -> &Rc<Worker> {
         &self.worker
+    }
+
+    pub(crate) fn door(&self) -> &Door {
+        &self.worker.door
+    }
+
+    /// Whether nothing that `caller` asks is to be answered.
+    pub(crate) fn shuts_out(&self, caller: IpAddr) -> bool {
+        self.kind == PeerKind::Stranger && self.door().bans.shuts_out(caller)
+    }
+
+    /// Whether the connection is `caller`'s own, and not that of one who speaks for others.
+    pub(crate) fn is_of(&self, caller: IpAddr) -> bool {
+        self.ip == caller
     }
 
     /// Begins a call.
@@ -154,6 +171,22 @@ impl Client {
         self.cut.get()
     }
 
+    /// Ends the connection after the calls at hand.
+    pub(crate) fn finish(&self) {
+        self.finishing.set(true);
+        self.wake();
+    }
+
+    /// Whether it should end after the calls at hand.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.finishing.get() || self.worker.is_stopping()
+    }
+
+    /// Since when the caller has taken nothing of an answer that is there for him.
+    pub(crate) fn stalled_since(&self) -> Option<Instant> {
+        (self.untaken.get() > 0).then(|| self.taken.get())
+    }
+
     /// Says which task drives the connection.
     pub(crate) fn driven_by(&self, waker: &Waker) {
         let mut known = self.waker.borrow_mut();
@@ -166,6 +199,24 @@ impl Client {
 impl Drop for Client {
     fn drop(&mut self) {
         self.worker.farewell(self);
+    }
+}
+
+impl Entered {
+    /// Something of the answer is there for the caller.
+    pub(crate) fn offer(&self) {
+        self.0.untaken.set(self.0.untaken.get() + 1);
+        self.0.taken.set(Instant::now());
+    }
+
+    /// He takes more of it.
+    pub(crate) fn take(&self) {
+        self.0.taken.set(Instant::now());
+    }
+
+    /// He has taken all that was there.
+    pub(crate) fn took_all(&self) {
+        self.0.untaken.set(self.0.untaken.get() - 1);
     }
 }
 

@@ -13,13 +13,22 @@ pub struct GatewayConfig {
     /// Client connections open at once, over all threads; the next one waits in the listener's
     /// queue until another closes. Default 16,384.
     pub connections: usize,
+    /// The same of one caller: an IPv4 address, or the /64 of an IPv6 address; the next one is
+    /// closed. Those whom [`hob_model::Bans`] exempts may have as many as they like. Default 256.
+    pub connections_per_address: usize,
     /// From the first byte of a request's head (or from the accept) to its last. Default 10 s.
     pub head_timeout: Duration,
-    /// How long a client connection stays open without a request. Default 60 s.
+    /// How long a client connection stays open without a request, or with a caller who takes no
+    /// byte of an answer. Default 60 s.
     pub idle_timeout: Duration,
     /// Largest head of a request or an answer, in bytes, and buffer of a connection while bodies
     /// stream. At least 8,192. Default 64 KiB. A head has at most 100 lines besides.
     pub head_bytes: usize,
+    /// How many bytes of a request's body have to come each second, on average. At least 1.
+    /// Default 1 KiB.
+    pub body_rate: u64,
+    /// How far a body may fall behind that. Default 10 s.
+    pub body_grace: Duration,
     /// Calls at once on one HTTP/2 connection. Default 128.
     pub streams: u32,
     /// Idle connections kept per replica and thread, by the express lane and besides. Default 128
@@ -64,9 +73,12 @@ impl Default for GatewayConfig {
         Self {
             threads: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             connections: 16_384,
+            connections_per_address: 256,
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             head_bytes: 64 << 10,
+            body_rate: 1 << 10,
+            body_grace: Duration::from_secs(10),
             streams: 128,
             idle_upstreams: 128,
             upstream_idle: Duration::from_secs(30),

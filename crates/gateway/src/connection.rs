@@ -22,7 +22,7 @@ use crate::{
     client::Client,
     inlet::{Inlet, Protocol, Socket, Tap},
     lane::{self, Exit},
-    listen::Door,
+    listen::Entrance,
     tls,
 };
 
@@ -32,6 +32,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long a caller who was accepted just before the gateway stops may take to send the first
 /// bytes: they are most likely under way, and nobody else will answer them.
 const FIRST_BYTES_GRACE: Duration = Duration::from_millis(250);
+/// How many times within the idle timeout a busy connection looks whether its caller still reads.
+const STALL_LOOKS: u32 = 4;
 /// How often an HTTP/2 peer is asked whether it is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Resets by an HTTP/2 peer that may await handling; more end the connection.
@@ -63,7 +65,7 @@ pub(crate) async fn serve(client: Rc<Client>, mut inlet: Inlet, tap: Arc<Tap>) {
     let calls = service_fn(|request| call::answer(Rc::clone(&client), request));
     match protocol {
         Ok(Some(Ok(Some(Protocol::Http1)))) => {
-            if client.door == Door::Plain
+            if client.entrance == Entrance::Plain
                 && let Some((stream, first)) = inlet.ahead()
             {
                 match lane::serve(&client, stream, &first).await {
@@ -130,7 +132,7 @@ async fn drive<C: Graceful>(
         client.driven_by(cx.waker());
         let mut over = connection.as_mut().poll(cx).is_ready();
         // After it has looked: a request that is here by now is answered.
-        if !over && client.worker().is_stopping() && !std::mem::replace(&mut told, true) {
+        if !over && client.is_finishing() && !std::mem::replace(&mut told, true) {
             connection.as_mut().graceful_shutdown();
             over = connection.as_mut().poll(cx).is_ready();
         }
@@ -162,7 +164,10 @@ fn poll_timer(
     while timer.as_mut().poll(cx).is_ready() {
         let now = Instant::now();
         let due = match (client.idle_since(), tap.head_begun()) {
-            (None, _) => now + config.idle_timeout,
+            (None, _) => match client.stalled_since() {
+                Some(since) => since + config.idle_timeout,
+                None => now + config.idle_timeout / STALL_LOOKS,
+            },
             (Some(_), Some(begun)) => begun + config.head_timeout,
             (Some(since), None) => since + config.idle_timeout,
         };

@@ -1,7 +1,7 @@
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use bytes::Bytes;
-use hob_model::{End, EndReason, Refusal, Route, Timespan};
+use hob_model::{Conduct, End, EndReason, Refusal, Route, Timespan};
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use thiserror::Error;
 
@@ -17,6 +17,9 @@ const ECHO_MAX: usize = 100;
 const RETRY_AFTER: (u64, u64) = (1, 60);
 /// The same where all functions together have too many calls: that passes quickly.
 const CROWDED_RETRY: u64 = 1;
+
+/// The same for callers of a crowd.
+const CROWD_RETRY: u64 = 10;
 
 /// In the extensions of an answer: hob refused the call by itself.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,11 @@ pub(crate) enum GatewayError {
         "function `{function}` takes bodies of at most {limit} bytes: raise `limits.body` in its hob.toml"
     )]
     TooLarge { function: String, limit: u64 },
+    /// A body that has to be read whole first.
+    #[error(
+        "function `{function}` checks the signature of each body, and those of more than {limit} bytes are not read for that: send less, or another `auth`"
+    )]
+    TooLargeToCheck { function: String, limit: u64 },
     #[error(
         "function `{function}` has as many calls as `scale.concurrency` lets in, and `scale.queue` more wait: try again in {retry_after} s, or raise one of them in its hob.toml"
     )]
@@ -78,17 +86,31 @@ pub(crate) enum GatewayError {
         function: String,
         problem: &'static str,
         /// What `WWW-Authenticate` says; `None` where no HTTP authentication would help.
-        challenge: Option<&'static str>,
+        challenge: Option<String>,
     },
     /// It is known, and not enough.
     #[error("function `{function}` does not let this caller do that: {problem}")]
-    Forbidden { function: String, problem: String },
+    Forbidden {
+        function: String,
+        problem: String,
+        /// What `WWW-Authenticate` says, if another token would help.
+        challenge: Option<String>,
+    },
     /// Whether the caller may cannot be found out.
     #[error("function `{function}` cannot find out who calls: {problem}")]
     NoVerdict {
         function: String,
         problem: &'static str,
     },
+    #[error(
+        "nothing is served at {0} for now, since too much was tried from there: the owner of this server can say `hob ban remove`"
+    )]
+    ShutOut(IpAddr),
+    /// Too many answers wait already.
+    #[error("too many failed requests at once: try again in {CROWD_RETRY} s")]
+    Crowd,
+    #[error("the request's body came too slowly: send it faster, or in several requests")]
+    SlowBody,
     #[error("function `{function}` {}", .end.message)]
     Ended { function: String, end: End },
     #[error("function `{function}` did not start: {message}")]
@@ -164,7 +186,11 @@ impl GatewayError {
             | Self::FilesOnly { .. }
             | Self::NoFile { .. }
             | Self::TooLarge { .. }
+            | Self::TooLargeToCheck { .. }
             | Self::Busy { .. }
+            | Self::ShutOut(_)
+            | Self::Crowd
+            | Self::SlowBody
             | Self::Rate { .. }
             | Self::Crowded
             | Self::TooDeep { .. }
@@ -202,16 +228,28 @@ impl GatewayError {
             Self::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
             Self::NoVerdict { .. } | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooDeep { .. } => StatusCode::LOOP_DETECTED,
-            Self::Origin { .. } | Self::Forbidden { .. } => StatusCode::FORBIDDEN,
+            Self::Origin { .. } | Self::Forbidden { .. } | Self::ShutOut(_) => {
+                StatusCode::FORBIDDEN
+            }
+            Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy { .. } | Self::Rate { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge { .. } | Self::TooLargeToCheck { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Busy { .. } | Self::Rate { .. } | Self::Crowd => StatusCode::TOO_MANY_REQUESTS,
             Self::Ended { .. } | Self::NotStarted { .. } | Self::TooMuch { .. } => {
                 StatusCode::BAD_GATEWAY
             }
             Self::StartOverdue { .. } | Self::QueueOverdue { .. } | Self::Overdue { .. } => {
                 StatusCode::GATEWAY_TIMEOUT
             }
+        }
+    }
+
+    /// What it says of the caller.
+    fn conduct(&self) -> Option<Conduct> {
+        match self {
+            Self::Unauthorized { .. } => Some(Conduct::FailedLogin),
+            Self::UnknownFunction(_) | Self::NoFile { .. } => Some(Conduct::Miss),
+            _ => None,
         }
     }
 
@@ -225,13 +263,16 @@ impl GatewayError {
         if self.end() == EndReason::Ok {
             response.extensions_mut().insert(Refused);
         }
+        if let Some(conduct) = self.conduct() {
+            response.extensions_mut().insert(conduct);
+        }
         let headers = response.headers_mut();
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, text);
         headers.insert(NOSNIFF, HeaderValue::from_static("nosniff"));
         match self {
             // What follows on the connection cannot be trusted to be a request.
-            Self::BadRequest(_) => {
+            Self::BadRequest(_) | Self::ShutOut(_) | Self::SlowBody => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::FilesOnly { .. } => {
@@ -240,9 +281,17 @@ impl GatewayError {
             Self::Unauthorized {
                 challenge: Some(challenge),
                 ..
+            }
+            | Self::Forbidden {
+                challenge: Some(challenge),
+                ..
             } => {
-                let challenge = HeaderValue::from_static(challenge);
-                headers.insert(header::WWW_AUTHENTICATE, challenge);
+                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                    headers.insert(header::WWW_AUTHENTICATE, challenge);
+                }
+            }
+            Self::Crowd => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(CROWD_RETRY));
             }
             Self::Busy { retry_after, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));

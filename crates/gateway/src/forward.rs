@@ -18,6 +18,7 @@ use crate::{
     headers,
     lease::lease,
     outlet::Outlet,
+    pace::TooSlow,
     retry::{self, Contact, Repeat, Tries},
     upstream::{ExchangeError, Upstream},
 };
@@ -137,6 +138,8 @@ async fn attempt(
                     None => Ok(Attempt::Unanswered(contact)),
                 };
             }
+            // The caller's fault, and no reason to report a replica.
+            Err(ExchangeError::Overdue) if call.owes() => return Err(GatewayError::SlowBody),
             Err(ExchangeError::Overdue) => return Err(overdue(call, &lease)),
         }
         now = Instant::now();
@@ -162,6 +165,7 @@ async fn receive(
     response: Response<Incoming>,
 ) -> Result<Response<Answer>, GatewayError> {
     let (mut head, body) = response.into_parts();
+    call.is_answered();
     let body = Beginning::of(body).await;
     // Before the caller has seen a byte of it.
     if body.is_over(call.route.output_limit) {
@@ -177,6 +181,7 @@ async fn receive(
             .headers
             .get("keep-alive")
             .and_then(|value| keep_alive(value.to_str().ok()?)),
+        waits: false,
     };
     headers::strip_hop_by_hop(&mut head.headers);
     head.extensions.clear();
@@ -224,9 +229,11 @@ pub(crate) async fn broken(call: &Call, backend: &Backend, error: &hyper::Error)
 fn misread(call: &Call, error: &hyper::Error) -> Option<GatewayError> {
     if error.is_user() {
         // The request's own body failed, not the replica.
-        let over = error.source().is_some_and(|cause| cause.is::<OverLimit>());
-        return Some(if over {
+        let cause = error.source();
+        return Some(if cause.is_some_and(|cause| cause.is::<OverLimit>()) {
             GatewayError::too_large(&call.route)
+        } else if cause.is_some_and(|cause| cause.is::<TooSlow>()) {
+            GatewayError::SlowBody
         } else {
             GatewayError::BadRequest("the request's body broke off")
         });

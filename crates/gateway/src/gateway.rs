@@ -10,12 +10,11 @@ use std::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hob_model::{
-    Routes, Tokens,
+    Bans, Routes, Tokens,
     port::{Dial, Secrets, Wake},
 };
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
 use tokio::{
     runtime::LocalRuntime,
     sync::{Semaphore, mpsc, oneshot, watch},
@@ -36,10 +35,13 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// `UnsyncBoxBody::new(body.map_err(Into::into))`.
 pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// The body of a request on its way to the fallback.
+pub type CallBody = UnsyncBoxBody<Bytes, BoxError>;
+
 /// Answers every request whose path does not begin with `/function/`. Gets the address of the
 /// peer; runs on the gateway's own threads, so it must not block.
 pub type Fallback = Arc<
-    dyn Fn(Request<Incoming>, SocketAddr) -> BoxFuture<'static, Response<AnswerBody>> + Send + Sync,
+    dyn Fn(Request<CallBody>, SocketAddr) -> BoxFuture<'static, Response<AnswerBody>> + Send + Sync,
 >;
 
 /// Whom a gateway works with.
@@ -55,6 +57,8 @@ pub struct GatewayPorts {
     pub tokens: Arc<dyn Tokens>,
     /// Knows the secrets that callers are checked by.
     pub secrets: Arc<dyn Secrets>,
+    /// Knows who is shut out.
+    pub bans: Arc<Bans>,
 }
 
 /// The data plane of a server; see [`Gateway::start`].

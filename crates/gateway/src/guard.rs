@@ -4,6 +4,7 @@
 //! at once; everything else is [`Guards::decide`]d on the way through hyper.
 
 mod asked;
+mod auth;
 mod depth;
 mod passed;
 mod rate;
@@ -14,16 +15,16 @@ use hob_model::{Routes, Tokens, port::Secrets};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{CallLimits, error::GatewayError};
-pub(crate) use asked::{Asked, Fields};
+pub(crate) use asked::{Asked, Body, Fields};
+use auth::{Auths, Verdict};
 pub(crate) use depth::Depth;
-pub(crate) use passed::{Identity, Passed, is_own, strip_fields};
+pub(crate) use passed::{Identity, Passed, is_let_in, strip_fields};
 use rate::Rates;
 pub(crate) use rate::Standing;
 
 /// The guards of a server, shared by its threads.
 pub(crate) struct Guards {
-    tokens: Arc<dyn Tokens>,
-    secrets: Arc<dyn Secrets>,
+    auths: Auths,
     routes: Arc<Routes>,
     deepest: u32,
     /// Places for calls under way.
@@ -50,8 +51,7 @@ impl Guards {
     ) -> Self {
         let places = limits.calls.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            tokens,
-            secrets,
+            auths: Auths::new(tokens, secrets),
             routes,
             deepest: limits.depth,
             places: Arc::new(Semaphore::new(places)),
@@ -61,9 +61,15 @@ impl Guards {
 
     /// Decides at once. Where that is not possible, nothing has been counted yet.
     pub(crate) fn look(&self, asked: &Asked<'_>) -> Result<Look, GatewayError> {
+        let auth = match self.auths.look(asked) {
+            Ok(Verdict::Wait(_)) => return Ok(Look::Wait),
+            Ok(Verdict::Pass(passed)) => Ok(passed),
+            Err(error) => Err(error),
+        };
+        // Who may not is counted all the same: whoever guesses is slowed down.
         let passed = self
             .enter(asked)
-            .and_then(|passed| self.count(asked, passed));
+            .and_then(|entered| self.count(asked, entered, auth?));
         passed
             .map(Look::Pass)
             .inspect_err(|error| self.refused(error))
@@ -71,9 +77,13 @@ impl Guards {
 
     /// Decides, however long it takes.
     pub(crate) async fn decide(&self, asked: &Asked<'_>) -> Result<Passed, GatewayError> {
-        let passed = self
-            .enter(asked)
-            .and_then(|passed| self.count(asked, passed));
+        let passed = match self.enter(asked) {
+            Ok(entered) => {
+                let auth = self.auths.decide(asked).await;
+                auth.and_then(|auth| self.count(asked, entered, auth))
+            }
+            Err(error) => Err(error),
+        };
         passed.inspect_err(|error| self.refused(error))
     }
 
@@ -83,15 +93,24 @@ impl Guards {
             depth: Depth::of(asked, self.deepest)?,
             place: Some(self.place()?),
             standing: self.rates.before_auth(asked)?,
-            identity: None,
+            ..Passed::default()
         })
     }
 
-    /// The same once `passed` says who calls.
-    fn count(&self, asked: &Asked<'_>, mut passed: Passed) -> Result<Passed, GatewayError> {
-        let counted = self.rates.after_auth(asked, passed.identity.as_ref())?;
-        passed.standing = passed.standing.or(counted);
-        Ok(passed)
+    /// What it takes `auth` to know.
+    fn count(
+        &self,
+        asked: &Asked<'_>,
+        entered: Passed,
+        auth: Passed,
+    ) -> Result<Passed, GatewayError> {
+        let counted = self.rates.after_auth(asked, auth.identity.as_ref())?;
+        Ok(Passed {
+            depth: entered.depth,
+            place: entered.place,
+            standing: entered.standing.or(counted),
+            ..auth
+        })
     }
 
     /// A place among the calls under way. There is no line: whoever waits takes memory as well.

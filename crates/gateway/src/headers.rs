@@ -148,17 +148,13 @@ pub(crate) struct Told<'a> {
 /// not see of the path.
 pub(crate) fn add_forwarded(headers: &mut HeaderMap, told: &Told<'_>, prefix: Option<&str>) {
     strip_disguised(headers);
-    let chain = match headers.get(&FORWARDED_FOR) {
-        None => told.peer.clone(),
-        Some(_) => {
-            let mut chain = tokens(headers, &FORWARDED_FOR)
-                .collect::<Vec<_>>()
-                .join(", ");
-            chain.push_str(", ");
-            chain.push_str(told.peer.to_str().unwrap_or("unknown"));
-            HeaderValue::from_str(&chain).unwrap_or_else(|_| told.peer.clone())
-        }
-    };
+    let mut chain = Vec::new();
+    for list in headers.get_all(&FORWARDED_FOR) {
+        chain.extend_from_slice(list.as_bytes());
+        chain.extend_from_slice(b", ");
+    }
+    chain.extend_from_slice(told.peer.as_bytes());
+    let chain = HeaderValue::from_bytes(&chain).unwrap_or_else(|_| told.peer.clone());
     headers.insert(FORWARDED_FOR, chain);
     if !told.is_believed {
         // Whoever says more than hob can know could have its functions make links to his own host.

@@ -10,17 +10,12 @@ mod answer;
 mod caller;
 mod framing;
 mod inbox;
+mod logged;
 mod relay;
 mod request;
 mod wire;
 
-use std::{
-    mem::MaybeUninit,
-    rc::Rc,
-    sync::Arc,
-    task::Context,
-    time::{Duration, Instant},
-};
+use std::{mem::MaybeUninit, rc::Rc, sync::Arc, task::Context, time::Instant};
 
 use hob_model::{BackendLease, Endpoint, ReplicaSet, Route, Target};
 use tokio::net::TcpStream;
@@ -34,13 +29,13 @@ use self::{
     request::{FIELDS_MAX, Plain},
 };
 use crate::{
-    access::{End, Record, Seen},
+    access::Record,
     buffers::{BUFFER_BYTES, Buffer},
     call::Call,
     client::Client,
     error::GatewayError,
     forward,
-    guard::{Asked, Fields, Look, Passed},
+    guard::{Asked, Body, Fields, Look, Passed},
     lease,
     receipt::Receipt,
     retry::{self, Contact, Tries},
@@ -142,8 +137,8 @@ impl Lane<'_> {
         }
         let head_bytes = self.client.worker().config.head_bytes.min(BUFFER_BYTES);
         let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
-        let routes = &self.client.worker().routes;
-        let plain = match request::look(bytes, &mut room, routes) {
+        let (kind, routes) = (self.client.kind, &self.client.worker().routes);
+        let plain = match request::look(bytes, &mut room, kind, routes) {
             request::Look::Plain(plain) if plain.head <= head_bytes => plain,
             request::Look::Partial if bytes.len() < head_bytes => {
                 return Step::More(Missing::Head);
@@ -163,20 +158,26 @@ impl Lane<'_> {
         };
         let worker = self.client.worker();
         let fields = Fields::Lines(plain.fields());
+        let caller = self.client.caller(fields);
+        if self.client.shuts_out(caller) {
+            return Step::Other;
+        }
         let look = worker.guards.look(&Asked {
             route: &route,
             method: plain.method,
             path: plain.path.own(),
             fields,
-            caller: self.client.caller(fields),
+            body: Body::Here(body),
+            caller,
         });
         let (passed, refused) = match look {
             Ok(Look::Pass(passed)) => (passed, None),
-            Ok(Look::Wait) => return Step::Other,
+            // Where it is also seen to that nobody guesses for long.
+            Ok(Look::Wait) | Err(GatewayError::Unauthorized { .. }) => return Step::Other,
             Err(error) => (Passed::default(), Some(error)),
         };
         let receipt = Receipt::begin(&mut worker.ids.borrow_mut(), plain.call_id);
-        let record = self.record(&plain, &receipt);
+        let record = logged::begin(self.client, &plain, &receipt);
         let mut request = worker.buffers.take();
         plain.put(&receipt, &passed, &self.client.told(fields), &mut request);
         request.extend_from_slice(body);
@@ -190,21 +191,6 @@ impl Lane<'_> {
             request,
             method: Method::of(plain.method),
             length,
-        }))
-    }
-
-    fn record(&self, plain: &Plain<'_, '_>, receipt: &Receipt) -> Option<Record> {
-        let access = self.client.worker().access.as_ref()?;
-        let fields = Fields::Lines(plain.fields());
-        Some(access.begin(&Seen {
-            address: self.client.caller(fields),
-            arrived: receipt.arrived,
-            since_epoch: Duration::from_nanos(receipt.start_time),
-            method: plain.method,
-            path: [plain.path.base(), plain.path.own()],
-            query: plain.path.query(),
-            protocol: "HTTP/1.1",
-            fields,
         }))
     }
 
@@ -250,19 +236,7 @@ impl Lane<'_> {
             Err(Failure::Cut | Failure::Reset | Failure::Unanswered) => After::Close,
             Err(Failure::Error(error)) => self.refuse(&call, error, method).await,
         };
-        if let (Some(record), Some(access)) = (record, &self.client.worker().access) {
-            let user = call.passed.identity.as_ref();
-            access.end(
-                &record,
-                &End {
-                    status: call.route.told(),
-                    bytes: call.sent.get(),
-                    function: Some(&call.route.function),
-                    id: Some(call.receipt.id.as_bytes()),
-                    user: user.map(|identity| identity.caller.as_bytes()),
-                },
-            );
-        }
+        logged::end(record, &call);
         after
     }
 

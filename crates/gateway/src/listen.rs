@@ -15,7 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
     sync::{
-        OwnedSemaphorePermit, Semaphore,
+        Semaphore,
         mpsc::{self, error::SendError},
     },
 };
@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     client::Client,
     connection,
+    door::Place,
     inlet::{Inlet, Socket, Tap},
     worker::Worker,
 };
@@ -40,7 +41,7 @@ pub(crate) enum Handed {
     Accepted {
         stream: std::net::TcpStream,
         peer: Peer,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     },
     /// From this process.
     Dialed(InsideStream),
@@ -51,12 +52,12 @@ pub(crate) enum Handed {
 pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     pub(crate) kind: PeerKind,
-    pub(crate) door: Door,
+    pub(crate) entrance: Entrance,
 }
 
 /// How a connection came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum Entrance {
     /// As it is.
     Plain,
     /// By TLS.
@@ -80,7 +81,7 @@ impl Peer {
     const INSIDE: Self = Self {
         address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
         kind: PeerKind::Inside,
-        door: Door::Plain,
+        entrance: Entrance::Plain,
     };
 }
 
@@ -133,14 +134,14 @@ pub(crate) async fn accept(
                 }
             }
             _ = sweep.tick() => worker.sweep(Instant::now()),
-            accepted = next(&listening, &room) => {
-                let Some((stream, peer, permit)) = accepted else { continue };
+            accepted = next(worker, &listening, &room) => {
+                let Some((stream, peer, place)) = accepted else { continue };
                 let least = least_busy(own, posts);
                 posts[least].load.fetch_add(1, Ordering::Relaxed);
                 if least == own {
-                    begin(worker, Socket::Tcp(stream), peer, Some(permit));
+                    begin(worker, Socket::Tcp(stream), peer, Some(place));
                 } else if let Ok(stream) = stream.into_std() {
-                    let handed = Handed::Accepted { stream, peer, permit };
+                    let handed = Handed::Accepted { stream, peer, place };
                     if let Err(SendError(handed)) = posts[least].sender.send(handed) {
                         // That thread has been told to stop already.
                         posts[least].load.fetch_sub(1, Ordering::Relaxed);
@@ -164,12 +165,20 @@ pub(crate) async fn receive_rest(worker: &Rc<Worker>, mut inbox: mpsc::Unbounded
 
 /// The next connection, once there is room for it.
 async fn next(
+    worker: &Worker,
     listening: &Listening,
     room: &Arc<Semaphore>,
-) -> Option<(TcpStream, Peer, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, Peer, Place)> {
     let permit = Arc::clone(room).acquire_owned().await.ok()?;
     match listening.accept().await {
-        Ok((stream, peer)) => Some((stream, peer, permit)),
+        Ok((stream, peer)) => {
+            let place = worker.door.let_in(&peer, permit);
+            if place.is_none() {
+                // It is reset, and leaves nothing to wait for.
+                let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            }
+            Some((stream, peer, place?))
+        }
         Err(error) => {
             tracing::warn!(%error, "cannot accept a connection");
             tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -233,17 +242,18 @@ impl Listeners {
 
 impl Listening {
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
-        let (accepted, is_function, door) = tokio::select! {
-            accepted = self.main.accept() => (accepted, false, Door::Plain),
-            accepted = accept_at(&self.functions) => (accepted, true, Door::Plain),
-            accepted = accept_at(&self.tls) => (accepted, false, Door::Tls),
-            accepted = accept_at(&self.redirect) => (accepted, false, Door::Redirect),
+        let (accepted, is_function, entrance) = tokio::select! {
+            accepted = self.main.accept() => (accepted, false, Entrance::Plain),
+            accepted = accept_at(&self.functions) => (accepted, true, Entrance::Plain),
+            accepted = accept_at(&self.tls) => (accepted, false, Entrance::Tls),
+            accepted = accept_at(&self.redirect) => (accepted, false, Entrance::Redirect),
         };
         let (stream, address) = accepted?;
         let asked = self.function_address;
         let here = || stream.local_addr().map(|here| here.ip().to_canonical());
         let is_function = is_function
-            || door == Door::Plain && asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked));
+            || entrance == Entrance::Plain
+                && asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked));
         let kind = match is_function {
             true => PeerKind::Function,
             false => PeerKind::Stranger,
@@ -253,7 +263,7 @@ impl Listening {
             Peer {
                 address,
                 kind,
-                door,
+                entrance,
             },
         ))
     }
@@ -302,14 +312,14 @@ fn receive(worker: &Rc<Worker>, handed: Handed) {
         Handed::Accepted {
             stream,
             peer,
-            permit,
-        } => TcpStream::from_std(stream).map(|stream| (Socket::Tcp(stream), peer, Some(permit))),
+            place,
+        } => TcpStream::from_std(stream).map(|stream| (Socket::Tcp(stream), peer, Some(place))),
         Handed::Dialed(stream) => {
             UnixStream::from_std(stream).map(|stream| (Socket::Unix(stream), Peer::INSIDE, None))
         }
     };
     match received {
-        Ok((socket, peer, permit)) => begin(worker, socket, peer, permit),
+        Ok((socket, peer, place)) => begin(worker, socket, peer, place),
         Err(error) => {
             worker.lighten();
             tracing::warn!(%error, "cannot serve a connection");
@@ -317,7 +327,7 @@ fn receive(worker: &Rc<Worker>, handed: Handed) {
     }
 }
 
-fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, permit: Option<OwnedSemaphorePermit>) {
+fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, place: Option<Place>) {
     if let Socket::Tcp(stream) = &socket {
         // A head and a body may be separate writes; Nagle would hold the second back.
         let _ = stream.set_nodelay(true);
@@ -330,11 +340,11 @@ fn begin(worker: &Rc<Worker>, socket: Socket, peer: Peer, permit: Option<OwnedSe
         Rc::clone(worker),
         peer,
         Arc::clone(&tap),
-        permit,
+        place,
     ));
     worker.welcome(&client);
-    match (socket, peer.door) {
-        (Socket::Tcp(stream), Door::Tls) => {
+    match (socket, peer.entrance) {
+        (Socket::Tcp(stream), Entrance::Tls) => {
             tokio::task::spawn_local(connection::serve_tls(client, stream, tap));
         }
         (socket, _) => {

@@ -43,35 +43,37 @@ pub(crate) struct Address {
     is_hosted: bool,
 }
 
-/// Whose a request is. `None` when it is no function's, not even an unknown one's.
-pub(crate) fn find<'a>(
-    uri: &'a Uri,
-    headers: &HeaderMap,
-    kind: PeerKind,
-    routes: &Routes,
-) -> Option<FunctionPath<'a>> {
-    let whole = uri.path_and_query()?.as_str();
+/// The host that a request is for, as it was written.
+pub(crate) fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a [u8] {
     let field = || headers.get(header::HOST).map(|host| host.as_bytes());
     let authority = uri.authority().map(|authority| {
         let authority = authority.as_str().as_bytes();
         // A user name before `@` is not part of the host.
         authority.rsplit(|b| *b == b'@').next().unwrap_or_default()
     });
-    let host = authority.or_else(field).unwrap_or_default();
-    match kind {
-        PeerKind::Stranger => FunctionPath::at(host, whole, routes),
-        PeerKind::Function => {
-            by_name(host, whole, routes).or_else(|| FunctionPath::at(host, whole, routes))
-        }
-        // It names the function. The host is the one that its caller once spoke to.
-        PeerKind::Inside => FunctionPath::cut(whole),
-    }
+    authority.or_else(field).unwrap_or_default()
 }
 
 impl<'a> FunctionPath<'a> {
-    /// Cuts a path with its query, of a request to `host`. `None` when it belongs to no function,
-    /// not even an unknown one.
-    pub(crate) fn at(host: &[u8], whole: &'a str, routes: &Routes) -> Option<Self> {
+    /// Cuts a path with its query, of a request to `host` by such a peer. `None` when it belongs to
+    /// no function, not even an unknown one.
+    pub(crate) fn find(
+        kind: PeerKind,
+        host: &[u8],
+        whole: &'a str,
+        routes: &Routes,
+    ) -> Option<Self> {
+        match kind {
+            PeerKind::Stranger => Self::by_domain(host, whole, routes),
+            PeerKind::Function => {
+                by_name(host, whole, routes).or_else(|| Self::by_domain(host, whole, routes))
+            }
+            // It names the function. The host is the one that its caller once spoke to.
+            PeerKind::Inside => Self::cut(whole),
+        }
+    }
+
+    fn by_domain(host: &[u8], whole: &'a str, routes: &Routes) -> Option<Self> {
         let Some((route, length)) = routes.by_domain(host, whole) else {
             return Self::cut(whole);
         };
@@ -84,7 +86,7 @@ impl<'a> FunctionPath<'a> {
     }
 
     /// The same, whatever the host.
-    pub(crate) fn cut(whole: &'a str) -> Option<Self> {
+    fn cut(whole: &'a str) -> Option<Self> {
         let after = whole.strip_prefix(PREFIX)?;
         let end = after.find(['/', '?']).unwrap_or(after.len());
         let (base, rest) = whole.split_at(PREFIX.len() + end);
@@ -209,5 +211,76 @@ mod tests {
         for path in ["/", "/function", "/functions/hello", "/ui/function/x", "*"] {
             assert_eq!(cut(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn functions_know_each_other_by_name_before_any_domain() {
+        let routes = Routes::default();
+        for (name, domain) in [("shop.staging", "a.example"), ("other", "shop.staging")] {
+            routes.set(Route {
+                function: name.parse().unwrap(),
+                domains: vec![domain.parse().unwrap()],
+                track: hob_model::Track::Stable,
+                revision: "1".into(),
+                timeout: hob_model::Timespan::from_secs(1),
+                body_limit: 1,
+                output_limit: 1,
+                cors: None,
+                guard: None,
+                target: hob_model::Target::Replicas(Arc::default()),
+                counters: Arc::default(),
+                canary: None,
+            });
+        }
+        let found = |kind, host: &str, whole: &str| {
+            let path = FunctionPath::find(kind, host.as_bytes(), whole, &routes)?;
+            let route = path.route(&routes)?;
+            Some(format!("{} {}", route.function, path.own()))
+        };
+        for (kind, host, whole, expected) in [
+            (
+                PeerKind::Function,
+                "shop.staging:8080",
+                "/a",
+                "shop.staging /a",
+            ),
+            (
+                PeerKind::Function,
+                "shop.staging.svc.cluster.local",
+                "/a",
+                "shop.staging /a",
+            ),
+            (
+                PeerKind::Function,
+                "shop.staging",
+                "/function/other/a",
+                "other /function/other/a",
+            ),
+            (PeerKind::Function, "a.example", "/a", "shop.staging /a"),
+            (
+                PeerKind::Function,
+                "gateway.openfaas:8080",
+                "/function/other/a",
+                "other /a",
+            ),
+            (PeerKind::Stranger, "shop.staging", "/a", "other /a"),
+            (
+                PeerKind::Stranger,
+                "shop.staging.svc.cluster.local",
+                "/a",
+                "",
+            ),
+            (
+                PeerKind::Inside,
+                "a.example",
+                "/function/other/a",
+                "other /a",
+            ),
+            (PeerKind::Inside, "a.example", "/a", ""),
+        ] {
+            let found = found(kind, host, whole).unwrap_or_default();
+            assert_eq!(found, expected, "{kind:?} {host}{whole}");
+        }
+        assert_eq!(found(PeerKind::Function, "shop.staging", "*"), None);
     }
 }

@@ -75,26 +75,19 @@ impl Proxies {
     /// nothing that can be understood, the proxy's own.
     pub(crate) fn caller(&self, peer: IpAddr, fields: Fields<'_>) -> CallerAddress {
         let hop = match &self.header {
-            ProxyHeader::ForwardedFor => {
-                let lists = fields.all(FORWARDED_FOR);
-                self.first_stranger(lists.collect(), |list| {
-                    list.rsplit(',')
-                        .filter(|entry| !is_blank(entry))
-                        .map(|entry| address(entry).map(Hop::from))
-                })
-            }
-            ProxyHeader::Forwarded => {
-                let lists = fields.all(FORWARDED);
-                self.first_stranger(lists.collect(), |list| {
-                    split_back(list, b',')
-                        .filter(|element| !is_blank(element))
-                        .map(hop)
-                })
-            }
+            ProxyHeader::ForwardedFor => self.first_stranger(fields, FORWARDED_FOR, |list| {
+                let entries = list.rsplit(|byte| *byte == b',');
+                let entries = entries.filter(|entry| !is_blank(entry));
+                entries.map(|entry| address(entry).map(Hop::from))
+            }),
+            ProxyHeader::Forwarded => self.first_stranger(fields, FORWARDED, |list| {
+                let elements = split_back(list, b',');
+                elements.filter(|element| !is_blank(element)).map(hop)
+            }),
             ProxyHeader::Single(name) => {
                 let mut values = fields.all(name.as_str());
                 let value = values.next().filter(|_| values.next().is_none());
-                value.and_then(text).and_then(address).map(Hop::from)
+                value.and_then(address).map(Hop::from)
             }
         };
         let said = hop.as_ref().and_then(|hop| hop.encrypted);
@@ -108,25 +101,26 @@ impl Proxies {
         }
     }
 
-    /// Walks lists from their end, which the nearest proxy wrote, for as long as the entries are
-    /// proxies': the next is the caller, whatever he wrote in front of it. If all are, the first.
+    /// Walks the lists of a header from their end, which the nearest proxy wrote, for as long as the
+    /// entries are proxies': the next is the caller, whatever he wrote in front of it. If all are,
+    /// the first.
     fn first_stranger<'f, I>(
         &self,
-        lists: Vec<&'f [u8]>,
-        entries: impl Fn(&'f str) -> I,
+        fields: Fields<'f>,
+        header: &str,
+        entries: impl Fn(&'f [u8]) -> I,
     ) -> Option<Hop>
     where
         I: Iterator<Item = Option<Hop>>,
     {
+        let lists: Vec<_> = fields.all(header).collect();
         let mut last = None;
-        for list in lists.into_iter().rev() {
-            for hop in entries(text(list)?) {
-                let hop = hop?;
-                if !self.trust(hop.ip) {
-                    return Some(hop);
-                }
-                last = Some(hop);
+        for hop in lists.into_iter().rev().flat_map(entries) {
+            let hop = hop?;
+            if !self.trust(hop.ip) {
+                return Some(hop);
             }
+            last = Some(hop);
         }
         last
     }
@@ -141,18 +135,14 @@ impl From<IpAddr> for Hop {
     }
 }
 
-fn text(value: &[u8]) -> Option<&str> {
-    str::from_utf8(value).ok()
-}
-
 /// Whether an element of a list is none (RFC 9110, 5.6.1).
-fn is_blank(element: &str) -> bool {
-    element.trim().is_empty()
+fn is_blank(element: &[u8]) -> bool {
+    element.trim_ascii().is_empty()
 }
 
 /// An address, perhaps with a port; IPv6 with a port is in brackets.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
+fn address(value: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(value).ok()?.trim();
     let bare = text
         .strip_prefix('[')
         .and_then(|inner| inner.strip_suffix(']'));
@@ -167,35 +157,42 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 /// One element of `Forwarded`: `for=192.0.2.43;proto=https`.
-fn hop(element: &str) -> Option<Hop> {
+fn hop(element: &[u8]) -> Option<Hop> {
     let mut found = None;
     let mut encrypted = None;
     for pair in split_back(element, b';') {
-        let (name, value) = pair.trim().split_once('=')?;
-        let value = value.strip_prefix('"').map_or(Some(value), |rest| {
-            // None of what matters here needs a `\`.
-            rest.strip_suffix('"').filter(|inner| !inner.contains('\\'))
-        });
-        if name.eq_ignore_ascii_case("for") {
+        let pair = pair.trim_ascii();
+        let equals = pair.iter().position(|byte| *byte == b'=')?;
+        let (name, value) = (&pair[..equals], unquoted(&pair[equals + 1..]));
+        if name.eq_ignore_ascii_case(b"for") {
             found = address(value?);
-        } else if name.eq_ignore_ascii_case("proto") {
-            encrypted = Some(value?.eq_ignore_ascii_case("https"));
+        } else if name.eq_ignore_ascii_case(b"proto") {
+            encrypted = Some(value?.eq_ignore_ascii_case(b"https"));
         }
     }
     found.map(|ip| Hop { ip, encrypted })
 }
 
-/// The parts of `text` between `separator`s that are not quoted, the last first. Read from the
+/// A value without its quotes. None that matters here needs a `\`.
+fn unquoted(value: &[u8]) -> Option<&[u8]> {
+    match value.strip_prefix(b"\"") {
+        None => Some(value),
+        Some(rest) => rest
+            .strip_suffix(b"\"")
+            .filter(|inner| !inner.contains(&b'\\')),
+    }
+}
+
+/// The parts of a value between `separator`s that are not quoted, the last first. Read from the
 /// end, so that a quote that a stranger left open reaches no further than his own words.
-fn split_back(text: &str, separator: u8) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
+fn split_back(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
     std::iter::from_fn(move || {
         let whole = rest.take()?;
-        let bytes = whole.as_bytes();
         let mut quoted = false;
-        for at in (0..bytes.len()).rev() {
-            match bytes[at] {
-                b'"' if !is_escaped(&bytes[..at]) => quoted = !quoted,
+        for at in (0..whole.len()).rev() {
+            match whole[at] {
+                b'"' if !is_escaped(&whole[..at]) => quoted = !quoted,
                 byte if byte == separator && !quoted => {
                     rest = Some(&whole[..at]);
                     return Some(&whole[at + 1..]);
@@ -215,9 +212,9 @@ fn is_escaped(before: &[u8]) -> bool {
 
 /// What the nearest proxy says in `X-Forwarded-Proto`.
 fn speaks_tls(fields: Fields<'_>) -> bool {
-    let last = fields.all(FORWARDED_PROTO).last().and_then(text);
-    let last = last.and_then(|list| list.rsplit(',').next());
-    last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"))
+    let last = fields.all(FORWARDED_PROTO).last();
+    let last = last.and_then(|list| list.rsplit(|byte| *byte == b',').next());
+    last.is_some_and(|proto| proto.trim_ascii().eq_ignore_ascii_case(b"https"))
 }
 
 #[cfg(test)]
@@ -316,7 +313,12 @@ mod tests {
             let lines: Vec<_> = lines.iter().map(|line| (name, line.as_bytes())).collect();
             assert_eq!(caller(name, &lines).0, expected, "{lines:?}");
         }
+        // Also what is no text at all.
         assert_eq!(caller(name, &[(name, b"\xff, 10.1.1.1")]).0, PEER);
+        assert_eq!(caller(name, &[(name, b"\xff, 192.0.2.7")]).0, "192.0.2.7");
+        let standard: &[u8] = b"for=\xff, for=192.0.2.7;host=\xff;proto=https";
+        let seen = caller("forwarded", &[("Forwarded", standard)]);
+        assert_eq!(seen, ("192.0.2.7".into(), true));
     }
 
     #[test]

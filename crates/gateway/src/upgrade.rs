@@ -72,6 +72,7 @@ pub(crate) async fn forward(
         client: Rc::clone(&call.client),
         deadline: call.deadline,
         keep_alive: None,
+        waits: false,
     };
     let protocol = head.headers.get(header::UPGRADE).cloned();
     headers::strip_hop_by_hop(&mut head.headers);

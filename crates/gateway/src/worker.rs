@@ -20,6 +20,7 @@ use crate::{
     buffers::Buffers,
     client::Client,
     date::DateCache,
+    door::Door,
     guard::Guards,
     lane::Wire,
     pool::Pool,
@@ -36,6 +37,7 @@ pub(crate) struct Worker {
     pub(crate) fallback: Fallback,
     pub(crate) tls: Option<Tls>,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) door: Arc<Door>,
     pub(crate) access: Option<Access>,
     pub(crate) pool: Pool<Box<Upstream>>,
     /// The connections of the express lane.
@@ -63,6 +65,7 @@ pub(crate) struct Ports {
     pub(crate) fallback: Fallback,
     pub(crate) tls: Option<Tls>,
     pub(crate) guards: Arc<Guards>,
+    pub(crate) door: Arc<Door>,
     pub(crate) desk: Option<Arc<Desk>>,
 }
 
@@ -76,6 +79,7 @@ impl Ports {
         let routes = Arc::clone(&ports.routes);
         let guards = Guards::new(&config.calls, routes, ports.tokens, ports.secrets);
         Self {
+            door: Arc::new(Door::new(ports.bans, config.connections_per_address)),
             config,
             tls,
             routes: ports.routes,
@@ -96,6 +100,7 @@ impl Worker {
             fallback,
             tls,
             guards,
+            door,
             desk,
         } = ports;
         let mut upstreams = http1::Builder::new();
@@ -113,6 +118,7 @@ impl Worker {
             fallback,
             tls,
             guards,
+            door,
             access: desk.map(Access::new),
             ids: RefCell::new(CallIds::default()),
             random: RandomState::new(),

@@ -13,7 +13,7 @@ use hob_gateway::{
     AnswerBody, Certificates, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts,
     Listeners,
 };
-use hob_model::{Isolation, Routes, Token, Tokens, port::Secrets};
+use hob_model::{Bans, Isolation, Routes, port::Secrets};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, SecretStore, Store};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
@@ -136,6 +136,7 @@ impl App {
         sandbox.warm();
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.warnings.extend(doors.warnings);
+        let bans = Arc::new(bans(&config));
         let ground = Ground {
             store,
             secrets,
@@ -143,6 +144,7 @@ impl App {
             engine: Arc::clone(&engine),
             routes: Arc::clone(&routes),
             keyring: Arc::clone(&keyring),
+            bans: Arc::clone(&bans),
         };
         let parts = ground.control_parts(&config, address, env)?;
         notices.password = parts.store.ensure_admin_password()?;
@@ -158,7 +160,7 @@ impl App {
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
         let config = tls::gateway_config(&config, keyring);
-        let gateway = gateway(config, &control, listeners, routes, gateway_secrets)?;
+        let gateway = gateway(config, &control, listeners, routes, gateway_secrets, bans)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -351,31 +353,34 @@ fn notices(
     })
 }
 
+/// Nobody is shut out yet; the exempt are those who speak for others, and this machine.
+fn bans(config: &Config) -> Bans {
+    let functions = config.subnet.unwrap_or_default();
+    let proxies = &config.proxies.trusted;
+    Bans::new(
+        config.bans.rules.clone(),
+        config.bans.exempt(functions, proxies),
+    )
+}
+
 fn gateway(
     config: GatewayConfig,
     control: &Arc<Control>,
     listeners: Listeners,
     routes: Arc<Routes>,
     secrets: Arc<dyn Secrets>,
+    bans: Arc<Bans>,
 ) -> anyhow::Result<GatewayHandle> {
     let control_port = Arc::clone(control) as _;
     let ports = GatewayPorts {
         routes,
         wake: control_port,
         fallback: remote_api(control),
-        tokens: Arc::new(NoTokens),
+        tokens: control.tokens(),
         secrets,
+        bans,
     };
     Gateway::start(config, listeners, ports).context("cannot start the gateway")
-}
-
-/// Nobody has a token.
-struct NoTokens;
-
-impl Tokens for NoTokens {
-    fn find(&self, _: &str) -> Option<Arc<Token>> {
-        None
-    }
 }
 
 /// The control API behind the password, for all paths that are no calls.
@@ -383,6 +388,7 @@ fn remote_api(control: &Arc<Control>) -> Fallback {
     let router = control.router(Access::Remote);
     Arc::new(move |request, _peer| {
         let router = router.clone();
+        let request = request.map(axum::body::Body::new);
         Box::pin(async move {
             // A router never fails; it has no error to show.
             let answer = router

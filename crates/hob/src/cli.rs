@@ -6,6 +6,7 @@ use crate::{environment::Environment, exit::EXIT_CODES, terminal::Terminal};
 
 mod audit;
 mod backup;
+mod ban;
 mod build;
 mod ca;
 mod certificate;
@@ -103,6 +104,8 @@ enum Verb {
     #[command(subcommand)]
     Certificate(certificate::Certificate),
     Audit(audit::Audit),
+    #[command(subcommand)]
+    Ban(ban::Ban),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Status(status::Status),
@@ -180,6 +183,7 @@ impl Cli {
             Verb::Ca(verb) => verb.run(context),
             Verb::Certificate(verb) => verb.run(context),
             Verb::Audit(verb) => verb.run(context),
+            Verb::Ban(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
             Verb::Restore(verb) => verb.run(context),
             Verb::Status(verb) => verb.run(context),

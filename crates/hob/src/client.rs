@@ -8,15 +8,15 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use serde::de::DeserializeOwned;
-use thiserror::Error;
 use tokio::time::timeout;
 use tokio_util::io::ReaderStream;
 
-use crate::{config::ClientConfig, contexts::Remote, exit::Exit};
+use crate::{config::ClientConfig, contexts::Remote};
 use tls::Tls;
 
 mod address;
 mod connection;
+mod error;
 mod lines;
 mod login;
 mod tls;
@@ -24,6 +24,7 @@ mod tls;
 pub(crate) use address::Address;
 use address::Scheme;
 pub(crate) use connection::{Body, empty};
+pub(crate) use error::ClientError;
 pub(crate) use lines::Lines;
 pub(crate) use login::{ADMIN, Login};
 pub(crate) use tls::read_certificates;
@@ -37,46 +38,6 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(180);
 const FILE_CHUNK: usize = 256 << 10;
 /// Largest JSON answer or error text that is read, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
-
-/// Why a server did not do as it was asked.
-#[derive(Debug, Error)]
-pub(crate) enum ClientError {
-    /// Nobody answers there.
-    #[error("{0}")]
-    Unreachable(String),
-    /// The login is missing or wrong, or the socket is not for this user.
-    #[error("{0}")]
-    Denied(String),
-    /// The login is right but may not do this.
-    #[error("{0}")]
-    NotAllowed(String),
-    /// No function or secret of that name.
-    #[error("{0}")]
-    NotFound(String),
-    /// The server understood and said no.
-    #[error("{0}")]
-    Refused(String),
-    /// The connection broke, or what came over it is not what a hob says.
-    #[error("the answer of {place} broke off: {problem}")]
-    Broken {
-        /// The server's address.
-        place: String,
-        /// What went wrong.
-        problem: String,
-    },
-}
-
-impl ClientError {
-    /// The exit code that tells a script the same.
-    pub(crate) fn exit(&self) -> Exit {
-        match self {
-            Self::Unreachable(_) | Self::Broken { .. } => Exit::Unreachable,
-            Self::Denied(_) | Self::NotAllowed(_) => Exit::Denied,
-            Self::NotFound(_) => Exit::NotFound,
-            Self::Refused(_) => Exit::Failed,
-        }
-    }
-}
 
 /// A server that is asked over one connection per request.
 #[derive(Debug, Clone)]

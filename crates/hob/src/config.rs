@@ -6,8 +6,10 @@
 //! flags are seen by everybody on the machine.
 
 mod access_log;
-mod call_limits;
+mod bans;
+mod client;
 mod limits;
+mod limits_table;
 mod proxy;
 mod tls;
 
@@ -19,20 +21,19 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
+use hob_gateway::AccessLog;
 use hob_gateway::Proxies;
-use hob_gateway::{AccessLog, CallLimits};
 use hob_model::{Isolation, Label, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::{
-    contexts::{Asked, ContextsFile, LOCAL, Remote, choose},
-    environment::Environment,
-    exit::Failure,
-};
+use crate::{environment::Environment, exit::Failure};
+pub(crate) use bans::BansConfig;
+pub(crate) use client::{ClientArgs, ClientConfig, Settings};
 pub(crate) use limits::KEEP_REVISIONS;
 use limits::{keep_revisions, log_quota, queue};
+pub(crate) use limits_table::LimitsConfig;
 use proxy::{ProxyTable, proxies};
 pub(crate) use tls::TlsConfig;
 use tls::TlsTable;
@@ -148,29 +149,6 @@ pub(crate) struct ServerArgs {
     log: Option<String>,
 }
 
-/// The settings of the verbs that talk to a server, as flags and variables.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Which server")]
-pub(crate) struct ClientArgs {
-    #[command(flatten)]
-    place: PlaceArgs,
-    /// Server to talk to, with the password or a token in HOB_PASSWORD unless you logged in there [default: the current context, else the socket in the data directory]
-    #[arg(long, env = "HOB_SERVER", value_name = "URL", hide_env_values = true)]
-    server: Option<String>,
-    /// Server to talk to, by its name in `hob context list`; `local` is that of this machine
-    #[arg(long, env = "HOB_CONTEXT", value_name = "NAME", hide_env_values = true)]
-    context: Option<String>,
-    /// Namespace of names that do not say one [default: openfaas-fn]
-    #[arg(
-        short,
-        long,
-        env = "HOB_NAMESPACE",
-        value_name = "NAME",
-        hide_env_values = true
-    )]
-    namespace: Option<Label>,
-}
-
 /// The configuration file: all settings, none needed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -191,7 +169,8 @@ struct File {
     namespace: Option<Label>,
     tls: Option<TlsTable>,
     proxy: ProxyTable,
-    limits: Option<call_limits::Table>,
+    bans: BansConfig,
+    limits: LimitsConfig,
     access_log: Option<access_log::Table>,
 }
 
@@ -232,36 +211,12 @@ pub(crate) struct Config {
     pub(crate) tls: Option<TlsConfig>,
     /// Who may say whose a request is.
     pub(crate) proxies: Proxies,
-    /// How many calls are let in.
-    pub(crate) calls: CallLimits,
+    /// What shuts an address out.
+    pub(crate) bans: BansConfig,
+    /// How much callers may take of the gateway, and how many calls are let in.
+    pub(crate) limits: LimitsConfig,
     /// Where each request leaves a line, if anywhere.
     pub(crate) access_log: Option<AccessLog>,
-}
-
-/// What a client works with.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct ClientConfig {
-    /// The data directory, whose socket is used when there is no `server`.
-    pub(crate) data: PathBuf,
-    /// The server; `None` is that of this machine.
-    pub(crate) server: Option<Remote>,
-    /// The namespace asked for, if any.
-    pub(crate) namespace: Option<Label>,
-}
-
-impl ClientConfig {
-    /// Where the server of this machine is asked.
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.data.join("run/hob.sock")
-    }
-
-    /// The name of the context that is used, if one is.
-    pub(crate) fn used(&self) -> Option<&str> {
-        match &self.server {
-            Some(remote) => remote.context.as_deref(),
-            None => Some(LOCAL),
-        }
-    }
 }
 
 impl Config {
@@ -337,29 +292,9 @@ impl ServerArgs {
             log,
             tls: file.tls.map(TlsTable::resolve).transpose()?,
             proxies: proxies(file.proxy)?,
-            calls: file.limits.unwrap_or_default().0,
+            bans: file.bans,
+            limits: file.limits,
             access_log: file.access_log.map(|table| table.0),
-        })
-    }
-}
-
-impl ClientArgs {
-    /// Fills in from the file and the defaults.
-    ///
-    /// # Errors
-    /// A usage failure that names the file, the key or the flag.
-    pub(crate) fn resolve(self, env: &Environment) -> anyhow::Result<ClientConfig> {
-        let file = self.place.read(env)?;
-        let contexts = ContextsFile::find(env).map(|file| file.read());
-        let asked = Asked {
-            server: self.server,
-            context: self.context,
-            default: file.server,
-        };
-        Ok(ClientConfig {
-            data: data(self.place.data.or(file.data), env)?,
-            server: choose(asked, &contexts.transpose()?.unwrap_or_default(), env)?,
-            namespace: self.namespace.or(file.namespace),
         })
     }
 }
@@ -375,15 +310,22 @@ impl PlaceArgs {
     }
 
     fn read(&self, env: &Environment) -> anyhow::Result<File> {
-        let (path, must_exist) = match &self.config {
-            Some(path) => (path.clone(), true),
-            None if env.root => (CONFIG_OF_ROOT.into(), false),
-            None => match env.xdg("XDG_CONFIG_HOME", ".config") {
-                Some(folder) => (folder.join("hob/config.toml"), false),
-                None => return Ok(File::default()),
-            },
-        };
-        read_file(&path, must_exist)
+        match self.path(env) {
+            Some(path) => read_file(&path, self.config.is_some()),
+            None => Ok(File::default()),
+        }
+    }
+
+    /// Where the file is, if there is one.
+    fn path(&self, env: &Environment) -> Option<PathBuf> {
+        match &self.config {
+            Some(path) => Some(path.clone()),
+            None if env.root => Some(CONFIG_OF_ROOT.into()),
+            None => {
+                let folder = env.xdg("XDG_CONFIG_HOME", ".config");
+                folder.map(|folder| folder.join("hob/config.toml"))
+            }
+        }
     }
 }
 
@@ -539,13 +481,19 @@ mod tests {
     #[test]
     fn tables_are_of_the_file_alone() {
         let config = with_file("", &[]).expect("valid");
-        assert_eq!((config.calls.calls, config.calls.depth), (10_000, 16));
-        assert_eq!((config.calls.rate, config.access_log), (None, None));
+        assert_eq!(
+            (config.limits.calls.calls, config.limits.calls.depth),
+            (10_000, 16)
+        );
+        assert_eq!((config.limits.calls.rate, config.access_log), (None, None));
         let text =
             "[limits]\ncalls = 5\ndepth = 3\nrate = \"10/1s\"\n[access_log]\npath = \"/a\"\n";
         let config = with_file(text, &[]).expect("valid");
-        assert_eq!((config.calls.calls, config.calls.depth), (5, 3));
-        assert_eq!(config.calls.rate, "10/1s".parse().ok());
+        assert_eq!(
+            (config.limits.calls.calls, config.limits.calls.depth),
+            (5, 3)
+        );
+        assert_eq!(config.limits.calls.rate, "10/1s".parse().ok());
         let log = config.access_log.expect("a log");
         assert_eq!(log.target, hob_gateway::AccessTarget::File("/a".into()));
         for (text, expected) in [

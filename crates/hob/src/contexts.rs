@@ -11,7 +11,7 @@ use crate::{
     client::{Address, Login},
     exit::{Exit, Failure},
 };
-pub(crate) use choice::{Asked, Remote, choose};
+pub(crate) use choice::{Asked, Remote, authorities, choose};
 pub(crate) use file::ContextsFile;
 
 /// Stands for the server of this machine, which is reached by its socket.

@@ -42,9 +42,19 @@ pub struct ImageOrder {
     pub base: Option<ImageRef>,
     /// Whether it is sent to the registry in its name as well.
     pub push: bool,
-    /// Asks for the folder's Dockerfile, whatever else is in the folder; `None` lets the folder
-    /// decide.
-    pub dockerfile: Option<DockerfileOrder>,
+    /// Whether it may be of a Dockerfile.
+    pub dockerfile: Dockerfiles,
+}
+
+/// What becomes of a folder's Dockerfile, whose steps run with the rights of the server.
+#[derive(Debug)]
+pub enum Dockerfiles {
+    /// It is what is asked for, whatever else is in the folder.
+    Asked(DockerfileOrder),
+    /// The folder decides.
+    Allowed,
+    /// A folder that would be built by one is refused.
+    Refused,
 }
 
 /// What a Dockerfile is built with.

@@ -31,7 +31,9 @@ mod user;
 pub use archive::{Allowance, ArchiveError, Metered};
 pub use assemble::{Assembled, Assembly, RunSettings};
 pub use blob::{BlobWriter, PartialBlob, replace_file};
-pub use builder::{DockerfileOrder, ImageBuilder, ImageOrder, MadeImage, MadePlatform};
+pub use builder::{
+    DockerfileOrder, Dockerfiles, ImageBuilder, ImageOrder, MadeImage, MadePlatform,
+};
 pub use digest::{Digest, DigestError, Hasher};
 pub use error::{ImageError, ImageFault};
 pub use image::Image;

@@ -296,6 +296,8 @@ impl Settings {
     pub const LONGEST_TIMEOUT: Timespan = Timespan::from_secs(86_400);
     /// Default for [`Settings::idle`].
     pub const IDLE: Timespan = Timespan::from_secs(300);
+    /// Most names in [`Settings::domain`].
+    pub const MOST_DOMAINS: usize = 100;
     /// Most that [`Settings::prewake`] can be.
     pub const LONGEST_PREWAKE: Timespan = Timespan::from_secs(3600);
 }

@@ -6,6 +6,7 @@ mod domain;
 pub(crate) mod rate;
 mod refusals;
 
+pub use auth::check::is_trusted_url;
 pub use auth::{Auth, BasicAuth, HmacAuth, HmacStyle, IntrospectionAuth, JwtAuth, Rule, TokenAuth};
 pub use domain::{Domain, DomainError};
 pub use rate::{Rate, RateBy, RateError};

@@ -4,7 +4,9 @@
 //! Nothing here does I/O and nothing here knows tokio; a change here rebuilds every crate.
 #![forbid(unsafe_code)]
 
+mod address_range;
 mod async_policy;
+mod bans;
 mod call_id;
 mod canary;
 mod counters;
@@ -37,7 +39,9 @@ pub mod openfaas;
 pub mod port;
 pub mod wire;
 
+pub use address_range::{AddressRange, AddressRangeError};
 pub use async_policy::AsyncPolicy;
+pub use bans::{Ban, BanError, BanOrigin, BanRules, Bans, Conduct, Exempt, Outcome, TurnedAway};
 pub use call_id::CallIds;
 pub use canary::{Canary, Share, ShareError};
 pub use counters::{CALL_BUCKETS, CallCounts, CodeCounts, Counters, StatusLabel};
@@ -48,6 +52,7 @@ pub use function::{Function, ImageRun, Network, Revision, Run, Settings};
 pub use guard::{
     Auth, BasicAuth, CallerAddress, Domain, DomainError, Guard, HmacAuth, HmacStyle,
     IntrospectionAuth, JwtAuth, Rate, RateBy, RateError, Refusal, Refusals, Rule, TokenAuth,
+    is_trusted_url,
 };
 pub use io_words::{IoWords, is_disk_full};
 pub use limits::{Isolation, Limits};

@@ -127,6 +127,9 @@ pub enum ManifestError {
         /// What is wrong and what would be right.
         problem: &'static str,
     },
+    /// Nobody could be let in or kept out as it says.
+    #[error("hob.toml: `auth` {0}")]
+    Auth(String),
     /// A label that means a number is none.
     #[error(transparent)]
     Label(#[from] ScaleLabelError),
@@ -183,6 +186,9 @@ impl Manifest {
         if self.prewake.is_some_and(|time| !prewakes.contains(&time)) {
             return range("prewake", "must be 1s to 1h");
         }
+        if self.domain.len() > Settings::MOST_DOMAINS {
+            return range("domain", "must be at most 100 names");
+        }
         if limits.memory.0 < 4 << 20 {
             return range("limits.memory", "must be at least 4Mi");
         }
@@ -206,6 +212,9 @@ impl Manifest {
                 "env",
                 "has a name that is empty or holds `=`, or a NUL byte",
             );
+        }
+        if let Some(problem) = self.auth.problem() {
+            return Err(ManifestError::Auth(problem));
         }
         let asynchronous = self.asynchronous.as_ref().and_then(AsyncPolicy::problem);
         match asynchronous.or(self.scale.problem()) {
@@ -389,6 +398,12 @@ mod tests {
             assert!(message.contains(expected), "{text}: {message}");
             assert!(message.contains("line 1"), "{message}");
         }
+        let many: Vec<_> = (0..=100).map(|at| format!("d{at}.example.net")).collect();
+        let message = written(&format!("{many:?}")).expect_err("many").to_string();
+        assert!(
+            message.contains("`domain` must be at most 100"),
+            "{message}"
+        );
         let message = Manifest::parse("schedule = 3")
             .expect_err("no schedule")
             .to_string();

@@ -1,4 +1,5 @@
 mod audit;
+mod ban;
 mod function;
 mod lock;
 mod meta;

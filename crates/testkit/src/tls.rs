@@ -11,7 +11,12 @@ use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
-use tokio::{io::copy_bidirectional, net::TcpStream, runtime::Builder, sync::oneshot};
+use tokio::{
+    io::{AsyncWriteExt, copy, split},
+    net::TcpStream,
+    runtime::Builder,
+    sync::oneshot,
+};
 use tokio_rustls::TlsAcceptor;
 
 /// Speaks TLS in front of a server that does not; ends when it is dropped.
@@ -79,10 +84,19 @@ async fn serve(listener: TcpListener, acceptor: TlsAcceptor, backend: SocketAddr
 }
 
 async fn pass(stream: TcpStream, acceptor: TlsAcceptor, backend: SocketAddr) -> io::Result<()> {
-    let mut stream = acceptor.accept(stream).await?;
-    let mut backend = TcpStream::connect(backend).await?;
-    copy_bidirectional(&mut stream, &mut backend).await?;
-    Ok(())
+    let (mut heard, mut said) = split(acceptor.accept(stream).await?);
+    let (mut answers, mut requests) = TcpStream::connect(backend).await?.into_split();
+    // Who refuses what he is sent may have said why: either way ends by itself.
+    let there = async {
+        let _ = copy(&mut heard, &mut requests).await;
+        requests.shutdown().await
+    };
+    let back = async {
+        let _ = copy(&mut answers, &mut said).await;
+        said.shutdown().await
+    };
+    let (there, back) = tokio::join!(there, back);
+    there.and(back)
 }
 
 impl Drop for TlsProxy {

@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use hob_model::{CallerAddress, TOKEN_PREFIX, Token, Tokens as _};
+use hob_model::{CallerAddress, Conduct, TOKEN_PREFIX, Token, Tokens as _};
 use http::{HeaderMap, header, request::Parts};
 use zeroize::Zeroizing;
 
@@ -52,7 +52,9 @@ enum Login {
 pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
     let change = Change::of(&head);
-    match door.admit(&head).await {
+    let admitted = door.admit(&head).await;
+    let conduct = door.conduct(&head, &admitted);
+    let mut response = match admitted {
         Ok(actor) => {
             head.extensions.insert(actor.clone());
             let work = next.run(Request::from_parts(head, body));
@@ -71,7 +73,12 @@ pub(super) async fn admit(State(door): State<Door>, request: Request, next: Next
             }
             response
         }
+    };
+    // For the gateway, which shuts out who guesses for too long.
+    if let Some(conduct) = conduct {
+        response.extensions_mut().insert(conduct);
     }
+    response
 }
 
 /// Why somebody does not come in.
@@ -115,6 +122,20 @@ impl Door {
                 error,
                 actor: Some(actor),
             }),
+        }
+    }
+
+    /// What it says of whoever asked. Nothing where nobody was asked.
+    fn conduct(&self, head: &Parts, admitted: &Result<Actor, Refused>) -> Option<Conduct> {
+        let asked =
+            self.access == Access::Remote && self.policy.need(&head.method) != Need::Nothing;
+        match admitted {
+            Ok(_) | Err(Refused { actor: Some(_), .. }) if asked => Some(Conduct::LoggedIn),
+            Err(Refused {
+                error: ApiError::Unauthorized,
+                ..
+            }) if head.headers.contains_key(header::AUTHORIZATION) => Some(Conduct::FailedLogin),
+            _ => None,
         }
     }
 

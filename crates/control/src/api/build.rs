@@ -1,13 +1,14 @@
 use std::{fmt::Display, sync::Arc};
 
-use axum::{body::Body, extract::State, response::Response};
-use hob_image::{ImageOrder, ImageRef, Platform};
-use hob_model::{FunctionName, port::Packing, wire::ImageEvent};
+use axum::{Extension, body::Body, extract::State, response::Response};
+use hob_image::{Dockerfiles, ImageOrder, ImageRef, Platform};
+use hob_model::{FunctionName, Scope, port::Packing, wire::ImageEvent};
 use http::HeaderMap;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{
+    actor::Actor,
     audit::about,
     error::ApiError,
     refusals::{Bad, Missing, TooLarge, TooSlow},
@@ -51,13 +52,18 @@ pub(super) struct Order {
     responses((status = 200, body = ImageEvent, content_type = stream::NDJSON), Bad, TooSlow, TooLarge))]
 pub(super) async fn build(
     State(control): State<Arc<Control>>,
+    Extension(actor): Extension<Actor>,
     Asked(order): Asked<Order>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let name = order.function()?;
     about(&order.image);
-    let order = order.build()?;
+    let dockerfile = match actor.must(Scope::Admin) {
+        Ok(()) => Dockerfiles::Allowed,
+        Err(_) => Dockerfiles::Refused,
+    };
+    let order = order.build(dockerfile)?;
     let archive = upload::receive(&control, &name, &headers, body).await?;
     let (events, reader) = events::channel();
     let packing = Packing::Folder;
@@ -79,7 +85,8 @@ pub(super) async fn export(
 ) -> Result<Response, ApiError> {
     about(&order.image);
     let function = control.function(&name)?;
-    let order = order.build()?;
+    // There is none in a bundle.
+    let order = order.build(Dockerfiles::Refused)?;
     let (events, reader) = events::channel();
     tokio::spawn(control.build_image(name, ImageSource::Deployed(function), order, events));
     Ok(stream::events(reader))
@@ -88,13 +95,13 @@ pub(super) async fn export(
 // === impl Order ===
 
 impl Order {
-    fn build(self) -> Result<ImageOrder, ApiError> {
+    fn build(self, dockerfile: Dockerfiles) -> Result<ImageOrder, ApiError> {
         Ok(ImageOrder {
             platforms: self.platforms()?,
             image: self.image,
             base: self.base,
             push: self.push,
-            dockerfile: None,
+            dockerfile,
         })
     }
 

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use axum::response::{IntoResponse, Response};
 use hob_image::{ImageError, ImageFault};
 use hob_model::{
-    FunctionName, IoWords, Label, Scope, is_disk_full,
+    AddressRange, BanError, FunctionName, IoWords, Label, Scope, is_disk_full,
     port::{BuildError, EngineError, SecretError},
 };
 use hob_store::StoreError;
@@ -172,6 +172,12 @@ pub(super) enum ApiError {
     /// No such registry.
     #[error("nothing is known of registry `{0}`: `hob registry list` shows what is")]
     NoRegistry(String),
+    /// Somebody must not be banned.
+    #[error(transparent)]
+    Ban(BanError),
+    /// Nobody there is.
+    #[error("{0} is not banned: `hob ban list` shows who is")]
+    NoBan(AddressRange),
     /// The disk or the database could not.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -218,6 +224,7 @@ impl ApiError {
             Self::Token(TokenError::Exists(_) | TokenError::Full) => StatusCode::CONFLICT,
             Self::Image(ImageError::NotHere(_))
             | Self::NoRegistry(_)
+            | Self::NoBan(_)
             | Self::BuilderOff(_)
             | Self::NoFunction(_)
             | Self::NoSuchName(_)
@@ -230,6 +237,7 @@ impl ApiError {
             | Self::Engine(EngineError::NotFound(_)) => StatusCode::NOT_FOUND,
             Self::Image(ImageError::Busy)
             | Self::Backup(BackupError::UnderWay)
+            | Self::Ban(_)
             | Self::Exists(_)
             | Self::Taken(_)
             | Self::SecretExists(_)

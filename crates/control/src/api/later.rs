@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     error::ApiError,
     guarded::{Guarded, Policy},
-    refusals::{Bad, DiskFull, Failed, Missing, Stopping, TooLarge, TooSlow},
+    refusals::{Bad, DiskFull, Failed, Missing, Stopping, TooDeep, TooLarge, TooOften, TooSlow},
     request::NamedFunction,
 };
 use crate::{
@@ -57,7 +57,7 @@ const OVERHEAD: usize = 1 << 10;
         (status = 202, headers(
             ("X-Call-Id" = CallId, description = "The call's id"),
             ("X-Start-Time" = String, description = "Nanoseconds since 1970"))),
-        Bad, Missing, TooSlow, TooLarge, Failed, Stopping, DiskFull))]
+        Bad, Missing, TooSlow, TooLarge, TooOften, Failed, Stopping, DiskFull, TooDeep))]
 pub(super) async fn take(
     State(control): State<Arc<Control>>,
     request: Request,

@@ -42,9 +42,11 @@ refusals! {
     TooLarge = "413", "The body is over its limit";
     Unreadable = "422", "The keys of the query make no sense";
     Crowded = "429", "Too many logins at once";
+    TooOften = "429", "The caller has called the function more often than its rate lets it";
     Failed = "500", "The machine or hob could not";
     Stopping = "503", "hob is stopping, or the queue is full";
     DiskFull = "507", "The disk is full; nothing was changed";
+    TooDeep = "508", "Too many functions call each other";
 }
 
 /// What every request may get that is not open to everybody.
@@ -65,7 +67,7 @@ pub(super) fn describe(components: &mut Components) {
     for (name, text) in ALL {
         let line = match *name {
             "Unauthorized" => line(text).header("WWW-Authenticate", header(Type::String)),
-            "Crowded" => line(text).header("Retry-After", header(Type::Integer)),
+            "Crowded" | "TooOften" => line(text).header("Retry-After", header(Type::Integer)),
             _ => line(text),
         };
         let line = line.build().into();

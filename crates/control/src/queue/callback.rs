@@ -34,6 +34,11 @@ const NOT_PASSED_ON: [&str; 6] = [
     "x-callback-url",
     "x-real-ip",
 ];
+/// Tells the data plane that somebody else has chosen whom this process calls: the function's guards
+/// are asked.
+const CALLBACK: &str = "x-hob-callback";
+/// What the fields begin with that only hob may set, also as programs see it that make `_` of `-`.
+const OWN: &str = "x-hob-";
 const AGENT: &str = concat!("hob/", env!("CARGO_PKG_VERSION"));
 
 /// Why a callback did not get through.
@@ -103,6 +108,8 @@ impl Messenger {
         *request.headers_mut() = headers;
         let host = HeaderValue::from_static(GATEWAYS[1]);
         request.headers_mut().insert(header::HOST, host);
+        let callback = HeaderValue::from_static("1");
+        request.headers_mut().insert(CALLBACK, callback);
         let reply = inside::exchange(&self.dial, request, 0, limit).await;
         reply.map(|reply| reply.status).map_err(unreached)
     }
@@ -164,7 +171,11 @@ fn inside_path(uri: &Uri) -> Option<&str> {
 /// The function's own fields, and under OpenFaaS's names what became of the call.
 fn fields(function: &FunctionName, call: &CallbackToMake, most_attempts: u32) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let passed = |name: &str| !NOT_PASSED_ON.contains(&name) && !name.starts_with("x-forwarded-");
+    let passed = |name: &str| {
+        !NOT_PASSED_ON.contains(&name)
+            && !name.starts_with("x-forwarded-")
+            && !name.replace('_', "-").starts_with(OWN)
+    };
     for (name, value) in call.answer.iter().filter(|(name, _)| passed(name)) {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value))
         {

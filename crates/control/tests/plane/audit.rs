@@ -1,12 +1,14 @@
 //! Every change is written down, whichever route it came by.
 
+use std::sync::Arc;
+
 use hob_control::Access;
 use hob_model::{CallerAddress, wire::AuditRecord};
 use hob_store::{AuditFilter, AuditRow};
 use http::StatusCode;
 use http_body_util::BodyExt;
 
-use crate::{Plane, archive, document::document, events, request, text};
+use crate::{Plane, archive, calls::NoDoor, document::document, events, request, text};
 
 fn changes(plane: &Plane) -> Vec<AuditRow> {
     let filter = AuditFilter {
@@ -126,4 +128,22 @@ async fn a_change_that_cannot_be_written_down_is_made_all_the_same() {
     let (status, _) = plane.call("DELETE /hob/v1/functions/hello", "").await;
     assert_eq!(status, StatusCode::NO_CONTENT);
     assert!(changes(&plane).is_empty());
+}
+
+#[tokio::test]
+async fn what_is_long_past_is_forgotten_in_the_background() {
+    let plane = Plane::new();
+    plane.deployed("hello", "v1").await;
+    let ancient = AuditRow {
+        at: 0,
+        ..changes(&plane).remove(0)
+    };
+    plane.store.note_change(&ancient).expect("noted");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let run = Arc::clone(&plane.control).run(Arc::new(NoDoor), async { drop(stopped.await) });
+    let run = tokio::spawn(run);
+    crate::eventually("one left", || changes(&plane).len() == 1).await;
+    assert_ne!(changes(&plane)[0].at, 0);
+    drop(stop);
+    run.await.expect("ended");
 }

@@ -1,6 +1,9 @@
 //! No two functions have the same domain, however they would come to it.
 
-use hob_model::wire::{DeployEvent, Fault};
+use hob_model::{
+    Function,
+    wire::{DeployEvent, Fault},
+};
 use http::StatusCode;
 
 use crate::{Plane, events, eventually};
@@ -146,6 +149,22 @@ async fn clients_of_openfaas_are_told_so_by_a_conflict_and_keep_what_they_cannot
     assert!(text.contains("`example.net` is function `a`'s"), "{text}");
     let (status, text) = plane.call("PUT /system/functions", deployment("a")).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+    assert_eq!(plane.leads_to("example.net").as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn of_two_in_a_changed_database_the_first_keeps_it() {
+    let plane = Plane::new();
+    let name = plane.deployed("a", "v1 domain=example.net").await;
+    let kept = plane.store.function(&name).expect("reads").expect("kept");
+    let other = Function {
+        name: "b".parse().expect("valid"),
+        ..kept
+    };
+    plane.store.add_revision(&other, 3).expect("written");
+    let plane = plane.again();
+    let restored = plane.control.restore().await.expect("restores");
+    assert_eq!((restored.functions, restored.failed), (2, 0));
     assert_eq!(plane.leads_to("example.net").as_deref(), Some("a"));
 }
 

@@ -89,6 +89,7 @@ impl Plane {
             builder: builder.clone(),
             image_builder: builder.clone(),
             routes,
+            bans: Arc::default(),
             registry: None,
             certificates: None,
         };

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hob_image::{
-    Assembled, Assembly, Image, ImageBuilder, ImageOrder, ImageRef, ImageStore, MadeImage,
-    MadePlatform, Origin, Platform, Progress, RegistryClient, Tagged,
+    Assembled, Assembly, DockerfileOrder, Dockerfiles, Image, ImageBuilder, ImageOrder, ImageRef,
+    ImageStore, MadeImage, MadePlatform, Origin, Platform, Progress, RegistryClient, Tagged,
 };
 use hob_model::{
     Function, ImageRun, Run, Settings,
@@ -102,19 +102,25 @@ impl ImageMaker {
         }
     }
 
-    /// Lets the folder in and decides; `asks` is for its Dockerfile.
+    /// Lets the folder in and decides.
     async fn plan(
         &self,
         source: &Source,
         base: Option<ImageRef>,
-        asks: bool,
+        dockerfile: &Dockerfiles,
     ) -> Result<Plan, BuildError> {
         let source = source.clone();
+        let asks = matches!(dockerfile, Dockerfiles::Asked(_));
         let plan = self.blocking(move |shared, _| match asks {
             true => Plan::dockerfile(shared, &source),
             false => Plan::look(shared, &source, base),
         });
-        plan.await
+        match (plan.await?, dockerfile) {
+            (Plan::Dockerfile(_), Dockerfiles::Refused) => Err(BuildError::Refused(
+                "the steps of a Dockerfile run with the rights of the server: build it with the admin password, or with a token of scope `admin`".into(),
+            )),
+            (plan, _) => Ok(plan),
+        }
     }
 
     /// Builds a function for each platform.
@@ -202,9 +208,12 @@ impl ImageMaker {
         let platforms = platforms(&order)?;
         // Blobs that no name points to yet must not be pruned.
         let _in_use = self.store.hold().await;
-        let asks = order.dockerfile.is_some();
-        let dockerfile = order.dockerfile.unwrap_or_default();
-        let made = match self.plan(&source, order.base, asks).await? {
+        let plan = self.plan(&source, order.base, &order.dockerfile).await?;
+        let dockerfile = match order.dockerfile {
+            Dockerfiles::Asked(dockerfile) => dockerfile,
+            Dockerfiles::Allowed | Dockerfiles::Refused => DockerfileOrder::default(),
+        };
+        let made = match plan {
             Plan::Function { base, recipe } => {
                 let log = BuildLog::clone(&log);
                 let work = Work {

@@ -8,8 +8,8 @@ use std::{
 };
 
 use hob_image::{
-    Assembly, ImageBuilder, ImageOrder, ImageRef, ImageStore, LayerFiles, MadeImage, Origin,
-    Platform, RegistryAccess, RegistryClient, RunSettings,
+    Assembly, Dockerfiles, ImageBuilder, ImageOrder, ImageRef, ImageStore, LayerFiles, MadeImage,
+    Origin, Platform, RegistryAccess, RegistryClient, RunSettings,
 };
 use hob_model::port::{BuildError, BuildLine, BuildLog, Packing, Source};
 use hob_testkit::{REGISTRY_PROGRAM, Registry, has_programs};
@@ -68,7 +68,7 @@ impl Maker {
             platforms: platforms(),
             base: Some(self.name(base)),
             push: true,
-            dockerfile: None,
+            dockerfile: Dockerfiles::Allowed,
         };
         maker.build_image(source, order, log).await
     }

@@ -1,7 +1,10 @@
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use hob_model::Route;
 use http::HeaderMap;
+use tokio::sync::Semaphore;
+
+use crate::{error::GatewayError, unread::Unread};
 
 /// What the guards see of a call.
 pub(crate) struct Asked<'a> {
@@ -10,8 +13,39 @@ pub(crate) struct Asked<'a> {
     /// The function's own path, without the query. Begins with `/`, or is empty.
     pub(crate) path: &'a str,
     pub(crate) fields: Fields<'a>,
+    pub(crate) body: Body<'a>,
     /// Whose call it is.
     pub(crate) caller: IpAddr,
+}
+
+/// The body of a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    /// It is here.
+    Here(&'a [u8]),
+    /// It comes as it is read.
+    Unread(&'a Unread),
+}
+
+impl<'a> Body<'a> {
+    /// All of it, if it is here.
+    pub(crate) fn whole(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Here(bytes) => Some(bytes),
+            Self::Unread(body) => body.whole(),
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// Has the whole body come, into what is left of `room` for such bodies.
+    pub(crate) async fn read_body(&self, room: &Arc<Semaphore>) -> Result<(), GatewayError> {
+        match (self.body, self.fields) {
+            (Body::Unread(body), Fields::Map(fields)) => body.read(self.route, fields, room).await,
+            // It is here.
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The fields of a request, however they were read.

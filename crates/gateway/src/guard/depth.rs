@@ -1,4 +1,4 @@
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use super::{Asked, Fields};
 use crate::error::GatewayError;
@@ -42,11 +42,6 @@ impl Depth {
     /// That of a call which was let in before, and is only made now.
     pub(crate) fn kept(fields: Fields<'_>) -> Self {
         given(fields).ok().flatten().map_or(Self::default(), Self)
-    }
-
-    /// Tells the function.
-    pub(crate) fn tell(self, headers: &mut HeaderMap) {
-        headers.insert(LOWER, self.value());
     }
 
     /// The same as a value.

@@ -1,15 +1,19 @@
 use bytes::BufMut;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     depth::{self, Depth},
     rate::Standing,
 };
+use crate::listen::PeerKind;
 
 /// What the fields begin with by which hob speaks to functions. Nobody else may: a function can
 /// trust what it reads there.
 const OWN: &str = "x-hob-";
+/// Marks calls of this very process whose function a stranger has chosen: where the answer of a
+/// call goes. They are asked who they are like all others.
+const CALLBACK: HeaderName = HeaderName::from_static("x-hob-callback");
 const CALLER: &str = "X-Hob-Caller";
 const AUTH: &str = "X-Hob-Auth";
 const SCOPE: &str = "X-Hob-Scope";
@@ -25,6 +29,8 @@ pub(crate) struct Passed {
     pub(crate) standing: Option<Standing>,
     /// Its place among the calls under way, until it is taken from here.
     pub(crate) place: Option<OwnedSemaphorePermit>,
+    /// Whether the function is not to see `Authorization`.
+    pub(crate) hides_authorization: bool,
 }
 
 /// Who called, as the function is told.
@@ -42,6 +48,10 @@ pub(crate) struct Identity {
 impl Passed {
     /// Tells the function, by fields that no caller has written.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        headers.remove(&CALLBACK);
+        if self.hides_authorization {
+            headers.remove(header::AUTHORIZATION);
+        }
         self.fields(|name, value| {
             if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
                 headers.insert(name, value.clone());
@@ -49,7 +59,12 @@ impl Passed {
         });
     }
 
-    /// The same, as lines of a head.
+    /// Whether a caller's field of this name does not go on to the function.
+    pub(crate) fn hides(&self, name: &str) -> bool {
+        is_own(name) || self.hides_authorization && name.eq_ignore_ascii_case("authorization")
+    }
+
+    /// The same as [`Passed::tell`], as lines of a head.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         self.fields(|name, value| {
             for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
@@ -80,6 +95,11 @@ pub(crate) fn strip_fields(headers: &mut HeaderMap) {
     for name in own.cloned().collect::<Vec<_>>() {
         headers.remove(name);
     }
+}
+
+/// Whether a request was let in when it was taken: a call of this very process.
+pub(crate) fn is_let_in(kind: PeerKind, headers: &HeaderMap) -> bool {
+    kind == PeerKind::Inside && !headers.contains_key(&CALLBACK)
 }
 
 /// Whether only hob may say this field.

@@ -223,6 +223,8 @@ impl Who<'_> {
 
 #[cfg(test)]
 mod tests {
+    use hob_model::{Auth, CanaryRoute, Guard, Target, Timespan, Track};
+
     use super::*;
 
     #[test]
@@ -232,6 +234,57 @@ mod tests {
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:0:0:2"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+
+    fn route(rate: &Rate) -> Route {
+        Route {
+            function: "hello".parse().expect("a name"),
+            track: Track::Stable,
+            revision: "1".into(),
+            timeout: Timespan::from_secs(1),
+            body_limit: 1,
+            output_limit: 1,
+            cors: None,
+            guard: Some(Arc::new(Guard {
+                auth: Auth::None,
+                rate: Some(rate.clone()),
+            })),
+            domains: Vec::new(),
+            target: Target::Replicas(Arc::default()),
+            counters: Arc::default(),
+            canary: None,
+        }
+    }
+
+    #[test]
+    fn a_limiter_goes_with_its_setting_and_its_function() {
+        let (rates, routes) = (Rates::new(None), Routes::default());
+        let [one, other] = ["1/1h", "2/1h"].map(|text| text.parse().expect("a rate"));
+        let name: FunctionName = "hello".parse().expect("a name");
+        let kept = || {
+            rates.forget(&routes);
+            let limiters = rates.limiters.read().expect("no panic");
+            let all = limiters.get(&name).into_iter().flatten();
+            all.map(|limiter| limiter.rate.calls).collect::<Vec<_>>()
+        };
+        routes.set(route(&one));
+        assert!(rates.limiter(&name, &one).count(1).is_ok());
+        rates.limiter(&name, &other);
+        assert_eq!(kept(), [1]);
+        assert!(rates.limiter(&name, &one).count(1).is_err());
+        // A canary has its own, beside it.
+        let canary = CanaryRoute {
+            share: "10%".parse().expect("a share"),
+            route: Arc::new(route(&other)),
+        };
+        rates.limiter(&name, &other);
+        routes.set_canary(&name, Some(canary));
+        assert_eq!(kept(), [1, 2]);
+        routes.set(route(&other));
+        assert_eq!(kept(), [2]);
+        routes.remove(&name);
+        assert_eq!(kept(), [0; 0]);
+        assert!(rates.limiters.read().expect("no panic").is_empty());
     }
 
     #[test]

@@ -98,15 +98,21 @@ impl<'a> Caller<'a> {
         .await
     }
 
-    /// Writes to the caller.
+    /// Writes to the caller, who has to take something every now and then.
     pub(super) async fn write(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Interrupt> {
         let mut sent = 0;
+        let patience = self.client.worker().config.idle_timeout;
         while sent < bytes.len() {
             let Self { stream, timer, .. } = self;
             let rest = &bytes[sent..];
+            let mut due = None;
             let written = poll_fn(|cx| match Pin::new(&mut **stream).poll_write(cx, rest) {
                 Poll::Ready(written) => Poll::Ready(written.map_err(|_| Interrupt::HungUp)),
-                Poll::Pending => timer.poll(cx, deadline).map(|()| Err(Interrupt::Overdue)),
+                Poll::Pending => {
+                    let stalled = || deadline.min(Instant::now() + patience);
+                    let due = *due.get_or_insert_with(stalled);
+                    timer.poll(cx, due).map(|()| Err(Interrupt::Overdue))
+                }
             });
             sent += written.await?;
         }

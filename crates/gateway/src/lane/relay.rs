@@ -96,7 +96,8 @@ impl<'a> Relay<'a> {
             }
             // From the first byte that the caller has, an answer can only be cut.
             let written = lane.caller.write(&self.outbound, self.call.deadline).await;
-            written.map_err(|interrupt| self.cut(&interrupt))?;
+            // A caller who does not read is no fault of the replica's.
+            written.map_err(|_| Failure::Cut)?;
             self.outbound.clear();
             self.inbound.clear();
             self.inbound.reserve(STREAM_BYTES);

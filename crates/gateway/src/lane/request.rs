@@ -6,8 +6,9 @@ use httparse::{Header, Status};
 
 use crate::{
     digits::put_digits,
-    guard::{Passed, is_own},
+    guard::Passed,
     headers::{Told, is_disguised, outer_prefix},
+    listen::PeerKind,
     path::FunctionPath,
     receipt::Receipt,
 };
@@ -50,6 +51,7 @@ pub(super) enum Look<'h, 'b> {
 pub(super) fn look<'h, 'b>(
     bytes: &'b [u8],
     room: &'h mut Fields<'b>,
+    kind: PeerKind,
     routes: &Routes,
 ) -> Look<'h, 'b> {
     let mut request = httparse::Request::new(&mut []);
@@ -70,7 +72,12 @@ pub(super) fn look<'h, 'b>(
     if !path.bytes().all(is_plain_in_path) || method == "CONNECT" {
         return Look::Other;
     }
-    plain((method, path), head, fields, routes).map_or(Look::Other, Look::Plain)
+    let host = fields.iter().find(|field| is_host(field.name));
+    let plain = host.and_then(|host| {
+        let path = FunctionPath::find(kind, host.value, path, routes)?;
+        plain(method, path, head, fields, host.value)
+    });
+    plain.map_or(Look::Other, Look::Plain)
 }
 
 /// Bytes that mean the same to every reader of a path or query.
@@ -79,13 +86,12 @@ fn is_plain_in_path(byte: u8) -> bool {
 }
 
 fn plain<'h, 'b>(
-    (method, path): (&'b str, &'b str),
+    method: &'b str,
+    path: FunctionPath<'b>,
     head: usize,
     fields: &'h [Header<'b>],
-    routes: &Routes,
+    host: &'b [u8],
 ) -> Option<Plain<'h, 'b>> {
-    let host = fields.iter().find(|field| is_host(field.name))?.value;
-    let path = FunctionPath::at(host, path, routes)?;
     let mut has_host = false;
     let mut length = None;
     let mut seen = Plain {
@@ -156,7 +162,7 @@ impl<'h> Plain<'h, '_> {
             match Kind::of(field.name) {
                 Kind::Connection | Kind::CallId | Kind::StartTime | Kind::ForwardedPrefix => {}
                 Kind::ForwardedHost | Kind::ForwardedProto if !told.is_believed => {}
-                Kind::Plain if is_own(field.name) || is_disguised(field.name) => {}
+                Kind::Plain if passed.hides(field.name) || is_disguised(field.name) => {}
                 Kind::ForwardedFor => {
                     put_field(out, name, &[field.value, b", ", told.peer.as_bytes()]);
                 }
@@ -282,7 +288,8 @@ mod tests {
         let is_plain = |head: &str| {
             let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
             let routes = Routes::default();
-            matches!(look(head.as_bytes(), &mut room, &routes), Look::Plain(_))
+            let look = look(head.as_bytes(), &mut room, PeerKind::Stranger, &routes);
+            matches!(look, Look::Plain(_))
         };
         let get = "GET /function/a HTTP/1.1\r\nHost: a\r\n";
         assert!(is_plain(&format!("{get}\r\n")));

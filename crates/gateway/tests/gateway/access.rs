@@ -81,50 +81,48 @@ fn a_call_leaves_the_same_line_by_both_ways() {
             }
         }
     });
-    let mut expected = 0;
-    for (line, agent, logged_as) in [
+    let mut expected = Vec::new();
+    for (request, agent, logged_as) in [
         (
             "POST /function/hello/a?token=1",
             "curl",
-            "127.0.0.1 - - \"POST /function/hello/a HTTP/1.1\" 404 5 \"-\" \"curl\" hello.openfaas-fn",
+            "\"POST /function/hello/a HTTP/1.1\" 404 5 \"-\" \"curl\"",
         ),
         (
             "HEAD /function/hello",
-            "\"x\"\x7f",
-            "127.0.0.1 - - \"HEAD /function/hello HTTP/1.1\" 404 0 \"-\" \"\\x22x\\x22\\x7F\" hello.openfaas-fn",
+            "\"é",
+            "\"HEAD /function/hello HTTP/1.1\" 404 0 \"-\" \"\\x22\\xC3\\xA9\"",
         ),
         (
             "GET /function/hello/none",
             "-",
-            "127.0.0.1 - - \"GET /function/hello/none HTTP/1.1\" 204 0 \"-\" \"-\" hello.openfaas-fn",
+            "\"GET /function/hello/none HTTP/1.1\" 204 0 \"-\" \"-\"",
         ),
         (
             "GET /function/hello/chunks",
             "-",
-            "127.0.0.1 - - \"GET /function/hello/chunks HTTP/1.1\" 200 6 \"-\" \"-\" hello.openfaas-fn",
+            "\"GET /function/hello/chunks HTTP/1.1\" 200 6 \"-\" \"-\"",
         ),
         (
             "POST /function/hello/gone",
             "-",
-            "127.0.0.1 - - \"POST /function/hello/gone HTTP/1.1\" 502 62 \"-\" \"-\" hello.openfaas-fn",
+            "\"POST /function/hello/gone HTTP/1.1\" 502 BYTES \"-\" \"-\"",
         ),
     ] {
-        // A byte that no text has is refused by the parsers before anybody could log it.
-        let agent = agent.replace('\x7f', "\u{e9}");
         for way in Way::BOTH {
             let way = way.field();
-            let request = format!("{line} HTTP/1.1\nHost: h\nUser-Agent: {agent}\n{way}\n");
-            let reply = world.call(&request);
+            let reply = world.call(&format!(
+                "{request} HTTP/1.1\nHost: h\nUser-Agent: {agent}\n{way}\n"
+            ));
             let id = reply.field("x-call-id").unwrap().to_owned();
-            expected += 1;
-            let lines = logged.wait(expected);
-            let last = &lines[expected - 1];
-            assert!(last.ends_with(&id), "{last}");
-            let seen = same(last).replace("\\xC3\\xA9", "\\x7F");
-            let body = reply.body.len();
-            let logged_as = logged_as.replace(" 502 62 ", &format!(" 502 {body} "));
-            assert_eq!(seen, logged_as);
+            let logged_as = logged_as.replace("BYTES", &reply.body.len().to_string());
+            expected.push((id, format!("127.0.0.1 - - {logged_as} hello.openfaas-fn")));
         }
+    }
+    let lines = logged.wait(expected.len());
+    for (id, logged_as) in expected {
+        let line = lines.iter().find(|line| line.ends_with(&id)).unwrap();
+        assert_eq!(same(line), logged_as);
     }
 }
 

@@ -15,11 +15,12 @@ use std::{
 use bytes::Bytes;
 use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts};
 use hob_model::{
-    Backend, CallerAddress, EndReason, Endpoint, FleetName, FunctionName, ReplicaId, ReplicaSet,
-    Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
+    Backend, Bans, CallerAddress, Conduct, EndReason, Endpoint, FleetName, FunctionName, ReplicaId,
+    ReplicaSet, Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
     port::{SecretBytes, SecretError, Secrets, Wake, WakeError},
 };
 use http_body_util::{BodyExt, Full};
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 /// Longest wait for anything that should happen, before a test gives up.
@@ -48,6 +49,7 @@ pub(crate) struct World {
     pub(crate) routes: Arc<Routes>,
     pub(crate) wake: Arc<FakeWake>,
     pub(crate) known: Arc<Known>,
+    pub(crate) bans: Arc<Bans>,
     pub(crate) folder: TempDir,
     handle: Option<GatewayHandle>,
     born: AtomicU32,
@@ -59,6 +61,10 @@ impl World {
     }
 
     pub(crate) fn with(adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::guarded(Bans::default(), adjust)
+    }
+
+    pub(crate) fn guarded(bans: Bans, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
         let mut config = GatewayConfig {
             threads: 2,
             ..GatewayConfig::default()
@@ -70,23 +76,42 @@ impl World {
         let fallback: Fallback = Arc::new(|request, peer| {
             Box::pin(async move {
                 let text = format!("fallback {} {}", request.uri(), peer.ip());
-                let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
-                let mut response = http::Response::new(AnswerBody::new(body));
+                let path = request.uri().path().to_owned();
                 let caller = request.extensions().get::<CallerAddress>();
                 let caller = caller.map(|one| format!("{} {}", one.ip, one.encrypted));
                 let caller = caller.unwrap_or_default().parse().unwrap();
+                if path == "/reads" {
+                    // As every server: whatever went wrong, it answers.
+                    let _ = request.into_body().collect().await;
+                }
+                let body = Full::new(Bytes::from(text)).map_err(|never| match never {});
+                let mut response = http::Response::new(AnswerBody::new(body));
+                let (status, conduct) = match path.as_str() {
+                    "/wrong-password" => (401, Some(Conduct::FailedLogin)),
+                    "/no-password" => (401, None),
+                    "/right-password" => (200, Some(Conduct::LoggedIn)),
+                    "/right-password-nothing" => (404, Some(Conduct::LoggedIn)),
+                    "/nothing" => (404, None),
+                    _ => (200, None),
+                };
+                *response.status_mut() = http::StatusCode::from_u16(status).unwrap();
+                if let Some(conduct) = conduct {
+                    response.extensions_mut().insert(conduct);
+                }
                 response.headers_mut().insert("x-seen-caller", caller);
                 response
             })
         });
         let port: Arc<dyn Wake> = wake.clone();
         let known = Arc::new(Known::default());
+        let bans = Arc::new(bans);
         let ports = GatewayPorts {
             routes: Arc::clone(&routes),
             wake: port,
             fallback,
             tokens: Arc::clone(&known) as _,
             secrets: Arc::clone(&known) as _,
+            bans: Arc::clone(&bans),
         };
         let handle = Gateway::start(config, listener, ports).unwrap();
         Self {
@@ -94,6 +119,7 @@ impl World {
             routes,
             wake,
             known,
+            bans,
             folder: tempfile::tempdir().unwrap(),
             handle: Some(handle),
             born: AtomicU32::new(0),
@@ -415,6 +441,20 @@ pub(crate) struct Reply {
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE * 3)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream: BufReader::new(stream),
+        }
+    }
+
+    /// From another address of this machine.
+    pub(crate) fn connect_from(own: &str, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let own: SocketAddr = format!("{own}:0").parse().unwrap();
+        socket.bind(&own.into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
         stream.set_read_timeout(Some(PATIENCE * 3)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {

@@ -6,7 +6,9 @@
 mod harness;
 
 mod access;
+mod auth;
 mod balance;
+mod bans;
 mod bodies;
 mod canary;
 mod cors;
@@ -22,6 +24,7 @@ mod output;
 mod protocol;
 mod proxies;
 mod rates;
+mod slow;
 mod smuggling;
 mod wake;
 mod way;

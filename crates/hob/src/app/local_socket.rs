@@ -107,7 +107,7 @@ fn stranger() -> Router {
         (
             StatusCode::FORBIDDEN,
             [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
-            "this socket is for root and for the user who started hob: use `sudo hob`, or --server URL with HOB_PASSWORD\n",
+            "this socket is for root and for the user who started hob: use `sudo hob`, or log in with `hob login URL`\n",
         )
     })
 }

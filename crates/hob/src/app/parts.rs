@@ -9,7 +9,7 @@ use hob_engine::{
     build::{BuilderConfig, FolderBuilder, ImageMaker},
 };
 use hob_image::{ImageStore, RegistryClient};
-use hob_model::Routes;
+use hob_model::{Bans, Routes};
 use hob_sandbox::Sandbox;
 use hob_store::{CallQueue, SecretStore, Store};
 
@@ -24,6 +24,7 @@ pub(super) struct Ground {
     pub(super) routes: Arc<Routes>,
     /// What is presented to those who come by TLS.
     pub(super) keyring: Arc<hob_gateway::Certificates>,
+    pub(super) bans: Arc<Bans>,
 }
 
 impl Ground {
@@ -63,6 +64,7 @@ impl Ground {
             registries,
             certificates: certificates(config, self.keyring, &self.routes)?,
             routes: self.routes,
+            bans: self.bans,
         })
     }
 }

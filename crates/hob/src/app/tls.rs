@@ -14,10 +14,9 @@ pub(super) fn gateway_config(config: &Config, certificates: Arc<Certificates>) -
     });
     GatewayConfig {
         proxies: config.proxies.clone(),
-        calls: config.calls.clone(),
         access_log: config.access_log.clone(),
         tls,
-        ..GatewayConfig::default()
+        ..config.limits.gateway()
     }
 }
 

@@ -174,6 +174,9 @@ fn settings(table: &mut Table, settings: &Settings) {
         Some(Cors::Origins(origins)) => table.pair("cors", origins.join(", ")),
         None => {}
     }
+    if let Some(auth) = settings.auth.kind() {
+        table.pair("auth", auth);
+    }
     if !settings.secrets.is_empty() {
         let names: Vec<&str> = settings.secrets.iter().map(|name| name.as_str()).collect();
         table.pair("secrets", names.join(", "));

@@ -9,7 +9,6 @@ use std::{
 
 use clap::Args;
 use hob_control::QueueLimits;
-use hob_gateway::CallLimits;
 use hob_gateway::Proxies;
 use hob_model::{FunctionName, wire::LogLine};
 use http::Method;
@@ -26,7 +25,9 @@ use super::{
 use crate::{
     app::{self, App},
     client::{Address, Client, empty},
-    config::{Config, KEEP_REVISIONS, MetricsAddress, parse_listen, parse_log},
+    config::{
+        BansConfig, Config, KEEP_REVISIONS, LimitsConfig, MetricsAddress, parse_listen, parse_log,
+    },
     exit::report,
     output, pack,
     systemd::PassedSockets,
@@ -84,7 +85,8 @@ impl Dev {
             log: self.log.clone(),
             tls: None,
             proxies: Proxies::default(),
-            calls: CallLimits::default(),
+            bans: BansConfig::default(),
+            limits: LimitsConfig::default(),
             access_log: None,
         };
         up::log(&config);

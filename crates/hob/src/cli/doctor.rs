@@ -1,4 +1,5 @@
 mod machine;
+mod public;
 mod server;
 
 use clap::Args;
@@ -13,9 +14,13 @@ use crate::{
 
 /// Say what this machine can do, what it cannot, and how to mend that
 ///
-/// Ends with exit code 1 when functions cannot run here at all.
+/// Ends with exit code 1 when functions cannot run here at all; with --public, when something has to
+/// be closed before strangers reach the machine.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
+    /// Look at what is still open before the machine is on the public Internet
+    #[arg(long)]
+    public: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -46,22 +51,40 @@ enum State {
     Limited,
     /// No function can run until this is mended.
     Broken,
+    /// Worth a look before strangers come.
+    Warn,
+    /// To be closed before strangers come.
+    Fail,
 }
 
 impl Doctor {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let settings = self.client.settings(&context.env)?;
         let config = self.client.resolve(&context.env)?;
-        let mut findings = machine::examine(&config.data, &context.env);
-        findings.extend(server::examine(&config, context));
+        let findings = if self.public {
+            public::examine(&config, &settings, context)
+        } else {
+            let mut findings = machine::examine(&config.data, &context.env);
+            findings.extend(server::examine(&config, context));
+            findings
+        };
         if self.output.output == Format::Json {
             output::json(&findings)?;
         } else {
             print(&findings, context.terminal.colour)?;
         }
-        let broken = findings
-            .iter()
-            .filter(|finding| finding.state == State::Broken)
-            .count();
+        let count = |state| {
+            let found = findings.iter().filter(|finding| finding.state == state);
+            found.count()
+        };
+        let (broken, failed) = (count(State::Broken), count(State::Fail));
+        if failed > 0 {
+            let failed = output::count(failed, "finding");
+            return Err(Failure::failed(format!(
+                "this machine is not ready for strangers: see the {failed} marked `fail`"
+            ))
+            .into());
+        }
         if broken > 0 {
             let broken = output::count(broken, "finding");
             return Err(Failure::failed(format!(
@@ -80,6 +103,8 @@ fn print(findings: &[Finding], colour: bool) -> anyhow::Result<()> {
             State::Ok => Cell::tinted("ok", Tint::Good),
             State::Limited => Cell::tinted("limited", Tint::Odd),
             State::Broken => Cell::tinted("broken", Tint::Bad),
+            State::Warn => Cell::tinted("warn", Tint::Odd),
+            State::Fail => Cell::tinted("fail", Tint::Bad),
         };
         let detail = match &finding.cure {
             Some(cure) => format!("{}; {cure}", finding.detail),

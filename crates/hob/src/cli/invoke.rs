@@ -129,6 +129,16 @@ impl Invoke {
 
 /// What else to say of an answer that is no success.
 fn note(answer: &Response<Incoming>) -> String {
+    if answer.status() == StatusCode::UNAUTHORIZED
+        && let Some(challenge) = field(answer, "www-authenticate")
+    {
+        let scheme = challenge.split(' ').next().unwrap_or_default();
+        let credentials = match scheme {
+            "Basic" => "BASE64-OF-USER:PASSWORD",
+            _ => "TOKEN",
+        };
+        return format!(": say who calls with -H 'Authorization: {scheme} {credentials}'");
+    }
     match (field(answer, "location"), field(answer, "x-hob-end")) {
         (Some(place), _) => format!(": go on at {place}"),
         (None, Some(end)) => format!(" (end: {end})"),

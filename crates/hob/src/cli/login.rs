@@ -9,7 +9,7 @@ use hob_model::wire::Status;
 use super::Context;
 use crate::{
     client::{ADMIN, Address, Client, ClientError, Login as Credentials, read_certificates},
-    contexts::{ContextsFile, Entry, Remote, check_name, name_for},
+    contexts::{ContextsFile, Entry, Remote, authorities, check_name, name_for},
     exit::{Exit, Failure},
     output,
     terminal::prompt_hidden,
@@ -80,7 +80,7 @@ impl Login {
             context: None,
             login: None,
             by_variable: false,
-            authorities: ca.iter().cloned().collect(),
+            authorities: authorities(ca.clone(), &context.env)?,
         };
         // Nobody should type a password for nothing.
         let stranger = Client::of(&remote)?;

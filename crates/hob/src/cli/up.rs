@@ -96,14 +96,19 @@ fn describe(notices: &Notices) -> Vec<String> {
 pub(super) fn shown_once(password: &AdminPassword) -> [String; 2] {
     [
         format!("password   {}", password.reveal()),
-        "           for `--server` from elsewhere, in HOB_PASSWORD; shown only this once"
+        "           for `hob login` from elsewhere, and for browsers; shown only this once"
             .to_owned(),
     ]
 }
 
+/// Ahead of what the owner wants of the log, which counts where both speak of the same.
+const QUIET: &str = "h2=error";
+
 /// Sends what hob has to tell to standard error.
 pub(super) fn log(config: &Config) {
-    let filter = EnvFilter::try_new(&config.log).unwrap_or_default();
+    // What odd clients do to a connection is no news, and a stranger must not fill the log with it.
+    let quiet = format!("{QUIET},{}", config.log);
+    let filter = EnvFilter::try_new(quiet).unwrap_or_default();
     let colour = io::IsTerminal::is_terminal(&io::stderr());
     // The first one stands: `hob dev` may have been there before.
     let _ = tracing_subscriber::fmt()

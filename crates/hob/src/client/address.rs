@@ -71,6 +71,17 @@ impl Address {
         })
     }
 
+    /// Whether it is spoken to over TCP without TLS.
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(
+            self,
+            Self::Tcp {
+                scheme: Scheme::Http,
+                ..
+            }
+        )
+    }
+
     /// Whether everybody on the way can read what is sent there.
     pub(crate) fn is_exposed(&self) -> bool {
         match self {

@@ -109,9 +109,16 @@ async fn exchange<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let broken = |error: hyper::Error| ClientError::Broken {
-        place: address.to_string(),
-        problem: words(&error),
+    let broken = |error: hyper::Error| {
+        let mut problem = words(&error);
+        // What a server of TLS says to whoever speaks none, if it says anything.
+        if error.is_parse() && address.is_plain() {
+            problem += ": if it speaks TLS, write https://";
+        }
+        ClientError::Broken {
+            place: address.to_string(),
+            problem,
+        }
     };
     let handshake = http1::handshake(TokioIo::new(Patient::new(stream)));
     let (mut sender, connection) = handshake.await.map_err(broken)?;

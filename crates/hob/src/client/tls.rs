@@ -41,10 +41,11 @@ impl Tls {
                 added.map_err(|error| Failure::usage(format!("not to be trusted: {error}")))?;
             }
         }
-        let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        let mut config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(config)))
     }
 

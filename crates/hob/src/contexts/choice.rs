@@ -107,7 +107,10 @@ fn named(name: String, contexts: &Contexts, env: &Environment) -> anyhow::Result
 }
 
 /// Those of the context, and those of `HOB_CA`.
-fn authorities(own: Option<String>, env: &Environment) -> anyhow::Result<Vec<String>> {
+///
+/// # Errors
+/// A usage failure when these cannot be read.
+pub(crate) fn authorities(own: Option<String>, env: &Environment) -> anyhow::Result<Vec<String>> {
     let named: Option<PathBuf> = env.path("HOB_CA");
     let named = named.map(|path| read_certificates(&path)).transpose()?;
     Ok(own.into_iter().chain(named).collect())

@@ -1,5 +1,5 @@
 use std::{
-    fs::{self, DirBuilder, File, Permissions},
+    fs::{DirBuilder, File, Permissions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -126,7 +126,7 @@ impl ContextsFile {
             eprintln!(
                 "warning: others could read the passwords in {path}: from now on only you can"
             );
-            let mended = fs::set_permissions(&self.path, Permissions::from_mode(MODE));
+            let mended = file.set_permissions(Permissions::from_mode(MODE));
             mended.map_err(|error| self.failed(error))?;
         }
         Ok(())

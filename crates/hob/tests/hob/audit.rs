@@ -121,6 +121,21 @@ fn a_deploy_is_recorded_when_it_has_ended_with_how_it_went() {
 }
 
 #[test]
+fn of_a_push_one_record_is_left_by_its_manifest() {
+    let bench = Bench::with(&["--registry"]);
+    let uploads = "/v2/team/app/blobs/uploads/";
+    assert_eq!(admin(&bench, Method::POST, uploads, ""), 202);
+    let manifest = "/v2/team/app/manifests/1.0";
+    assert_eq!(admin(&bench, Method::PUT, manifest, "{}"), 400);
+    let records = audit(&bench, &[]);
+    assert_eq!(in_short(&records), ["image.push team/app:1.0 400"]);
+    // Nobody who is not let in can fill it.
+    bench.hob.post("/build", "").expect(401);
+    bench.hob.post("/async-function/nobody", "").expect(404);
+    assert_eq!(audit(&bench, &[]).len(), 1);
+}
+
+#[test]
 fn records_are_found_by_what_is_known_of_them() {
     let bench = Bench::new();
     for name in ["a", "b"] {

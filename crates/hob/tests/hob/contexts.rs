@@ -115,6 +115,13 @@ fn whoever_logged_in_works_over_tls_with_every_kind_of_request() {
     let padding = export.join("function/padding");
     assert_eq!(fs::metadata(padding).unwrap().len(), 1 << 20);
     away.hob(["remove", "hello"]).ok();
+    // What a server says of an upload before it has all of it.
+    let garbage = away.home.path().join("garbage.tar");
+    fs::write(&garbage, noise(32 << 20)).unwrap();
+    let line = away
+        .hob(["image", "load", garbage.to_str().unwrap()])
+        .fails(1);
+    assert!(line.contains("archive"), "{line}");
 }
 
 /// Bytes that no compression makes fewer.
@@ -153,6 +160,9 @@ fn a_login_that_does_not_work_is_explained_and_keeps_nothing() {
     let plain = format!("https://{}", away.bench.hob.address());
     let line = login(&[&plain, "--ca", root], right).fails(4);
     assert!(line.contains("speaks no TLS"), "{line}");
+    let plain = url.replace("https", "http");
+    let line = login(&[&plain], right).fails(4);
+    assert!(line.contains("write https://"), "{line}");
     let line = login(&[&url, "--ca", root], "wrong").fails(5);
     assert!(line.contains("does not accept this password"), "{line}");
     let line = login(&[&url, "--ca", root], "hob_wrong").fails(5);
@@ -303,6 +313,59 @@ fn several_servers_are_told_apart_by_name() {
     assert_eq!(
         home.hob(["context", "show", "-o", "json"]).json()["name"],
         "local"
+    );
+}
+
+#[test]
+fn a_token_is_a_login_too_however_little_it_may_do() {
+    let away = Away::new();
+    away.login(["--name", "home"]).ok();
+    let token = |name, scope| {
+        let made = away.hob(["token", "create", name, "--scope", scope]).ok();
+        made.trim().to_owned()
+    };
+    let (deploys, secrets) = (
+        token("ci", "functions:write"),
+        token("vault", "secrets:write"),
+    );
+    let login = |name: &str, token: &str| {
+        let command = away.command(["login", &away.url(), "--name", name]);
+        command.stdin(token).run().ok()
+    };
+    let said = login("ci", &deploys);
+    assert!(said.contains("as a token: context `ci`"), "{said}");
+    let site = away.bench.site("welcome", "hi");
+    away.hob(["deploy", site.to_str().unwrap()]).ok();
+    // It may not even ask how the server is.
+    login("vault", &secrets);
+    let line = away.hob(["list"]).fails(5);
+    assert!(line.contains("token `vault`"), "{line}");
+    away.command(["secret", "set", "key"]).stdin("x").run().ok();
+    let line = away.hob(["remove", "welcome"]).fails(5);
+    assert!(line.contains("token `vault`"), "{line}");
+    // Revoked, it is refused with the way back in.
+    away.hob(["token", "revoke", "vault", "--context", "home"])
+        .ok();
+    let line = away.hob(["secret", "list"]).fails(5);
+    assert!(line.contains("--name vault"), "{line}");
+
+    let audit = ["audit", "--context", "home", "-o", "json"];
+    let audit = away.hob(audit).json();
+    let lines = audit.as_array().unwrap().iter().map(|record| {
+        let text = |key: &str| record[key].as_str().unwrap().to_owned();
+        let who = (text("who"), text("action"), text("target"));
+        format!("{} {} {} {}", who.0, who.1, who.2, record["status"])
+    });
+    assert_eq!(
+        lines.collect::<Vec<_>>(),
+        [
+            "admin token.create ci 201",
+            "admin token.create vault 201",
+            "token:ci function.deploy welcome 200",
+            "token:vault secret.set key 201",
+            "token:vault function.remove welcome 403",
+            "admin token.revoke vault 204",
+        ]
     );
 }
 

@@ -62,6 +62,11 @@ fn a_function_answers_at_its_domains() {
     let expected = serde_json::json!(["covers.example.net", "example.net/shop"]);
     assert_eq!(list[0]["domains"], expected);
 
+    let again = hob
+        .cli(["deploy", folder.to_str().unwrap(), "-o", "json"])
+        .json();
+    assert_eq!(again[0]["domains"], expected);
+
     // Another one cannot have it, until it is free.
     let other = bench.site("other", "<p>other</p>");
     write(&other.join("hob.toml"), "domain = \"covers.example.net\"\n");

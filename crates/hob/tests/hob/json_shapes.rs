@@ -79,6 +79,13 @@ fn every_list_has_its_shape() {
         .ok();
     assert_eq!(keys(&json(&["secret", "list"])[0]), ["name", "namespace"]);
 
+    let record = ["action", "at", "from", "status", "target", "who"];
+    assert_eq!(keys(&json(&["audit"])[0]), record);
+    let context = ["name", "server", "used", "user"];
+    assert_eq!(keys(&json(&["context", "list"])[0]), context);
+    let shown = ["file", "name", "own_ca", "server", "used", "user"];
+    assert_eq!(keys(&json(&["context", "show"])), shown);
+
     let made = json(&["token", "create", "ci", "--scope", "admin"]);
     let token = ["created_at", "expires_at", "last_used_at", "name", "scopes"];
     assert_eq!(keys(&made), [&token[..], &["token"]].concat());

@@ -3,10 +3,12 @@
 
 mod access_log;
 mod audit;
+mod auth;
 mod authority;
 mod autoscale;
 mod backup;
 mod balance;
+mod bans;
 mod bench;
 mod browser;
 mod build;
@@ -30,9 +32,11 @@ mod limits;
 mod logs;
 mod metrics;
 mod mistakes;
+mod odd_clients;
 mod openapi;
 mod openfaas;
 mod proxy;
+mod public;
 mod pushed;
 mod queue;
 mod rates;

@@ -11,7 +11,7 @@ use http::{Method, Request, header};
 
 use crate::{
     backup::{back_up, empty, restore},
-    bench::{Bench, HOB},
+    bench::{Bench, HOB, write},
 };
 
 const LIST: &str = "/system/functions";
@@ -92,6 +92,21 @@ fn a_token_does_what_it_was_made_for_and_no_more() {
         )
         .fails(5);
     }
+    // What its steps do is not done in a cage.
+    let file = "FROM scratch\nCOPY Dockerfile /Dockerfile\n";
+    write(&bench.folder.path().join("docker/Dockerfile"), file);
+    let docker = bench.folder.path().join("docker");
+    let build = [
+        "build",
+        docker.to_str().unwrap(),
+        "--image",
+        "local.test/docker:1",
+    ];
+    let refused = remote(hob, &ci, &build).fails(1);
+    assert!(
+        refused.contains("Dockerfile") && refused.contains("`admin`"),
+        "{refused}"
+    );
     // As good as the password, but to change that.
     let admin = token(hob, &["root", "--scope", "admin"]);
     assert!(

@@ -1,13 +1,17 @@
+pub(crate) mod check;
+mod written;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{SecretName, Timespan};
+pub(crate) use written::Written;
 
 /// Who may call a function.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "Written")]
 pub enum Auth {
     /// Anybody.
     #[default]
@@ -141,61 +145,43 @@ pub struct Rule {
     pub open: bool,
 }
 
-/// As people write it: a word where a word says it all, else a table.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum Written {
-    Word(Word),
-    Table(Table),
-}
-
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Word {
-    None,
-    Token,
-}
-
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub(crate) enum Table {
-    Basic(BasicAuth),
-    Token(TokenAuth),
-    Hmac(HmacAuth),
-    Jwt(JwtAuth),
-    Introspection(IntrospectionAuth),
-}
-
-impl From<Written> for Auth {
-    fn from(written: Written) -> Self {
-        match written {
-            Written::Word(Word::None) => Self::None,
-            Written::Word(Word::Token) => Self::Token(TokenAuth::default()),
-            Written::Table(Table::Basic(auth)) => Self::Basic(auth),
-            Written::Table(Table::Token(auth)) => Self::Token(auth),
-            Written::Table(Table::Hmac(auth)) => Self::Hmac(auth),
-            Written::Table(Table::Jwt(auth)) => Self::Jwt(auth),
-            Written::Table(Table::Introspection(auth)) => Self::Introspection(auth),
-        }
-    }
-}
-
-impl From<Auth> for Written {
-    fn from(auth: Auth) -> Self {
-        match auth {
-            Auth::None => Self::Word(Word::None),
-            Auth::Token(auth) if auth.rules.is_empty() => Self::Word(Word::Token),
-            Auth::Basic(auth) => Self::Table(Table::Basic(auth)),
-            Auth::Token(auth) => Self::Table(Table::Token(auth)),
-            Auth::Hmac(auth) => Self::Table(Table::Hmac(auth)),
-            Auth::Jwt(auth) => Self::Table(Table::Jwt(auth)),
-            Auth::Introspection(auth) => Self::Table(Table::Introspection(auth)),
-        }
-    }
-}
-
 impl Auth {
     pub(crate) fn is_none(&self) -> bool {
         *self == Self::None
+    }
+
+    /// Its `type`; `None` where anybody may call.
+    pub fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Basic(_) => Some("basic"),
+            Self::Token(_) => Some("token"),
+            Self::Hmac(_) => Some("hmac"),
+            Self::Jwt(_) => Some("jwt"),
+            Self::Introspection(_) => Some("introspection"),
+        }
+    }
+
+    /// Which requests need what; all need it, if there are none.
+    pub fn rules(&self) -> &[Rule] {
+        match self {
+            Self::None => &[],
+            Self::Basic(auth) => &auth.rules,
+            Self::Token(auth) => &auth.rules,
+            Self::Hmac(auth) => &auth.rules,
+            Self::Jwt(auth) => &auth.rules,
+            Self::Introspection(auth) => &auth.rules,
+        }
+    }
+
+    /// The secrets of the function's namespace that hob itself reads for it.
+    pub fn secrets(&self) -> Vec<&SecretName> {
+        match self {
+            Self::None | Self::Token(_) => Vec::new(),
+            Self::Basic(auth) => vec![&auth.secret],
+            Self::Hmac(auth) => vec![&auth.secret],
+            Self::Jwt(auth) => auth.ca.iter().collect(),
+            Self::Introspection(auth) => auth.ca.iter().chain([&auth.secret]).collect(),
+        }
     }
 }

@@ -5,13 +5,14 @@ use rusqlite::Connection;
 use crate::StoreError;
 
 /// Each brings the database from the schema of its index to the next. Released ones never change.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/1.sql"),
     include_str!("../../migrations/2.sql"),
     include_str!("../../migrations/3.sql"),
     include_str!("../../migrations/4.sql"),
     include_str!("../../migrations/5.sql"),
     include_str!("../../migrations/6.sql"),
+    include_str!("../../migrations/7.sql"),
 ];
 
 /// Brings the database to the schema that this hob works with.

@@ -41,6 +41,8 @@ pub(super) fn action(method: &Method, path: &str, asked: &str) -> Option<Cow<'st
         ("DELETE", "/hob/v1/registries/{name}") => "registry.forget",
         ("PUT", "/hob/v1/secrets/{name}") | ("POST" | "PUT", "/system/secrets") => "secret.set",
         ("DELETE", "/hob/v1/secrets/{name}" | "/system/secrets") => "secret.remove",
+        ("POST", "/hob/v1/bans") => "ban.add",
+        ("DELETE", "/hob/v1/bans") => "ban.remove",
         ("POST", "/hob/v1/tokens") => "token.create",
         ("DELETE", "/hob/v1/tokens/{name}") => "token.revoke",
         ("PUT", "/hob/v1/password") => "password.set",

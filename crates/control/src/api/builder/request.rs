@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use hob_image::{DockerfileOrder, ImageOrder, ImageRef};
+use hob_image::{DockerfileOrder, Dockerfiles, ImageOrder, ImageRef};
 use hob_model::openfaas::{BUILD_CONFIG, BUILD_SECRETS};
 use serde::Deserialize;
 use tar::{Archive, EntryType};
@@ -98,7 +98,7 @@ impl BuildRequest {
             platforms: read_platforms(&platforms)?,
             base: None,
             push: !self.config.skip_push,
-            dockerfile: Some(DockerfileOrder { args, secrets }),
+            dockerfile: Dockerfiles::Asked(DockerfileOrder { args, secrets }),
         })
     }
 }

@@ -50,6 +50,16 @@ fn what_is_built_is_pushed_and_deployed() {
         said.contains("sha256:") && said.contains("pushed"),
         "{said}"
     );
+    // Nobody logged in, but somebody has signed.
+    let audit = hob.cli(["audit", "--who", "signed", "-o", "json"]).json();
+    assert_eq!(
+        (
+            &audit[0]["action"],
+            &audit[0]["target"],
+            &audit[0]["status"]
+        ),
+        (&json!("image.build"), &json!(image), &json!(200))
+    );
     // Another server knows it from the registry alone.
     let other = Hob::start(HOB);
     let trust = ["registry", "trust", "--plain-http", &registry.name()];

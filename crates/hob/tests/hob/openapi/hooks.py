@@ -26,9 +26,18 @@ def every_line_conforms(_ctx, response, case):
 def filter_case(_ctx, case):
     """Leaves out what would find nothing."""
     without_end = str((case.query or {}).get("follow")).lower() in ("1", "t", "true")
-    body = case.body if isinstance(case.body, dict) else {}
-    crowd = body.get("replicas") in range(4, 101)  # each is a process
-    return not (without_end or crowd or has_list_for_object(case))
+    return not (without_end or is_crowd(case.body) or has_list_for_object(case))
+
+
+@schemathesis.hook
+def map_body(_ctx, body):
+    """Asks for fewer replicas rather than not at all: to leave out nearly all is an error."""
+    return {**body, "replicas": body["replicas"] % 4} if is_crowd(body) else body
+
+
+def is_crowd(body):
+    """Each replica is a process."""
+    return isinstance(body, dict) and body.get("replicas") in range(4, 101)
 
 
 def has_list_for_object(case):

@@ -1,0 +1,73 @@
+//! How callers are refused, in the words of RFC 9110 and RFC 6750.
+
+use hob_model::Route;
+
+use super::rules::NoRule;
+use crate::error::GatewayError;
+
+/// HTTP's basic authentication is asked for.
+pub(super) fn ask_basic(route: &Route, problem: &'static str) -> GatewayError {
+    let challenge = format!("Basic realm=\"{}\"", route.function);
+    unknown(route, problem, Some(challenge))
+}
+
+/// A token is asked for.
+pub(super) fn ask_bearer(route: &Route, problem: &'static str) -> GatewayError {
+    let challenge = format!("Bearer realm=\"{}\"", route.function);
+    unknown(route, problem, Some(challenge))
+}
+
+/// A token is there and does not hold.
+pub(super) fn bad_bearer(route: &Route, problem: &'static str) -> GatewayError {
+    let challenge = format!(
+        "Bearer realm=\"{}\", error=\"invalid_token\"",
+        route.function
+    );
+    unknown(route, problem, Some(challenge))
+}
+
+/// A signature is not there, or wrong.
+pub(super) fn unsigned(route: &Route, problem: &'static str) -> GatewayError {
+    unknown(route, problem, None)
+}
+
+/// A token is good, and not for this.
+pub(super) fn narrow(route: &Route, scope: &str) -> GatewayError {
+    let function = route.function.to_string();
+    GatewayError::Forbidden {
+        problem: format!("its token has no scope `{scope}`"),
+        challenge: Some(format!(
+            "Bearer realm=\"{function}\", error=\"insufficient_scope\", scope=\"{scope}\""
+        )),
+        function,
+    }
+}
+
+/// It is known who calls, and he may not.
+pub(super) fn forbidden(route: &Route, problem: String) -> GatewayError {
+    GatewayError::Forbidden {
+        function: route.function.to_string(),
+        problem,
+        challenge: None,
+    }
+}
+
+pub(super) fn no_rule(route: &Route, why: NoRule) -> GatewayError {
+    forbidden(route, why.problem().to_owned())
+}
+
+/// Nobody is let in on a guess.
+pub(super) fn no_verdict(route: &Route, problem: &'static str) -> GatewayError {
+    GatewayError::NoVerdict {
+        function: route.function.to_string(),
+        problem,
+    }
+}
+
+fn unknown(route: &Route, problem: &'static str, challenge: Option<String>) -> GatewayError {
+    GatewayError::Unauthorized {
+        function: route.function.to_string(),
+        problem,
+        challenge,
+    }
+}

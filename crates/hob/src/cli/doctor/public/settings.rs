@@ -1,0 +1,201 @@
+//! What the configuration file says.
+
+use std::net::SocketAddr;
+
+use hob_model::AddressRange;
+use hob_sandbox::network::Subnet;
+use toml::{Table, Value};
+
+use super::{Finding, State};
+use crate::config::Settings;
+
+/// Least bits of a network whose proxies are trusted: `10.0.0.0/8` is one.
+const TRUSTED_BITS: u8 = 8;
+
+pub(super) fn source(settings: &Settings) -> Finding {
+    let check = "configuration";
+    match &settings.path {
+        Some(path) => Finding::ok(check, path.display().to_string()),
+        None => Finding::ok(check, "no file: everything is as it comes"),
+    }
+}
+
+/// All that can be said of tables alone.
+pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
+    let tables = &settings.tables;
+    let mut findings = Vec::new();
+    findings.extend(table(tables, "tls").map(certificates));
+    findings.push(registry(tables));
+    findings.push(bans(tables));
+    findings.push(proxies(tables));
+    findings
+}
+
+/// Where TLS is spoken, or whence people are sent there.
+pub(super) fn tls_ports(settings: &Settings) -> Vec<u16> {
+    let tls = table(&settings.tables, "tls");
+    let addresses = ["listen", "redirect"]
+        .into_iter()
+        .filter_map(|key| tls?.get(key)?.as_str());
+    let addresses = addresses.filter_map(|text| text.parse::<SocketAddr>().ok());
+    addresses.map(|address| address.port()).collect()
+}
+
+/// Where functions have networks of their own.
+pub(super) fn function_network(settings: &Settings) -> Option<AddressRange> {
+    let asked = settings.tables.get("subnet").and_then(Value::as_str);
+    let usual = || Subnet::default().to_string();
+    asked.map_or_else(usual, str::to_owned).parse().ok()
+}
+
+/// Whether all functions have a rate.
+pub(super) fn has_rate(settings: &Settings) -> bool {
+    let limits = table(&settings.tables, "limits");
+    limits.is_some_and(|limits| limits.contains_key("rate"))
+}
+
+fn table<'a>(tables: &'a Table, name: &str) -> Option<&'a Table> {
+    tables.get(name).and_then(Value::as_table)
+}
+
+fn is(table: &Table, key: &str) -> bool {
+    table.get(key).and_then(Value::as_bool) == Some(true)
+}
+
+fn certificates(tls: &Table) -> Finding {
+    let check = "certificate";
+    let acme = table(tls, "acme");
+    if acme.is_some_and(|acme| is(acme, "staging")) {
+        return Finding::not(
+            State::Fail,
+            check,
+            "is one of trial, which nobody trusts",
+            "remove `staging` from the table `tls.acme`",
+        );
+    }
+    if acme.is_some() || tls.contains_key("certificate") || tls.contains_key("files") {
+        return Finding::ok(check, "of an authority");
+    }
+    Finding::not(
+        State::Warn,
+        check,
+        "is of hob's own authority, which only those trust whom you tell",
+        "add the table `tls.acme` for one that everybody trusts",
+    )
+}
+
+fn registry(tables: &Table) -> Finding {
+    let check = "registry";
+    match is(tables, "registry") {
+        false => Finding::ok(check, "off"),
+        true => Finding::not(
+            State::Warn,
+            check,
+            "takes images under /v2 from who can log in",
+            "leave `registry` out unless somebody pushes images here",
+        ),
+    }
+}
+
+fn bans(tables: &Table) -> Finding {
+    let check = "bans";
+    let bans = table(tables, "bans");
+    let off = bans
+        .and_then(|bans| bans.get("enabled"))
+        .and_then(Value::as_bool)
+        == Some(false);
+    if off {
+        let cure = "remove `enabled = false` from the table `bans`";
+        return Finding::not(
+            State::Fail,
+            check,
+            "off: passwords may be guessed for ever",
+            cure,
+        );
+    }
+    let never = bans.and_then(|bans| bans.get("never"));
+    match widest(never) {
+        Some(range) if range.bits() < TRUSTED_BITS => Finding::not(
+            State::Warn,
+            check,
+            format!("`never` has {range}, so that few are left to ban"),
+            "name the networks that you know",
+        ),
+        _ => Finding::ok(check, "on"),
+    }
+}
+
+fn proxies(tables: &Table) -> Finding {
+    let check = "trusted proxies";
+    let trusted = table(tables, "proxy").and_then(|proxy| proxy.get("trusted"));
+    match widest(trusted) {
+        None => Finding::ok(check, "none: a caller's address is that of his connection"),
+        Some(range) if range.bits() < TRUSTED_BITS => Finding::not(
+            State::Fail,
+            check,
+            format!("everybody in {range} may say that he is somebody else"),
+            "name the addresses of your proxies in `trusted` of the table `proxy`",
+        ),
+        Some(_) => Finding::ok(check, "named one by one"),
+    }
+}
+
+/// The largest of a list of networks.
+fn widest(networks: Option<&Value>) -> Option<AddressRange> {
+    let networks = networks?.as_array()?.iter();
+    let ranges = networks.filter_map(|one| one.as_str()?.parse::<AddressRange>().ok());
+    ranges.min_by_key(AddressRange::bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(text: &str, check: &str) -> State {
+        let tables = toml::from_str(text).expect(text);
+        let settings = Settings {
+            tables,
+            ..Settings::default()
+        };
+        let findings = examine(&settings);
+        let finding = findings.iter().find(|finding| finding.check == check);
+        finding.expect(check).state
+    }
+
+    #[test]
+    fn what_is_left_open_in_the_file_is_found() {
+        for (text, check, expected) in [
+            ("", "bans", State::Ok),
+            ("[bans]\nlogins = 3", "bans", State::Ok),
+            ("[bans]\nenabled = false", "bans", State::Fail),
+            ("[bans]\nnever = [\"0.0.0.0/0\"]", "bans", State::Warn),
+            ("", "registry", State::Ok),
+            ("registry = true", "registry", State::Warn),
+            ("", "trusted proxies", State::Ok),
+            (
+                "[proxy]\ntrusted = [\"10.0.0.0/8\"]",
+                "trusted proxies",
+                State::Ok,
+            ),
+            (
+                "[proxy]\ntrusted = [\"::1\", \"0.0.0.0/1\"]",
+                "trusted proxies",
+                State::Fail,
+            ),
+            (
+                "[tls]\nlisten = \"0.0.0.0:443\"\nown = true",
+                "certificate",
+                State::Warn,
+            ),
+            ("[tls.acme]\nterms_agreed = true", "certificate", State::Ok),
+            ("[tls.acme]\nstaging = true", "certificate", State::Fail),
+            (
+                "[tls]\ncertificate = \"/a\"\nkey = \"/b\"",
+                "certificate",
+                State::Ok,
+            ),
+        ] {
+            assert_eq!(state(text, check), expected, "{text}");
+        }
+    }
+}

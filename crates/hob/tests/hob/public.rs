@@ -1,0 +1,80 @@
+//! `hob doctor --public`: what is still open before strangers come.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use hob_testkit::Hob;
+use serde_json::Value;
+
+use crate::bench::{Bench, HOB};
+
+fn finding<'a>(findings: &'a Value, check: &str) -> &'a Value {
+    let found = findings.as_array().unwrap().iter();
+    let mut found = found.filter(|one| one["check"] == check);
+    found
+        .next()
+        .unwrap_or_else(|| panic!("no {check} in {findings}"))
+}
+
+#[test]
+fn a_fresh_server_is_closed() {
+    let bench = Bench::new();
+    bench.deploy(&bench.site("welcome", "hi"));
+    let findings = bench.hob.cli(["doctor", "--public", "-o", "json"]).json();
+    for (check, state) in [
+        ("plain HTTP", "ok"),
+        ("metrics", "ok"),
+        ("bans", "ok"),
+        ("registry", "ok"),
+        ("trusted proxies", "ok"),
+        ("data directory", "ok"),
+        ("functions without auth", "ok"),
+        ("functions without rate", "warn"),
+    ] {
+        assert_eq!(finding(&findings, check)["state"], state, "{findings}");
+    }
+    let open = finding(&findings, "functions without auth");
+    assert_eq!(open["detail"], "everybody may call welcome");
+    let free = finding(&findings, "functions without rate");
+    assert!(free["cure"].as_str().unwrap().contains("`rate`"), "{free}");
+}
+
+#[test]
+fn what_is_open_is_told_with_its_cure() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = folder.path().join("config.toml");
+    fs::write(&settings, "registry = true\n[bans]\nenabled = false\n").unwrap();
+    fs::set_permissions(&settings, fs::Permissions::from_mode(0o666)).unwrap();
+    let hob = Hob::builder(HOB)
+        .env("HOB_CONFIG", &settings)
+        .env("HOB_LISTEN", "0.0.0.0:0")
+        .start();
+    let key = hob.data().join("hob.db");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let doctor = |args: &[&str]| hob.command().env("HOB_CONFIG", &settings).args(args).run();
+    let run = doctor(&["doctor", "--public"]);
+    let (said, line) = (run.stdout.clone(), run.fails(1));
+    let expected = "not ready for strangers: see the 4 findings marked `fail`";
+    assert!(line.contains(expected), "{line}\n{said}");
+    for words in [
+        " takes passwords and calls unencrypted, from everybody; add the table `tls`",
+        "off: passwords may be guessed for ever; remove `enabled = false`",
+        "takes images under /v2",
+        &format!("`chmod go= {}`", key.display()),
+        &format!("`chmod go-w {}`", settings.display()),
+    ] {
+        assert!(said.contains(words), "`{words}` is not in\n{said}");
+    }
+    // A server that is down is not looked into.
+    let down = tempfile::tempdir().unwrap();
+    let run = hob
+        .command()
+        .env("HOB_DATA", down.path())
+        .args(["doctor", "--public"])
+        .run();
+    assert!(
+        run.stdout.contains("start it, and ask again"),
+        "{}",
+        run.stdout
+    );
+    run.fails(1);
+}
