@@ -61,15 +61,13 @@ impl Guards {
 
     /// Decides at once. Where that is not possible, nothing has been counted yet.
     pub(crate) fn look(&self, asked: &Asked<'_>) -> Result<Look, GatewayError> {
-        let auth = match self.auths.look(asked) {
-            Ok(Verdict::Wait(_)) => return Ok(Look::Wait),
-            Ok(Verdict::Pass(passed)) => Ok(passed),
-            Err(error) => Err(error),
+        // Who may not is refused on hyper's way, where whoever guesses is slowed down.
+        let Ok(Verdict::Pass(auth)) = self.auths.look(asked) else {
+            return Ok(Look::Wait);
         };
-        // Who may not is counted all the same: whoever guesses is slowed down.
         let passed = self
             .enter(asked)
-            .and_then(|entered| self.count(asked, entered, auth?));
+            .and_then(|entered| self.count(asked, entered, auth));
         passed
             .map(Look::Pass)
             .inspect_err(|error| self.refused(error))

@@ -172,8 +172,7 @@ impl Lane<'_> {
         });
         let (passed, refused) = match look {
             Ok(Look::Pass(passed)) => (passed, None),
-            // Where it is also seen to that nobody guesses for long.
-            Ok(Look::Wait) | Err(GatewayError::Unauthorized { .. }) => return Step::Other,
+            Ok(Look::Wait) => return Step::Other,
             Err(error) => (Passed::default(), Some(error)),
         };
         let receipt = Receipt::begin(&mut worker.ids.borrow_mut(), plain.call_id);

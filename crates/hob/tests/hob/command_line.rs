@@ -119,7 +119,9 @@ fn with_no_server_every_verb_says_how_to_start_one() {
     assert!(line.contains("http://127.0.0.1:1"), "{line}");
     let line = hob(["list", "--server", "ftp://box.lan"]).run().fails(64);
     assert!(line.contains("https://HOST:PORT"), "{line}");
-    let line = hob(["list", "--server", "https://127.0.0.1:1"]).run().fails(4);
+    let line = hob(["list", "--server", "https://127.0.0.1:1"])
+        .run()
+        .fails(4);
     assert!(line.contains("https://127.0.0.1:1"), "{line}");
 }
 
