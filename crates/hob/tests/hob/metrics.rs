@@ -28,8 +28,10 @@ gateway_service_count gauge function_name
 gateway_service_min gauge function_name
 gateway_service_ready_count gauge function_name
 gateway_service_target_load gauge function_name,scaling_type
+hob_bans gauge 
 hob_build_info gauge version
 hob_calls_ended_total counter function_name,reason
+hob_door_refused_total counter reason
 hob_queue_callbacks gauge function_name,queue_name
 hob_queue_dead gauge function_name,queue_name
 hob_queue_died_total counter function_name,queue_name

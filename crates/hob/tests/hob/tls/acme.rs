@@ -131,6 +131,8 @@ fn acme_gives_every_host_a_certificate_of_its_own_by_tls_alpn_01() {
     write(&shop.join("hob.toml"), "domain = [\"shop.test\"]\n");
     bench.deploy(&shop);
     assert_eventually!(curl(doors.tls(), &root, "https://shop.test/healthz", &[]).code == Some(0));
+    // It is presented first: it counts whether the disk is full or not.
+    assert_eventually!(of(&bench.hob, "shop.test")["ends"].is_string());
     assert_eq!(of(&bench.hob, "shop.test")["source"], "acme");
 
     // What is kept is the owner's alone, and presented after a crash with nothing asked for.
