@@ -112,6 +112,7 @@ impl Certificates {
         keyring: Arc<dyn Keyring>,
         routes: Arc<Routes>,
     ) -> Result<Arc<Self>, CertificatesError> {
+        routes.keep_back(config.domains.iter().map(HostName::as_str));
         let pki = data.join(PKI);
         let acme = config.acme.clone();
         let acme = acme.map(|acme| Acme::new(acme, &pki.join(ACME), Arc::clone(&keyring)));

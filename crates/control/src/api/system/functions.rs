@@ -246,7 +246,9 @@ impl From<DeployError> for ApiError {
         match error {
             DeployError::Exists(name) => Self::Exists(name),
             DeployError::Missing(name) => Self::NoFunction(name),
-            error @ DeployError::DomainTaken { .. } => Self::Taken(error.to_string()),
+            error @ (DeployError::DomainTaken { .. } | DeployError::OwnHost(_)) => {
+                Self::Taken(error.to_string())
+            }
             error => {
                 let mut message = error.to_string();
                 if let DeployError::Engine(EngineError::Start { log_tail, .. }) = &error

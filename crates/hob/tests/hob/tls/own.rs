@@ -40,6 +40,16 @@ fn the_own_authority_signs_for_the_server_and_for_every_domain_of_a_function() {
         "{table}"
     );
 
+    // What the server itself is called is no function's, or that would be told its passwords.
+    let thief = bench.site("thief", "mine");
+    for domain in ["hob.home.arpa", "HOB.home.arpa/system", "gateway.openfaas"] {
+        write(&thief.join("hob.toml"), &format!("domain = \"{domain}\"\n"));
+        let line = bench.hob.cli(["deploy", thief.to_str().unwrap()]).fails(1);
+        assert!(line.contains("is this server's own name"), "{line}");
+    }
+    let url = "https://hob.home.arpa/system/functions";
+    assert!(curl(tls, &root, url, &[]).ok().contains("401"));
+
     // It is the same one after a restart, and gone with its function.
     bench.hob.kill();
     bench.hob.restart();
