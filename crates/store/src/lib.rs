@@ -29,6 +29,6 @@ pub use queue::{
 };
 pub use secret::{SecretStore, Written};
 pub use store::{
-    AUDIT_MOST, AuditFilter, AuditRow, DataLock, Held, KeptRevision, LOCK, RESTORING, ScheduleRow,
-    Store, TokenRow, check_database,
+    AUDIT_MOST, AUDIT_REFUSED_MOST, AuditFilter, AuditRow, DataLock, Held, KeptRevision, LOCK,
+    RESTORING, ScheduleRow, Store, TokenRow, check_database,
 };
