@@ -12,6 +12,7 @@ mod commits;
 pub mod disk;
 mod durable;
 mod error;
+mod hosts;
 mod password;
 mod queue;
 mod secret;
@@ -22,6 +23,7 @@ pub use authority::{
     Authority, AuthorityError, Certificate, HostName, HostNameError, ROOT_NAME_MAX,
 };
 pub use error::StoreError;
+pub use hosts::forget_hosts;
 pub use password::{AdminHash, AdminPassword, PasswordError};
 pub use queue::{
     Attempt, CallQueue, CallRecord, CallRow, CallState, CallToMake, CallbackToMake, Ending, Fields,
