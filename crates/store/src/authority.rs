@@ -169,7 +169,7 @@ impl Authority {
 
     /// The certificate of a server for exactly these names: the one that is there, or a new one,
     /// with the same key, if that one is for other names, ends within [`Self::RENEW_BEFORE`], or
-    /// cannot be read: nothing but its end is lost with it.
+    /// cannot be read. Where its key is gone, both are new.
     ///
     /// # Errors
     /// When there is no root, it or a key is damaged, or the disk refuses.
@@ -179,7 +179,9 @@ impl Authority {
         let names = names(first, more);
         let old = read(&path)?;
         let old = old.and_then(|pem| Certificate::parse(&path, key_path.clone(), &pem).ok());
-        if let Some(old) = old {
+        if let Some(old) = old
+            && key_path.exists()
+        {
             let left = old.left(SystemTime::now());
             // One that ends with its root cannot be made to last.
             let fresh = left > Self::RENEW_BEFORE || left + HEAD_START >= signer.left;
@@ -372,6 +374,9 @@ mod tests {
             assert_eq!(again.names, first.names);
             assert_eq!(fs::read(&again.key).expect("a key"), key);
         }
+        fs::remove_file(&first.key).expect("gone");
+        authority.keep(&name, &[]).expect("both are new");
+        assert_ne!(fs::read(&first.key).expect("a key"), key);
         fs::write(&first.path, b"").expect("cut short");
         fs::write(&first.key, b"no key").expect("damaged");
         let error = authority.keep(&name, &[]).expect_err("no key").to_string();
