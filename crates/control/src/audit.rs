@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 use crate::Control;
 
 /// How long a change is known. The store keeps no more than
-/// [`AUDIT_MOST`](hob_store::AUDIT_MOST) of them besides.
+/// [`AUDIT_MOST`](hob_store::AUDIT_MOST) of them besides, and
+/// [`AUDIT_REFUSED_MOST`](hob_store::AUDIT_REFUSED_MOST) of those that were not made.
 const KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Wait between looks at what is older.
 const PAUSE: Duration = Duration::from_secs(3600);

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use hob_model::{AddressRange, Ban, BanError};
+use hob_model::{AddressRange, Ban, BanError, Bans};
 use hob_store::{Store, StoreError};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -26,13 +26,13 @@ pub(crate) enum AddBanError {
 }
 
 impl Control {
-    /// Brings back who was shut out. Whom the configuration exempts by now is let in.
+    /// Brings back who was shut out. Whom the configuration exempts by now is let in for good.
     pub(crate) async fn restore_bans(&self) -> Result<(), StoreError> {
-        let now = SystemTime::now();
         for ban in self.stored(Store::bans).await? {
-            let over = ban.until.is_some_and(|until| until <= now);
-            if !over && let Err(error) = self.bans.add(ban) {
+            let address = ban.address;
+            if let Err(error) = self.bans.restore(ban) {
                 tracing::warn!("a ban of before is not kept: {error}");
+                self.stored(move |store| store.remove_ban(&address)).await?;
             }
         }
         // They are written down already.
@@ -42,13 +42,15 @@ impl Control {
 
     /// Shuts somebody out, also after a restart.
     pub(crate) async fn add_ban(&self, ban: Ban) -> Result<(), AddBanError> {
+        let _change = self.ban_changes.lock().await;
         self.bans.add(ban.clone())?;
-        let kept = self.stored(move |store| store.put_bans(&[ban], SystemTime::now()));
-        Ok(kept.await?)
+        Ok(self.put_bans(vec![ban]).await?)
     }
 
     /// Lets somebody in again; `false` when nobody of that address is shut out.
     pub(crate) async fn remove_ban(&self, address: AddressRange) -> Result<bool, StoreError> {
+        // Else it might be written down once more after it was removed.
+        let _change = self.ban_changes.lock().await;
         let removed = self.bans.remove(&address);
         self.stored(move |store| store.remove_ban(&address)).await?;
         Ok(removed)
@@ -61,16 +63,23 @@ impl Control {
                 () = stop.cancelled() => true,
                 () = tokio::time::sleep(KEEP) => false,
             };
+            let change = self.ban_changes.lock().await;
             let new = self.bans.sweep();
-            if !new.is_empty() {
-                let kept = self.stored(move |store| store.put_bans(&new, SystemTime::now()));
-                if let Err(error) = kept.await {
-                    tracing::warn!("bans will not outlive this process: {error}");
-                }
+            if !new.is_empty()
+                && let Err(error) = self.put_bans(new).await
+            {
+                tracing::warn!("bans will not outlive this process: {error}");
             }
+            drop(change);
             if stopping {
                 return;
             }
         }
+    }
+
+    async fn put_bans(&self, bans: Vec<Ban>) -> Result<(), StoreError> {
+        let before = SystemTime::now() - Bans::MEMORY;
+        self.stored(move |store| store.put_bans(&bans, before))
+            .await
     }
 }

@@ -4,6 +4,7 @@
 mod acme;
 mod entry;
 mod files;
+mod new_hosts;
 mod own;
 
 use std::{
@@ -18,7 +19,7 @@ use hob_model::{
     port::{Keyring, PemPair, Presented},
     wire::{CertificateSource, CertificateSummary},
 };
-use hob_store::HostName;
+use hob_store::{HostName, forget_hosts};
 use thiserror::Error;
 use tokio::{sync::Semaphore, time::interval};
 use tokio_util::sync::CancellationToken;
@@ -27,9 +28,14 @@ use crate::control::on_disk;
 use acme::Acme;
 use entry::{Entry, Slot};
 use files::Stamps;
+use new_hosts::NewHosts;
 
 /// How often hob looks whether a file has changed, a host is new, or a certificate is due.
 const CHECK: Duration = Duration::from_secs(2);
+/// How often files of hosts that are gone are looked for, the first time at the start.
+const TIDY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long the files of a host that is gone are kept: whoever comes back soon needs no new ones.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Certificates that are asked for at once.
 const ORDERS: usize = 4;
 /// In the data directory: everything here, and in backups.
@@ -97,6 +103,7 @@ pub struct Certificates {
     routes: Arc<Routes>,
     acme: Option<Acme>,
     entries: Mutex<BTreeMap<Slot, Entry>>,
+    new_hosts: Mutex<NewHosts>,
     /// What the files of the configuration were when they were last looked at.
     stamps: Mutex<Vec<Stamps>>,
 }
@@ -112,6 +119,7 @@ impl Certificates {
         keyring: Arc<dyn Keyring>,
         routes: Arc<Routes>,
     ) -> Result<Arc<Self>, CertificatesError> {
+        routes.keep_back(config.domains.iter().map(HostName::as_str));
         let pki = data.join(PKI);
         let acme = config.acme.clone();
         let acme = acme.map(|acme| Acme::new(acme, &pki.join(ACME), Arc::clone(&keyring)));
@@ -122,6 +130,7 @@ impl Certificates {
             routes,
             acme,
             entries: Mutex::default(),
+            new_hosts: Mutex::default(),
             stamps: Mutex::default(),
         };
         this.open_files()?;
@@ -145,19 +154,24 @@ impl Certificates {
     /// Looks again and again, and asks for what is missing or due, until `stop`.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let room = Arc::new(Semaphore::new(ORDERS));
-        let mut check = interval(CHECK);
+        let (mut check, mut tidy) = (interval(CHECK), interval(TIDY));
         loop {
             tokio::select! {
                 _ = check.tick() => {}
+                _ = tidy.tick() => {
+                    let this = Arc::clone(&self);
+                    on_disk(move || this.tidy()).await;
+                    continue;
+                }
                 () = stop.cancelled() => return,
             }
             let this = Arc::clone(&self);
             on_disk(move || this.look()).await;
-            for host in self.due(SystemTime::now()) {
+            for host in self.due(SystemTime::now(), room.available_permits()) {
                 let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
                     break;
                 };
-                self.change(&Slot::Acme(host.clone()), |entry| entry.busy = true);
+                self.change(&Slot::Acme(host.clone()), Entry::begin);
                 let (this, stop) = (Arc::clone(&self), stop.clone());
                 tokio::spawn(async move {
                     tokio::select! {
@@ -193,6 +207,7 @@ impl Certificates {
         let slot = Slot::Acme(host.to_owned());
         let summary = self.entries().get_mut(&slot).map(|entry| {
             entry.renews = Some(SystemTime::UNIX_EPOCH);
+            entry.by_hand = true;
             entry.summary()
         })?;
         let (folder, host) = (acme.folder.clone(), host.to_owned());
@@ -201,6 +216,24 @@ impl Certificates {
             tracing::warn!("what failed before is not forgotten: {error}");
         }
         Some(summary)
+    }
+
+    /// Removes the files of hosts that are no more. Blocks on the disk.
+    fn tidy(&self) {
+        let hosts = self.routes.hosts().into_iter();
+        let mut wanted: Vec<HostName> = hosts.filter_map(|host| host.parse().ok()).collect();
+        // That of the own authority is called by the first of all the server's names.
+        wanted.extend(self.server_names());
+        let before = SystemTime::now() - KEPT;
+        let own = self.pki.join(OWN);
+        let acme = self.acme.as_ref().map(|acme| acme.folder.folder());
+        for folder in [Some(own.as_path()), acme].into_iter().flatten() {
+            match forget_hosts(folder, &wanted, before) {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(count, "files of hosts that are gone were removed"),
+                Err(error) => tracing::warn!("files of hosts that are gone stay: {error}"),
+            }
+        }
     }
 
     // === what is wanted ===

@@ -97,6 +97,8 @@ pub struct Control {
     pub(crate) image_builder: Arc<dyn ImageBuilder>,
     pub(crate) routes: Arc<Routes>,
     pub(crate) bans: Arc<Bans>,
+    /// Bans and what the store has of them change together, one change at a time.
+    pub(crate) ban_changes: Mutex<()>,
     pub(crate) registry: Option<Arc<Registry>>,
     pub(crate) certificates: Option<Arc<Certificates>>,
     /// What the store holds, at hand for every wake and every look at the clock.
@@ -150,6 +152,7 @@ impl Control {
             image_builder: parts.image_builder,
             routes: parts.routes,
             bans: parts.bans,
+            ban_changes: Mutex::default(),
             registry: parts.registry,
             certificates: parts.certificates,
             deployed: Deployed::default(),

@@ -1,4 +1,4 @@
-//! Which function has which domain: no two have the same.
+//! Which function has which domain: no two have the same, and none has the server's own.
 
 use std::{
     collections::HashMap,
@@ -29,6 +29,7 @@ impl Control {
         name: &FunctionName,
         wanted: &[Domain],
     ) -> Result<Claim, DeployError> {
+        self.refuse_own(name, wanted)?;
         let mut claims = lock(&self.domains.0);
         if !wanted.is_empty() {
             let taken = |function: &FunctionName, domain: &Domain| DeployError::DomainTaken {
@@ -60,9 +61,45 @@ impl Control {
 }
 
 impl Control {
-    /// Logs the domains of a restored function that lead to another one, which had them first: only
-    /// a database that somebody has changed has such.
+    /// A function at one of the server's own hosts would get every login that is meant for the server.
+    /// Functions also know each other by their names, and one of them may be called as the server is.
+    fn refuse_own(&self, name: &FunctionName, wanted: &[Domain]) -> Result<(), DeployError> {
+        let qualified = name.qualified();
+        if self.routes.is_own_host(&qualified) {
+            return Err(DeployError::OwnHost(qualified));
+        }
+        let is_own = |domain: &&Domain| self.routes.is_own_host(domain.host());
+        match wanted.iter().find(is_own) {
+            Some(domain) => Err(DeployError::OwnHost(domain.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// What functions are not served at, though they name it, one line each: `[tls] domains` may
+    /// have come after their deploy.
+    pub(crate) fn own_hosts_of_functions(&self) -> Vec<String> {
+        let deployed = self.deployed.all();
+        let lines = deployed
+            .iter()
+            .flat_map(|function| self.own_hosts_of(function));
+        lines.collect()
+    }
+
+    fn own_hosts_of(&self, function: &Function) -> impl Iterator<Item = String> {
+        let name = &function.name;
+        let domains = has(function).iter();
+        let own = domains.filter(|domain| self.routes.is_own_host(domain.host()));
+        own.map(move |domain| {
+            format!("`{name}` is not served at `{domain}`, which is this server's own: give it another domain, or take that name out of `[tls] domains`")
+        })
+    }
+
+    /// Logs the domains of a restored function that are the server's own by now, and those that lead
+    /// to another one, which had them first: only a database that somebody has changed has such.
     pub(crate) fn tell_of_lost_domains(&self, function: &Function) {
+        for line in self.own_hosts_of(function) {
+            tracing::error!("{line}");
+        }
         let name = &function.name;
         for domain in has(function) {
             let found = self

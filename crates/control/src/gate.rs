@@ -54,7 +54,7 @@ impl Gate {
             key,
             good: Arc::default(),
             turns: Arc::new(Semaphore::new(AT_ONCE)),
-            queue: Arc::new(Semaphore::new(WAITING)),
+            queue: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
         }
     }
 

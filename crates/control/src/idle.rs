@@ -47,42 +47,41 @@ impl Control {
         shutdown: impl Future<Output = ()> + Send,
     ) {
         let stop = CancellationToken::new();
-        let calls = tokio::spawn(Arc::clone(&self).make_calls(dial, stop.clone()));
-        let clock = tokio::spawn(Arc::clone(&self).keep_time(stop.clone()));
-        let scale = tokio::spawn(Arc::clone(&self).keep_scale(stop.clone()));
-        let bundles = tokio::spawn(Arc::clone(&self).collect_bundles(stop.clone()));
+        let mut tasks = vec![
+            aside(
+                "the queue",
+                Arc::clone(&self).make_calls(dial, stop.clone()),
+            ),
+            aside(
+                "the clock of schedules",
+                Arc::clone(&self).keep_time(stop.clone()),
+            ),
+            aside("the autoscaler", Arc::clone(&self).keep_scale(stop.clone())),
+            aside(
+                "the collection of bundles",
+                Arc::clone(&self).collect_bundles(stop.clone()),
+            ),
+            aside(
+                "the record of tokens' last use",
+                Arc::clone(&self).note_tokens(stop.clone()),
+            ),
+            aside(
+                "the shortening of the audit",
+                Arc::clone(&self).forget_changes(stop.clone()),
+            ),
+            aside(
+                "the keeping of bans",
+                Arc::clone(&self).keep_bans(stop.clone()),
+            ),
+        ];
         let certificates = self.certificates.clone();
-        let certificates = certificates.map(|all| tokio::spawn(all.run(stop.clone())));
-        let tokens = tokio::spawn(Arc::clone(&self).note_tokens(stop.clone()));
-        let audit = tokio::spawn(Arc::clone(&self).forget_changes(stop.clone()));
-        let bans = tokio::spawn(Arc::clone(&self).keep_bans(stop.clone()));
+        let certificates = certificates.map(|all| all.run(stop.clone()));
+        tasks.extend(certificates.map(|work| aside("the care for certificates", work)));
         self.watch(shutdown).await;
         stop.cancel();
-        if let Err(error) = bans.await {
-            tracing::error!("the keeping of bans ended early: {error}");
-        }
-        if let Err(error) = tokens.await {
-            tracing::error!("the last use of tokens is not written down: {error}");
-        }
-        if let Err(error) = audit.await {
-            tracing::error!("the audit is no longer shortened: {error}");
-        }
-        if let Some(certificates) = certificates
-            && let Err(error) = certificates.await
-        {
-            tracing::error!("the care for certificates ended early: {error}");
-        }
-        if let Err(error) = clock.await {
-            tracing::error!("the clock of schedules ended early: {error}");
-        }
-        if let Err(error) = scale.await {
-            tracing::error!("the autoscaler ended early: {error}");
-        }
-        if let Err(error) = bundles.await {
-            tracing::error!("the collection of bundles ended early: {error}");
-        }
-        if let Err(error) = calls.await {
-            tracing::error!("the queue ended early: {error}");
+        for task in tasks {
+            // It has told of its panic already.
+            let _ = task.await;
         }
     }
 
@@ -170,4 +169,19 @@ impl Control {
             },
         }
     }
+}
+
+/// Does work of the background that goes on until the stop, and says at once if it ends in a panic:
+/// all else goes on without it.
+fn aside(what: &'static str, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let work = tokio::spawn(work);
+    tokio::spawn(async move {
+        if let Err(error) = work.await
+            && error.is_panic()
+        {
+            tracing::error!(
+                "{what} has ended by a fault in hob and is back after a restart: {error}"
+            );
+        }
+    })
 }

@@ -58,6 +58,9 @@ pub enum Outcome {
 // === impl Bans ===
 
 impl Bans {
+    /// How long after its end a ban by conduct has the next one be longer.
+    pub const MEMORY: Duration = counts::MEMORY;
+
     /// Nobody is shut out yet, and those of `exempt` never will be.
     pub fn new(rules: BanRules, exempt: Vec<Exempt>) -> Self {
         Self {
@@ -134,15 +137,40 @@ impl Bans {
     /// # Errors
     /// When that would shut out who must not be, or there is no room.
     pub fn add(&self, ban: Ban) -> Result<(), BanError> {
-        let overlaps = |exempt: &&Exempt| exempt.range.overlaps(&ban.address);
-        if let Some(exempt) = self.exempt.iter().find(overlaps) {
-            return Err(BanError::Exempt {
+        self.check(&ban)?;
+        self.enter(ban, SystemTime::now())
+    }
+
+    /// Brings back a ban that was kept over a restart. Of one that has ended it is remembered that
+    /// there was one.
+    ///
+    /// # Errors
+    /// When that would shut out who must not be by now, or there is no room.
+    pub fn restore(&self, ban: Ban) -> Result<(), BanError> {
+        self.restore_at(ban, SystemTime::now())
+    }
+
+    fn restore_at(&self, ban: Ban, now: SystemTime) -> Result<(), BanError> {
+        self.check(&ban)?;
+        if let (BanOrigin::Conduct, Some(until)) = (ban.origin, ban.until) {
+            self.counts().remember(ban.address, ban.times, until);
+        }
+        match ban.until {
+            Some(until) if until <= now => Ok(()),
+            _ => self.enter(ban, now),
+        }
+    }
+
+    fn check(&self, ban: &Ban) -> Result<(), BanError> {
+        let mut exempt = self.exempt.iter();
+        match exempt.find(|exempt| exempt.range.overlaps(&ban.address)) {
+            None => Ok(()),
+            Some(exempt) => Err(BanError::Exempt {
                 address: ban.address,
                 range: exempt.range,
                 why: exempt.why,
-            });
+            }),
         }
-        self.enter(ban, SystemTime::now())
     }
 
     fn enter(&self, ban: Ban, now: SystemTime) -> Result<(), BanError> {
@@ -292,6 +320,45 @@ mod tests {
             last = fail(&bans, "203.0.113.9", now);
         }
         assert!(matches!(last, Outcome::ShutOut(ban) if ban.times == 1));
+    }
+
+    #[test]
+    fn a_restart_forgets_no_ban_that_makes_the_next_one_longer() {
+        let hour = Duration::from_secs(3600);
+        let kept = |address: &str, times| Ban {
+            address: address.parse().expect(address),
+            since: start(),
+            until: Some(start() + hour),
+            reason: "10 failed logins".into(),
+            origin: BanOrigin::Conduct,
+            times,
+        };
+        // Of one that lasts, of one that has ended, and of one that is long past.
+        for (now, live, next) in [
+            (start(), 1, 8),
+            (start() + hour, 0, 8),
+            (start() + DAY * 3, 0, 1),
+        ] {
+            let bans = Bans::default();
+            bans.restore_at(kept("203.0.113.9", 3), now).expect("room");
+            assert_eq!(bans.count(), live);
+            let mut last = Outcome::Go;
+            for _ in 0..10 {
+                last = fail(&bans, "203.0.113.9", now + hour);
+            }
+            let Outcome::ShutOut(ban) = last else {
+                panic!("{last:?}")
+            };
+            assert_eq!(ban.until, Some(now + hour + hour * next));
+        }
+        let exempt = Exempt {
+            range: "203.0.113.0/24".parse().expect("a range"),
+            why: "it is yours",
+        };
+        let bans = Bans::new(BanRules::default(), vec![exempt]);
+        bans.restore_at(kept("203.0.113.9", 1), start())
+            .expect_err("exempt");
+        assert_eq!(bans.count(), 0);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Route {
     /// What stands before its calls; `None` where nothing does.
     pub guard: Option<Arc<Guard>>,
     /// Host names whose requests are the function's. Those of a canary's own route count for nothing,
-    /// nor do those that another function had first.
+    /// nor do those that another function had first, or that are the server's own.
     pub domains: Vec<Domain>,
     /// Who answers.
     pub target: Target,
@@ -132,6 +132,20 @@ impl Routes {
         self.domains.find(host, path)
     }
 
+    /// Says what the server itself is called, before there is any route: no function gets these
+    /// hosts, since whoever had one would be told the passwords that are meant for the server.
+    pub fn keep_back<'h>(&self, hosts: impl IntoIterator<Item = &'h str>) {
+        let hosts = hosts.into_iter();
+        let hosts = hosts.map(|host| host.to_ascii_lowercase().into());
+        self.domains.keep_back(hosts.collect());
+    }
+
+    /// Whether `host`, in lower case, is the server's own, or a name that functions know it or each
+    /// other by.
+    pub fn is_own_host(&self, host: &str) -> bool {
+        self.domains.is_own(host)
+    }
+
     /// The route of `function`.
     pub fn get(&self, function: &FunctionName) -> Option<Arc<Route>> {
         self.find(&function.qualified())
@@ -191,14 +205,16 @@ impl Routes {
         awake
     }
 
-    /// The host names of all domains. Cheap, however many functions have none.
+    /// The host names of all domains, but for the server's own. Cheap, however many functions have
+    /// none.
     pub fn hosts(&self) -> BTreeSet<Box<str>> {
-        let mut hosts = BTreeSet::new();
+        let mut hosts: BTreeSet<Box<str>> = BTreeSet::new();
         for shard in &self.shards {
             for route in shard.load().values() {
                 hosts.extend(route.domains.iter().map(|domain| domain.host().into()));
             }
         }
+        hosts.retain(|host| !self.is_own_host(host));
         hosts
     }
 

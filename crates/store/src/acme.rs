@@ -70,6 +70,11 @@ impl AcmeFolder {
         durable::remove(&self.folder, ACCOUNT).map(|_| ())
     }
 
+    /// Where all of it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the certificate of `host` is.
     pub fn path(&self, host: &str) -> PathBuf {
         self.folder.join(format!("{host}.pem"))

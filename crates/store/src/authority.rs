@@ -168,16 +168,20 @@ impl Authority {
     }
 
     /// The certificate of a server for exactly these names: the one that is there, or a new one,
-    /// with the same key, if that one is for other names or ends within [`Self::RENEW_BEFORE`].
+    /// with the same key, if that one is for other names, ends within [`Self::RENEW_BEFORE`], or
+    /// cannot be read. Where its key is gone, both are new.
     ///
     /// # Errors
-    /// When there is no root, a file is damaged, or the disk refuses.
+    /// When there is no root, it or a key is damaged, or the disk refuses.
     pub fn keep(&self, first: &HostName, more: &[HostName]) -> Result<Certificate, AuthorityError> {
         let (path, key_path) = self.server_paths(first);
         let signer = self.signer()?;
         let names = names(first, more);
-        if let Some(pem) = read(&path)? {
-            let old = Certificate::parse(&path, key_path.clone(), &pem)?;
+        let old = read(&path)?;
+        let old = old.and_then(|pem| Certificate::parse(&path, key_path.clone(), &pem).ok());
+        if let Some(old) = old
+            && key_path.exists()
+        {
             let left = old.left(SystemTime::now());
             // One that ends with its root cannot be made to last.
             let fresh = left > Self::RENEW_BEFORE || left + HEAD_START >= signer.left;
@@ -349,4 +353,33 @@ fn read_key(path: &Path) -> Result<KeyPair, AuthorityError> {
     let pem = Zeroizing::new(read(path)?.ok_or_else(|| damaged("it is missing"))?);
     let pem = str::from_utf8(&pem).map_err(|_| damaged("it is not PEM"))?;
     KeyPair::from_pem(pem).map_err(|_| damaged("it is not a private key in PEM"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_is_signed_again_and_a_key_is_not_replaced() {
+        let place = tempfile::tempdir().expect("tempdir");
+        let authority = Authority::at(place.path()).keeping_in(&place.path().join("own"));
+        authority.init("a root").expect("a root");
+        let name: HostName = "box.example.net".parse().expect("a name");
+        let first = authority.keep(&name, &[]).expect("signed");
+        let key = fs::read(&first.key).expect("a key");
+        let whole = fs::read(&first.path).expect("a certificate");
+        for damaged in [&whole[..whole.len() / 2], b"", b"\xff"] {
+            fs::write(&first.path, damaged).expect("cut short");
+            let again = authority.keep(&name, &[]).expect("signed again");
+            assert_eq!(again.names, first.names);
+            assert_eq!(fs::read(&again.key).expect("a key"), key);
+        }
+        fs::remove_file(&first.key).expect("gone");
+        authority.keep(&name, &[]).expect("both are new");
+        assert_ne!(fs::read(&first.key).expect("a key"), key);
+        fs::write(&first.path, b"").expect("cut short");
+        fs::write(&first.key, b"no key").expect("damaged");
+        let error = authority.keep(&name, &[]).expect_err("no key").to_string();
+        assert!(error.contains("box.example.net.key"), "{error}");
+    }
 }

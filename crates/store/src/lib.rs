@@ -12,6 +12,7 @@ mod commits;
 pub mod disk;
 mod durable;
 mod error;
+mod hosts;
 mod password;
 mod queue;
 mod secret;
@@ -22,6 +23,7 @@ pub use authority::{
     Authority, AuthorityError, Certificate, HostName, HostNameError, ROOT_NAME_MAX,
 };
 pub use error::StoreError;
+pub use hosts::forget_hosts;
 pub use password::{AdminHash, AdminPassword, PasswordError};
 pub use queue::{
     Attempt, CallQueue, CallRecord, CallRow, CallState, CallToMake, CallbackToMake, Ending, Fields,
@@ -29,6 +31,6 @@ pub use queue::{
 };
 pub use secret::{SecretStore, Written};
 pub use store::{
-    AUDIT_MOST, AuditFilter, AuditRow, DataLock, Held, KeptRevision, LOCK, RESTORING, ScheduleRow,
-    Store, TokenRow, check_database,
+    AUDIT_MOST, AUDIT_REFUSED_MOST, AuditFilter, AuditRow, DataLock, Held, KeptRevision, LOCK,
+    RESTORING, ScheduleRow, Store, TokenRow, check_database,
 };

@@ -20,7 +20,7 @@ use std::{
 use rusqlite::Connection;
 
 use crate::{StoreError, durable};
-pub use audit::{AUDIT_MOST, AuditFilter, AuditRow};
+pub use audit::{AUDIT_MOST, AUDIT_REFUSED_MOST, AuditFilter, AuditRow};
 pub use lock::{DataLock, LOCK};
 pub use revision::KeptRevision;
 pub use schedule::ScheduleRow;

@@ -130,7 +130,8 @@ impl Door {
         let asked =
             self.access == Access::Remote && self.policy.need(&head.method) != Need::Nothing;
         match admitted {
-            Ok(_) | Err(Refused { actor: Some(_), .. }) if asked => Some(Conduct::LoggedIn),
+            Ok(_) if asked => Some(Conduct::LoggedIn),
+            // Who is known and may not do that (403) is nothing to either count.
             Err(Refused {
                 error: ApiError::Unauthorized,
                 ..

@@ -33,8 +33,8 @@ pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Sta
     }))
 }
 
-/// What the machine cannot enforce, whether its disk is nearly full now, and which certificates are
-/// missing or end soon.
+/// What the machine cannot enforce, whether its disk is nearly full now, which certificates are
+/// missing or end soon, and which functions name the server's own hosts.
 fn warnings(control: &Control) -> Vec<String> {
     let data = &control.config.data;
     let free = disk::free(data).filter(|free| *free < disk::FREE_MIN);
@@ -49,5 +49,7 @@ fn warnings(control: &Control) -> Vec<String> {
     let warnings = control.config.warnings.iter().cloned();
     let certificates = control.certificates.iter();
     let of_certificates = certificates.flat_map(|all| all.warnings());
-    warnings.chain(nearly_full).chain(of_certificates).collect()
+    let own = control.own_hosts_of_functions();
+    let all = warnings.chain(nearly_full).chain(of_certificates);
+    all.chain(own).collect()
 }

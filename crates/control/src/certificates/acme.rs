@@ -7,7 +7,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     net::IpAddr,
     path::Path,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -143,16 +143,38 @@ impl Certificates {
         Ok(certificate)
     }
 
-    /// Hosts that a certificate is to be asked for now.
-    pub(super) fn due(&self, now: SystemTime) -> Vec<String> {
-        let entries = self.entries();
-        let due = entries.iter().filter_map(|(slot, entry)| match slot {
+    /// Hosts that a certificate is to be asked for now, `room` at most.
+    pub(super) fn due(&self, now: SystemTime, room: usize) -> Vec<String> {
+        let mut entries = self.entries();
+        let due = entries.iter_mut().filter_map(|(slot, entry)| match slot {
             Slot::Acme(host) if !entry.busy && entry.renews.is_some_and(|at| at <= now) => {
-                Some(host.clone())
+                self.has_its_turn(host, entry, now).then(|| host.clone())
             }
             _ => None,
         });
-        due.collect()
+        due.take(room).collect()
+    }
+
+    /// False for a new host while too many new ones are asked for; it comes later then. Those of the
+    /// server itself are not counted, nor those that somebody asks for by hand.
+    fn has_its_turn(&self, host: &str, entry: &mut Entry, now: SystemTime) -> bool {
+        let mut own = self.config.domains.iter();
+        if !entry.is_new() || entry.by_hand || own.any(|own| own.as_str() == host) {
+            return true;
+        }
+        let mut new = self
+            .new_hosts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Err(later) = new.take(now) else {
+            return true;
+        };
+        let shown = humantime::format_rfc3339_seconds(later);
+        tracing::warn!(
+            "a certificate for {host} is asked for at {shown}, since many hosts are new; or by `hob certificate renew {host}`"
+        );
+        entry.renews = Some(later);
+        false
     }
 
     /// Gets a certificate for `host`, keeps it and presents it; or remembers what failed.

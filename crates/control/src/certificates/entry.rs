@@ -36,6 +36,8 @@ pub(super) struct Entry {
     pub(super) problem: Option<String>,
     /// Whether the next one is being asked for.
     pub(super) busy: bool,
+    /// Whether somebody wants it now, whatever counts else.
+    pub(super) by_hand: bool,
 }
 
 // === impl Slot ===
@@ -76,7 +78,19 @@ impl Entry {
             renews: None,
             problem: None,
             busy: false,
+            by_hand: false,
         }
+    }
+
+    /// Says that the next certificate is being asked for.
+    pub(super) fn begin(&mut self) {
+        self.busy = true;
+        self.by_hand = false;
+    }
+
+    /// Whether none was ever asked for.
+    pub(super) fn is_new(&self) -> bool {
+        self.certificate.is_none() && self.problem.is_none()
     }
 
     /// Takes over a certificate that is presented from now on.

@@ -29,7 +29,7 @@ impl Certificates {
     }
 
     /// The server's domains, and what everybody calls the machine that he sits at.
-    fn server_names(&self) -> Vec<HostName> {
+    pub(super) fn server_names(&self) -> Vec<HostName> {
         let mut names = self.config.domains.clone();
         let loopback = LOOPBACK.iter().filter_map(|name| name.parse().ok());
         for name in loopback {

@@ -64,6 +64,10 @@ pub(crate) enum DeployError {
         domain: Domain,
         function: FunctionName,
     },
+    #[error(
+        "`{0}` is this server's own name, or one that functions know it by: no function can have it; choose another host"
+    )]
+    OwnHost(String),
     #[error("namespace `{0}` is reserved and can have no functions")]
     Reserved(String),
     #[error("function `{0}` or its namespace was removed meanwhile")]
@@ -86,6 +90,7 @@ impl DeployError {
             | Self::FilesBeside(_)
             | Self::NoCanary(_)
             | Self::DomainTaken { .. }
+            | Self::OwnHost(_)
             | Self::Reserved(_)
             | Self::Removed(_) => Fault::Caller,
             Self::Build(BuildError::Refused(_) | BuildError::Failed(_)) => Fault::Caller,

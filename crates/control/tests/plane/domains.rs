@@ -66,6 +66,75 @@ async fn a_domain_is_one_functions_until_it_is_gone() {
     assert_eq!(plane.leads_to("b.example.net"), None);
 }
 
+/// What is at such a host gets every login that is meant for the server.
+#[tokio::test]
+async fn the_servers_own_hosts_are_no_functions() {
+    let plane = Plane::new();
+    plane.deployed("early", "v1 domain=box.example.net").await;
+    assert_eq!(plane.leads_to("box.example.net").as_deref(), Some("early"));
+    plane.deployed("early", "v2").await;
+
+    let plane = plane.again();
+    let own = ["box.example.net", "box.staging"];
+    plane.engine.routes.keep_back(own);
+    plane.control.restore().await.expect("restores");
+    let refused = |events: &[DeployEvent], what: &str| {
+        let Some(DeployEvent::Failed { message, fault }) = events.last() else {
+            panic!("not failed: {events:?}");
+        };
+        let expected = format!("`{what}` is this server's own name");
+        assert!(message.starts_with(&expected), "{message}");
+        assert_eq!(*fault, Fault::Caller);
+    };
+    for domain in [
+        "box.example.net",
+        "box.example.net/system",
+        "gateway.openfaas",
+        "gateway.openfaas.svc.cluster.local",
+        "a.openfaas-fn.svc.cluster.local/x",
+    ] {
+        refused(
+            &plane.deploy("a", &format!("v1 domain={domain}")).await,
+            domain,
+        );
+        assert_eq!(plane.leads_to("box.example.net"), None);
+    }
+    // Other functions would find it by that name.
+    let (status, text) = plane
+        .call(
+            "POST /system/namespace/",
+            r#"{"name":"staging","annotations":{"openfaas":"1"}}"#,
+        )
+        .await;
+    assert!(status.is_success(), "{text}");
+    refused(&plane.deploy("box.staging", "v1").await, "box.staging");
+    let events = plane.change("early/rollback", r#"{"revision":1}"#).await;
+    refused(&events, "box.example.net");
+    plane.deployed("a", "v1 domain=mybox.example.net").await;
+    assert_eq!(plane.leads_to("mybox.example.net").as_deref(), Some("a"));
+}
+
+#[tokio::test]
+async fn what_has_become_the_servers_own_is_not_served_and_warned_of() {
+    let plane = Plane::new();
+    plane
+        .deployed("a", "v1 domain=box.example.net/hook domain=a.example.net")
+        .await;
+    let plane = plane.again();
+    plane.engine.routes.keep_back(["box.example.net"]);
+    let restored = plane.control.restore().await.expect("restores");
+    assert_eq!((restored.functions, restored.failed), (1, 0));
+    assert_eq!(plane.leads_to("box.example.net"), None);
+    let found = |path| plane.engine.routes.by_domain(b"box.example.net", path);
+    assert!(found("/hook/x").is_none());
+    assert_eq!(plane.leads_to("a.example.net").as_deref(), Some("a"));
+    let (_, text) = plane.call("GET /hob/v1/status", "").await;
+    assert!(
+        text.contains("`a` is not served at `box.example.net/hook`"),
+        "{text}"
+    );
+}
+
 #[tokio::test]
 async fn neither_a_rollback_nor_a_promotion_takes_what_another_has_by_now() {
     let plane = Plane::new();

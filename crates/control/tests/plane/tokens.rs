@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use futures_util::future::{join, join_all};
 use hob_control::Access;
+use hob_model::Conduct;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
@@ -71,6 +72,23 @@ async fn a_token_is_a_bearer_or_the_password_of_anybody() {
         .find(&token)
         .expect("the data plane knows it too");
     assert_eq!(&*found.name, "ci");
+}
+
+/// Else a token that may do nothing would wash away failed logins of the same address.
+#[tokio::test]
+async fn to_be_known_and_refused_is_no_login() {
+    let plane = Plane::new();
+    let token = make(&plane, "ci", json!({})).await;
+    let conduct = async |line: &str, token: &str| {
+        let response = plane.send(bearer(line, token), Access::Remote).await;
+        let conduct = response.extensions().get::<Conduct>().copied();
+        (response.status().as_u16(), conduct)
+    };
+    let logged_in = Some(Conduct::LoggedIn);
+    assert_eq!(conduct(STATUS, &token).await, (200, logged_in));
+    assert_eq!(conduct("GET /hob/v1/tokens", &token).await, (403, None));
+    let failed = Some(Conduct::FailedLogin);
+    assert_eq!(conduct(STATUS, "hob_x").await, (401, failed));
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::AddressRange;
 /// Addresses whose conduct is remembered.
 pub(super) const ROOM: usize = 100_000;
 /// How long it is remembered after a ban that there was one.
-const MEMORY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const MEMORY: Duration = Duration::from_secs(24 * 3600);
 
 /// What addresses did. Two generations: when the young one is full it becomes the old one, whose
 /// addresses go unless they are seen again. So the least recent go first, and nobody looks for
@@ -90,6 +90,15 @@ impl Counts {
             ..Record::default()
         };
         (times, time)
+    }
+
+    /// Remembers a ban of before, the `times`th, which ends or ended then.
+    pub(super) fn remember(&mut self, who: AddressRange, times: u32, ends: SystemTime) {
+        *self.record(who) = Record {
+            times,
+            ends: Some(ends),
+            ..Record::default()
+        };
     }
 
     pub(super) fn forget(&mut self, who: &AddressRange) {

@@ -3,7 +3,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -15,6 +15,10 @@ use crate::{Domain, FunctionName};
 
 /// Longest name of a host, in bytes (RFC 1035).
 const HOST_MAX: usize = 253;
+/// What functions call the gateway by, on every machine.
+const GATEWAY: &str = "gateway.openfaas";
+/// The ending of names that mean something inside a cluster only.
+const CLUSTER: &str = ".svc.cluster.local";
 
 /// Which functions the names of hosts lead to. Read without a lock; written by one at a time, who
 /// holds the lock of the routes.
@@ -23,6 +27,8 @@ pub(super) struct Domains {
     shards: [ArcSwap<Table>; SHARDS],
     /// How many hosts there are. Where there are none, a reader looks at nothing else.
     hosts: AtomicUsize,
+    /// What the server itself is called, in lower case.
+    own: OnceLock<BTreeSet<Box<str>>>,
     hasher: RandomState,
 }
 
@@ -42,6 +48,7 @@ impl Default for Domains {
         Self {
             shards: array::from_fn(|_| ArcSwap::default()),
             hosts: AtomicUsize::new(0),
+            own: OnceLock::new(),
             hasher: RandomState::new(),
         }
     }
@@ -62,6 +69,16 @@ impl Domains {
         Some((Arc::clone(&place.route), place.path.len()))
     }
 
+    pub(super) fn keep_back(&self, own: BTreeSet<Box<str>>) {
+        // The first word is the last.
+        let _ = self.own.set(own);
+    }
+
+    pub(super) fn is_own(&self, host: &str) -> bool {
+        let configured = self.own.get().is_some_and(|own| own.contains(host));
+        configured || host == GATEWAY || host.ends_with(CLUSTER)
+    }
+
     /// Puts the domains of `next` in place of those of `former`, the route that the same function
     /// had. What is another function's stays that one's.
     pub(super) fn change(&self, former: Option<&Route>, next: Option<&Arc<Route>>) {
@@ -72,7 +89,7 @@ impl Domains {
         let Some(function) = former.or(next.map(|next| &**next)) else {
             return;
         };
-        for host in hosts {
+        for host in hosts.into_iter().filter(|host| !self.is_own(host)) {
             self.change_host(host, &function.function, next);
         }
     }
@@ -188,6 +205,30 @@ mod tests {
         ] {
             assert_eq!(found(&routes, url), expected, "{url}");
         }
+    }
+
+    #[test]
+    fn the_servers_own_hosts_lead_to_no_function() {
+        let routes = Routes::default();
+        routes.keep_back(["Box.example.net", "*.example.net", "::1"]);
+        let own = [
+            "box.example.net",
+            "gateway.openfaas",
+            "a.b.svc.cluster.local",
+        ];
+        let paths = own.map(|host| format!("{host}/system"));
+        let paths = paths.each_ref().map(String::as_str);
+        let mine = "mine.example.net";
+        with(&routes, "a", &[&own[..], &paths, &[mine]].concat());
+        for host in own {
+            assert!(routes.is_own_host(host), "{host}");
+            assert_eq!(found(&routes, &format!("{host}/system/functions")), "");
+        }
+        assert!(!routes.is_own_host(mine));
+        assert_eq!(found(&routes, "mine.example.net/x"), "a /x");
+        assert_eq!(routes.hosts(), [mine.into()].into());
+        routes.remove(&"a".parse().expect("valid"));
+        assert_eq!(routes.domains.hosts.load(super::Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -28,7 +28,7 @@ impl HostName {
     }
 
     /// The name of the files of its certificate, without their ending.
-    pub(super) fn file_stem(&self) -> String {
+    pub(crate) fn file_stem(&self) -> String {
         self.0.replace(['*', ':'], "_")
     }
 }

@@ -4,7 +4,12 @@ use super::Store;
 use crate::StoreError;
 
 /// Most changes that are kept. The oldest go first.
-pub const AUDIT_MOST: i64 = 100_000;
+pub const AUDIT_MOST: u32 = 100_000;
+/// Most of those that were refused or failed. They are counted apart, so that nobody who may do
+/// little can push out what others did.
+pub const AUDIT_REFUSED_MOST: u32 = 10_000;
+/// From this status on a change was not made.
+const REFUSED: u16 = 400;
 
 /// A change that somebody made or tried to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +44,20 @@ pub struct AuditFilter {
 }
 
 impl Store {
-    /// Writes a change down, and forgets the oldest where there are too many.
+    /// Writes a change down, and forgets the oldest of its kind, made or refused, where there are too
+    /// many.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn note_change(&self, row: &AuditRow) -> Result<(), StoreError> {
+        let most = match row.status < REFUSED {
+            true => AUDIT_MOST,
+            false => AUDIT_REFUSED_MOST,
+        };
+        self.note_within(row, most)
+    }
+
+    fn note_within(&self, row: &AuditRow, most: u32) -> Result<(), StoreError> {
         self.with(|connection| {
             let transaction = connection.unchecked_transaction()?;
             transaction.execute(
@@ -58,8 +72,13 @@ impl Store {
                     row.status
                 ],
             )?;
-            let oldest = transaction.last_insert_rowid() - AUDIT_MOST;
-            transaction.execute("DELETE FROM audit WHERE seq <= ?1", [oldest])?;
+            // By the index `audit_kind`: as it is written there.
+            transaction.execute(
+                "DELETE FROM audit WHERE (status >= 400) = ?1 AND seq <= (
+                     SELECT seq FROM audit WHERE (status >= 400) = ?1
+                     ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+                params![row.status >= REFUSED, most],
+            )?;
             transaction.commit()
         })
     }
@@ -208,16 +227,36 @@ mod tests {
             rows.into_iter().map(|row| row.at).collect::<Vec<_>>()
         };
         assert_eq!(times(), [3, 4]);
-        // As if so many had come meanwhile.
-        store
+        for at in 5..=7 {
+            store.note_within(&row(at), 3).expect("noted");
+        }
+        assert_eq!(times(), [5, 6, 7]);
+    }
+
+    #[test]
+    fn what_is_refused_pushes_out_nothing_that_was_made() {
+        let data = tempfile::tempdir().expect("tempdir");
+        let store = Store::open(data.path()).expect("opens");
+        let refused = |at| AuditRow {
+            who: "token:narrow".into(),
+            status: 403,
+            ..row(at)
+        };
+        store.note_within(&row(1), 3).expect("noted");
+        for at in 2..=9 {
+            store.note_within(&refused(at), 3).expect("noted");
+        }
+        store.note_within(&row(10), 3).expect("noted");
+        let rows = store.changes(&all()).expect("reads");
+        let times: Vec<_> = rows.iter().map(|row| row.at).collect();
+        assert_eq!(times, [1, 7, 8, 9, 10]);
+        let plan: String = store
             .with(|connection| {
-                let next = AUDIT_MOST + 2;
-                connection.execute("UPDATE sqlite_sequence SET seq = ?1", [next])
+                let query = "EXPLAIN QUERY PLAN SELECT seq FROM audit WHERE (status >= 400) = 1
+                     ORDER BY seq DESC LIMIT 1 OFFSET 3";
+                connection.query_row(query, [], |row| row.get("detail"))
             })
-            .expect("set");
-        store.note_change(&row(5)).expect("noted");
-        assert_eq!(times(), [4, 5]);
-        store.note_change(&row(6)).expect("noted");
-        assert_eq!(times(), [5, 6]);
+            .expect("explained");
+        assert!(plan.contains("audit_kind"), "{plan}");
     }
 }

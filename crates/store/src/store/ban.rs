@@ -9,6 +9,10 @@ use crate::{
     clock::{system_time, unix_time},
 };
 
+/// Most bans by conduct that are kept, ended or not: those that end first go. Twice as many as there
+/// can be at a time.
+const BY_CONDUCT_MOST: u32 = 100_000;
+
 impl Store {
     /// Every ban, those that have ended too.
     ///
@@ -25,14 +29,14 @@ impl Store {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// Keeps these, and forgets those that have ended by `now`.
+    /// Keeps these, and forgets those that had ended by `before`.
     ///
     /// # Errors
     /// When the database cannot be written; then it is as it was.
-    pub fn put_bans(&self, bans: &[Ban], now: SystemTime) -> Result<(), StoreError> {
+    pub fn put_bans(&self, bans: &[Ban], before: SystemTime) -> Result<(), StoreError> {
         self.with(|connection| {
             let transaction = connection.unchecked_transaction()?;
-            transaction.execute("DELETE FROM bans WHERE until <= ?1", [unix_time(now)])?;
+            transaction.execute("DELETE FROM bans WHERE until <= ?1", [unix_time(before)])?;
             let mut insert = transaction.prepare(
                 "INSERT OR REPLACE INTO bans (address, since, until, reason, by_hand, times)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
@@ -48,6 +52,11 @@ impl Store {
                 ])?;
             }
             drop(insert);
+            transaction.execute(
+                "DELETE FROM bans WHERE by_hand = 0 AND address IN (
+                     SELECT address FROM bans WHERE by_hand = 0 ORDER BY until DESC LIMIT -1 OFFSET ?1)",
+                [BY_CONDUCT_MOST],
+            )?;
             transaction.commit()
         })
     }

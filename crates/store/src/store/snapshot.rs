@@ -5,9 +5,16 @@ use rusqlite::{Connection, OpenFlags};
 use super::{BUSY_TIMEOUT, DATABASE, Store};
 use crate::{StoreError, durable};
 
-/// Small tables that everything hangs on. The one of the queue may be large: [`check_database`]
-/// looks at it too.
-const VITAL: [&str; 5] = ["functions", "meta", "namespaces", "schedules", "tokens"];
+/// Small tables without which no server starts. Those of the queue and the audit may be large:
+/// [`check_database`] looks at them too.
+const VITAL: [&str; 6] = [
+    "bans",
+    "functions",
+    "meta",
+    "namespaces",
+    "schedules",
+    "tokens",
+];
 
 /// What a snapshot holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -190,7 +190,7 @@ async fn bring_up(
     let (events, _) = events::channel();
     let ending = Ending::default();
     let told = ending.clone();
-    let deploy = tokio::spawn(async move {
+    let work = async move {
         let _coming = control.coming.add(&name, &asked);
         let order = Order {
             origin: Origin::Asked(Box::new(asked)),
@@ -198,17 +198,23 @@ async fn bring_up(
             canary: None,
         };
         let deployed = control.try_deploy(name.clone(), order, &events).await;
-        told.tell(match &deployed {
-            Ok(_) => StatusCode::ACCEPTED,
-            Err(error) => blamed(error.fault()),
-        });
         deployed.map(drop).inspect_err(|error| {
             tracing::warn!("function `{name}` was not deployed: {error}");
         })
+    };
+    let deploy = tokio::spawn(async move {
+        // A task of its own, so that even a panic is told of, however late.
+        let deployed = tokio::spawn(work).await;
+        told.tell(match &deployed {
+            Ok(Ok(())) => StatusCode::ACCEPTED,
+            Ok(Err(error)) => blamed(error.fault()),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        });
+        deployed
     });
     match timeout(PATIENCE, deploy).await {
-        Ok(Ok(deployed)) => deployed.map(|()| StatusCode::ACCEPTED.into_response()),
-        Ok(Err(_)) => return Err(ApiError::Panic),
+        Ok(Ok(Ok(deployed))) => deployed.map(|()| StatusCode::ACCEPTED.into_response()),
+        Ok(_) => return Err(ApiError::Panic),
         // On its way.
         Err(_) => Ok((Extension(ending), StatusCode::ACCEPTED).into_response()),
     }
@@ -246,7 +252,9 @@ impl From<DeployError> for ApiError {
         match error {
             DeployError::Exists(name) => Self::Exists(name),
             DeployError::Missing(name) => Self::NoFunction(name),
-            error @ DeployError::DomainTaken { .. } => Self::Taken(error.to_string()),
+            error @ (DeployError::DomainTaken { .. } | DeployError::OwnHost(_)) => {
+                Self::Taken(error.to_string())
+            }
             error => {
                 let mut message = error.to_string();
                 if let DeployError::Engine(EngineError::Start { log_tail, .. }) = &error
