@@ -451,3 +451,27 @@ fn a_new_password_is_that_of_the_context_too() {
         "{kept}"
     );
 }
+
+#[test]
+fn a_new_password_is_shown_though_it_cannot_be_kept() {
+    let away = Away::new();
+    away.login([]).ok();
+    // No file can be written, which root is told as well.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" passwd --generate";
+    let said = Cli::new(Path::new("sh"))
+        .env("HOB_DATA", away.home.path().join("no-server"))
+        .env("XDG_CONFIG_HOME", away.home.path())
+        .args(["-c", script, HOB])
+        .run();
+    let warning = "warning: context `localhost` still has the old password";
+    let cure = format!("`hob login {} --name localhost`", away.url());
+    assert!(
+        said.stderr.contains(warning) && said.stderr.contains(&cure),
+        "{said:?}"
+    );
+    let new = said.ok();
+    away.hob(["list"]).fails(5);
+    let login = away.command(["login", &away.url()]);
+    login.stdin(new).run().ok();
+    away.hob(["list"]).ok();
+}
