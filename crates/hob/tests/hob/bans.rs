@@ -255,6 +255,12 @@ fn the_owner_bans_for_a_while_or_for_good() {
         "{line}"
     );
     assert!(list.contains("forever"), "{list}");
+    // An address of a range is not let in by itself.
+    for (address, range) in [(GUEST, "203.0.113.8/30"), ("2001:db8::9", "2001:db8::/64")] {
+        let line = hob.cli(["ban", "remove", address]).fails(3);
+        let cure = format!("{range} is banned: `hob ban remove {range}`");
+        assert!(line.contains(&cure), "{line}");
+    }
     hob.cli(["ban", "remove", "203.0.113.8/30"]).ok();
     assert_eq!(status(&site.ask(GUEST, GET)), "200");
 }
