@@ -391,6 +391,19 @@ fn a_logout_forgets_the_password_and_keeps_the_way() {
     assert!(line.contains(&cure), "{line}");
     let line = away.hob(["logout", "home"]).fails(1);
     assert!(line.contains("has no login"), "{line}");
+    // It is the context that other verbs would use.
+    away.login(["--name", "other"]).ok();
+    let of_variable = || away.command(["logout"]).env("HOB_CONTEXT", "home");
+    let line = of_variable().run().fails(1);
+    assert!(line.contains("`home` has no login"), "{line}");
+    let said = of_variable().args(["--context", "other"]).run().ok();
+    assert!(said.contains("context `other`"), "{said}");
+    let line = away.hob(["logout", "home", "--context", "other"]).fails(64);
+    assert!(line.contains("leave one of them out"), "{line}");
+    let line = away.hob(["logout", "--context", "local"]).fails(64);
+    assert!(line.contains("takes no login"), "{line}");
+    away.hob(["context", "remove", "other"]).ok();
+    away.hob(["context", "use", "home"]).ok();
     // The authority is known from before.
     let login = away.command(["login", &away.url()]);
     let said = login.stdin(away.password()).run().ok();
