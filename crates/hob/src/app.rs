@@ -6,37 +6,31 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context;
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
-use hob_gateway::{
-    AnswerBody, Certificates, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts,
-    Listeners,
-};
-use hob_model::{Bans, Isolation, Routes, port::Secrets};
+use hob_gateway::{GatewayHandle, Listeners};
+use hob_model::Isolation;
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
-use hob_store::{AdminPassword, SecretStore, Store};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use hob_store::{AdminPassword, Store};
 use sha2::{Digest, Sha256};
 use socket2::{Domain, Socket, Type};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use crate::{client::Address, config::Config, environment::Environment, exit::Failure};
 
 mod connection;
 mod end;
+mod gateway;
 mod local_socket;
 mod metrics_server;
 mod parts;
 mod run_folder;
-mod tls;
 
 use end::Unserved;
 use local_socket::LocalSocket;
 use metrics_server::MetricsServer;
-use parts::Ground;
+use parts::{Ground, Shared};
 pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
@@ -118,17 +112,14 @@ impl App {
         let id = id(&config.data)?;
         let run = RunFolder::make(&config.data, &id, env)?;
         let sandbox = sandbox(&id, run.path())?;
-        let routes = Arc::new(Routes::default());
-        let secrets = secrets(&config.data)?;
+        let shared = Shared::new(&config)?;
         let mut listeners = listeners(&config, doors.calls, env)?;
         (listeners.tls, listeners.redirect) = (doors.tls, doors.redirect);
-        let keyring = Arc::new(Certificates::default());
-        let gateway_secrets = Arc::clone(&secrets) as _;
         let engine = LocalEngine::new(
             engine_config(&config, &run, &id, &listeners),
             Arc::clone(&sandbox),
-            Arc::clone(&routes),
-            Arc::clone(&secrets) as _,
+            Arc::clone(&shared.routes),
+            Arc::clone(&shared.secrets) as _,
         )?;
         // A start that fails from here on leaves replicas to the next.
         let unserved = Unserved(Some(Arc::clone(&engine)));
@@ -136,15 +127,11 @@ impl App {
         sandbox.warm();
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.warnings.extend(doors.warnings);
-        let bans = Arc::new(bans(&config));
         let ground = Ground {
             store,
-            secrets,
             sandbox,
             engine: Arc::clone(&engine),
-            routes: Arc::clone(&routes),
-            bans: Arc::clone(&bans),
-            keyring: Arc::clone(&keyring),
+            shared: shared.clone(),
         };
         let parts = ground.control_parts(&config, address, env)?;
         notices.password = parts.store.ensure_admin_password()?;
@@ -159,8 +146,7 @@ impl App {
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
         let metrics = doors.metrics.map(serve).transpose()?;
-        let config = tls::gateway_config(&config, keyring);
-        let gateway = gateway(config, &control, listeners, routes, gateway_secrets, bans)?;
+        let gateway = gateway::start(&config, &control, listeners, shared)?;
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         // After the gateway, by which it makes the calls that are queued.
@@ -185,7 +171,7 @@ impl App {
 
     /// Where calls are accepted by TLS.
     pub(crate) fn tls(&self) -> Option<String> {
-        self.gateway.tls_addr().map(tls::url)
+        self.gateway.tls_addr().map(by_tls)
     }
 
     /// Where everybody is sent there.
@@ -221,6 +207,11 @@ impl From<TcpListener> for Doors {
     }
 }
 
+/// How calls are made by TLS at an address: `https://0.0.0.0:443`.
+fn by_tls(address: SocketAddr) -> String {
+    format!("https://{address}")
+}
+
 /// Tells the server of this data directory from all others on the machine, and stays the same
 /// from start to start: what a killed server left behind is found by it.
 fn id(data: &Path) -> anyhow::Result<String> {
@@ -228,11 +219,6 @@ fn id(data: &Path) -> anyhow::Result<String> {
     let hash = Sha256::digest(data.as_os_str().as_encoded_bytes());
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(hex[..ID_DIGITS].to_owned())
-}
-
-fn secrets(data: &Path) -> anyhow::Result<Arc<SecretStore>> {
-    let secrets = SecretStore::open(&data.join("secrets"), &data.join("identity.txt"))?;
-    Ok(Arc::new(secrets))
 }
 
 fn sandbox(id: &str, run: &Path) -> anyhow::Result<Arc<Sandbox>> {
@@ -272,7 +258,7 @@ fn control_config(
     Ok(ControlConfig {
         data: config.data.clone(),
         gateway: Address::from(address).to_string(),
-        tls: tls.transpose()?.map(tls::url),
+        tls: tls.transpose()?.map(by_tls),
         metrics: metrics.map(metrics_server::url),
         isolation: notices.isolation.clone(),
         queue: config.queue,
@@ -350,52 +336,5 @@ fn notices(
         warnings,
         password: None,
         functions: 0,
-    })
-}
-
-/// Nobody is shut out yet; the exempt are those who speak for others, and this machine.
-fn bans(config: &Config) -> Bans {
-    let functions = config.subnet.unwrap_or_default();
-    let proxies = &config.proxies.trusted;
-    Bans::new(
-        config.bans.rules.clone(),
-        config.bans.exempt(functions, proxies),
-    )
-}
-
-fn gateway(
-    config: GatewayConfig,
-    control: &Arc<Control>,
-    listeners: Listeners,
-    routes: Arc<Routes>,
-    secrets: Arc<dyn Secrets>,
-    bans: Arc<Bans>,
-) -> anyhow::Result<GatewayHandle> {
-    let control_port = Arc::clone(control) as _;
-    let ports = GatewayPorts {
-        routes,
-        wake: control_port,
-        fallback: remote_api(control),
-        tokens: control.tokens(),
-        secrets,
-        bans,
-    };
-    Gateway::start(config, listeners, ports).context("cannot start the gateway")
-}
-
-/// The control API behind the password, for all paths that are no calls.
-fn remote_api(control: &Arc<Control>) -> Fallback {
-    let router = control.router(Access::Remote);
-    Arc::new(move |request, _peer| {
-        let router = router.clone();
-        let request = request.map(axum::body::Body::new);
-        Box::pin(async move {
-            // A router never fails; it has no error to show.
-            let answer = router
-                .oneshot(request)
-                .await
-                .unwrap_or_else(|never| match never {});
-            answer.map(|body| -> AnswerBody { UnsyncBoxBody::new(body.map_err(Into::into)) })
-        })
     })
 }

@@ -8,14 +8,15 @@
 mod access_log;
 mod bans;
 mod client;
+mod file;
+mod kept;
 mod limits;
-mod limits_table;
 mod proxy;
 mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     str::FromStr,
 };
 
@@ -23,7 +24,7 @@ use clap::Args;
 use hob_control::QueueLimits;
 use hob_gateway::AccessLog;
 use hob_gateway::Proxies;
-use hob_model::{Isolation, Label, Memory};
+use hob_model::{Isolation, Memory};
 use hob_sandbox::network::Subnet;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
@@ -31,28 +32,15 @@ use tracing_subscriber::EnvFilter;
 use crate::{environment::Environment, exit::Failure};
 pub(crate) use bans::BansConfig;
 pub(crate) use client::{ClientArgs, ClientConfig, Settings};
-pub(crate) use limits::KEEP_REVISIONS;
-use limits::{keep_revisions, log_quota, queue};
-pub(crate) use limits_table::LimitsConfig;
-use proxy::{ProxyTable, proxies};
+pub(crate) use file::PlaceArgs;
+use file::data;
+pub(crate) use kept::KEEP_REVISIONS;
+use kept::{keep_revisions, log_quota, queue};
+pub(crate) use limits::LimitsConfig;
 pub(crate) use tls::TlsConfig;
-use tls::TlsTable;
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
-const DATA_OF_ROOT: &str = "/var/lib/hob";
-const CONFIG_OF_ROOT: &str = "/etc/hob/config.toml";
-
-/// Where settings are kept; every verb that has settings takes it.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct PlaceArgs {
-    /// Configuration file [default: /etc/hob/config.toml for root, else ~/.config/hob/config.toml]
-    #[arg(long, env = "HOB_CONFIG", value_name = "FILE", hide_env_values = true)]
-    config: Option<PathBuf>,
-    /// Data directory of the server [default: /var/lib/hob for root, else ~/.local/share/hob]
-    #[arg(long, env = "HOB_DATA", value_name = "DIR", hide_env_values = true)]
-    data: Option<PathBuf>,
-}
 
 /// The settings of a server, as flags and variables.
 #[derive(Debug, Clone, Default, Args)]
@@ -147,31 +135,6 @@ pub(crate) struct ServerArgs {
     /// What to log on standard error: error, warn, info, debug, trace, or a filter [default: info]
     #[arg(long, env = "HOB_LOG", value_name = "FILTER", hide_env_values = true)]
     log: Option<String>,
-}
-
-/// The configuration file: all settings, none needed.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct File {
-    data: Option<PathBuf>,
-    listen: Option<SocketAddr>,
-    metrics: Option<MetricsAddress>,
-    isolation: Option<Isolation>,
-    registry: Option<bool>,
-    subnet: Option<String>,
-    async_body: Option<Memory>,
-    queue_calls: Option<u64>,
-    queue_bytes: Option<Memory>,
-    keep_revisions: Option<u32>,
-    log_quota: Option<Memory>,
-    log: Option<String>,
-    server: Option<String>,
-    namespace: Option<Label>,
-    tls: Option<TlsTable>,
-    proxy: ProxyTable,
-    bans: BansConfig,
-    limits: LimitsConfig,
-    access_log: Option<access_log::Table>,
 }
 
 /// Where Prometheus reads.
@@ -290,63 +253,13 @@ impl ServerArgs {
             keep_revisions: keep_revisions(self.keep_revisions.or(file.keep_revisions))?,
             log_quota: log_quota(self.log_quota.or(file.log_quota))?,
             log,
-            tls: file.tls.map(TlsTable::resolve).transpose()?,
-            proxies: proxies(file.proxy)?,
+            tls: file.tls,
+            proxies: file.proxy.0,
             bans: file.bans,
             limits: file.limits,
             access_log: file.access_log.map(|table| table.0),
         })
     }
-}
-
-impl PlaceArgs {
-    /// The data directory.
-    ///
-    /// # Errors
-    /// A usage failure that names the file, the key or the flag.
-    pub(crate) fn data(self, env: &Environment) -> anyhow::Result<PathBuf> {
-        let file = self.read(env)?;
-        data(self.data.or(file.data), env)
-    }
-
-    fn read(&self, env: &Environment) -> anyhow::Result<File> {
-        match self.path(env) {
-            Some(path) => read_file(&path, self.config.is_some()),
-            None => Ok(File::default()),
-        }
-    }
-
-    /// Where the file is, if there is one.
-    fn path(&self, env: &Environment) -> Option<PathBuf> {
-        match &self.config {
-            Some(path) => Some(path.clone()),
-            None if env.root => Some(CONFIG_OF_ROOT.into()),
-            None => {
-                let folder = env.xdg("XDG_CONFIG_HOME", ".config");
-                folder.map(|folder| folder.join("hob/config.toml"))
-            }
-        }
-    }
-}
-
-fn read_file(path: &Path, must_exist: bool) -> anyhow::Result<File> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
-            return Ok(File::default());
-        }
-        Err(error) => {
-            let message = format!("configuration file {}: {error}", path.display());
-            return Err(Failure::usage(message).into());
-        }
-    };
-    toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| {
-            1 + text[..span.start.min(text.len())].matches('\n').count()
-        });
-        let problem = error.message().replace('\n', " ");
-        Failure::usage(format!("{}:{line}: {problem}", path.display())).into()
-    })
 }
 
 /// Reads an address to listen on; a name such as `localhost` could mean two.
@@ -371,25 +284,16 @@ pub(crate) fn parse_log(text: &str) -> Result<String, String> {
     }
 }
 
-fn data(asked: Option<PathBuf>, env: &Environment) -> anyhow::Result<PathBuf> {
-    let data = match asked {
-        Some(data) => data,
-        None if env.root => DATA_OF_ROOT.into(),
-        None => env
-            .xdg("XDG_DATA_HOME", ".local/share")
-            .map(|folder| folder.join("hob"))
-            .ok_or_else(|| {
-                Failure::usage("no home directory is known: name a data directory with --data DIR")
-            })?,
-    };
-    Ok(std::path::absolute(data)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::{CommandFactory, Parser};
 
-    use super::*;
+    use super::{
+        file::{File, read_file},
+        *,
+    };
 
     #[derive(Parser)]
     struct Server {

@@ -15,7 +15,6 @@ mod needs;
 mod net;
 mod prometheus;
 mod registry;
-mod tls;
 
 pub use answer::Answer;
 pub use cli::{Cli, Outcome};
@@ -26,4 +25,3 @@ pub use needs::{has_programs, rare_program};
 pub use net::Net;
 pub use prometheus::{PROMETHEUS_PROGRAM, Prometheus};
 pub use registry::{REGISTRY_PROGRAM, Registry};
-pub use tls::TlsProxy;

@@ -15,16 +15,41 @@ use hob_store::{CallQueue, SecretStore, Store};
 
 use crate::{config::Config, environment::Environment, exit::Failure};
 
-/// What is there before the control plane, and is used by it.
-pub(super) struct Ground {
-    pub(super) store: Store,
-    pub(super) secrets: Arc<SecretStore>,
-    pub(super) sandbox: Arc<Sandbox>,
-    pub(super) engine: Arc<LocalEngine>,
+/// What the control plane and the gateway have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
     pub(super) routes: Arc<Routes>,
+    pub(super) secrets: Arc<SecretStore>,
     pub(super) bans: Arc<Bans>,
     /// What is presented to those who come by TLS.
     pub(super) keyring: Arc<hob_gateway::Certificates>,
+}
+
+/// What is there before the control plane, and is used by it.
+pub(super) struct Ground {
+    pub(super) store: Store,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) engine: Arc<LocalEngine>,
+    pub(super) shared: Shared,
+}
+
+impl Shared {
+    /// With the secrets that there are, and nothing else yet.
+    ///
+    /// # Errors
+    /// When the secrets cannot be opened.
+    pub(super) fn new(config: &Config) -> anyhow::Result<Self> {
+        let data = &config.data;
+        let secrets = SecretStore::open(&data.join("secrets"), &data.join("identity.txt"))?;
+        let functions = config.subnet.unwrap_or_default();
+        let exempt = config.bans.exempt(functions, &config.proxies.trusted);
+        Ok(Self {
+            routes: Arc::default(),
+            secrets: Arc::new(secrets),
+            bans: Arc::new(Bans::new(config.bans.rules.clone(), exempt)),
+            keyring: Arc::default(),
+        })
+    }
 }
 
 impl Ground {
@@ -38,10 +63,16 @@ impl Ground {
         address: SocketAddr,
         env: &Environment,
     ) -> anyhow::Result<ControlParts> {
+        let Shared {
+            routes,
+            secrets,
+            bans,
+            keyring,
+        } = self.shared;
         let images = ImageStore::open(&config.data)?;
         let registries = Arc::new(KnownRegistries::new(
             &config.data,
-            Arc::clone(&self.secrets),
+            Arc::clone(&secrets),
             docker_config(env),
         ));
         let registry_client = Arc::new(RegistryClient::new(Arc::clone(&registries) as _));
@@ -54,7 +85,7 @@ impl Ground {
         Ok(ControlParts {
             calls: CallQueue::open(&self.store)?,
             store: self.store,
-            secrets: self.secrets,
+            secrets,
             engine: self.engine,
             image_builder: Arc::new(image_builder),
             registry_client,
@@ -62,9 +93,9 @@ impl Ground {
             registry: registry(config, &images, address)?,
             images,
             registries,
-            certificates: certificates(config, self.keyring, &self.routes)?,
-            routes: self.routes,
-            bans: self.bans,
+            certificates: certificates(config, keyring, &routes)?,
+            routes,
+            bans,
         })
     }
 }

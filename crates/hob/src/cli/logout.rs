@@ -2,7 +2,7 @@ use clap::Args;
 
 use super::Context;
 use crate::{
-    contexts::{Contexts, ContextsFile, LOCAL},
+    contexts::{ContextsFile, LOCAL},
     exit::Failure,
     output,
 };
@@ -15,13 +15,23 @@ use crate::{
 pub(super) struct Logout {
     /// The context [default: the current one]
     name: Option<String>,
+    /// The same
+    #[arg(long, env = "HOB_CONTEXT", value_name = "NAME", hide_env_values = true)]
+    context: Option<String>,
 }
 
 impl Logout {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let typed = self.context.as_deref() != context.env.text("HOB_CONTEXT");
+        if typed && self.name.is_some() {
+            let text = "the argument and --context name a context each: leave one of them out";
+            return Err(Failure::usage(text).into());
+        }
+        let named = self.name.or(self.context);
         let file = ContextsFile::of(&context.env)?;
         let (name, server) = file.change(|contexts| {
-            let name = self.name.map_or_else(|| current(contexts), Ok)?;
+            let name = named.or_else(|| contexts.current.clone());
+            let name = name.filter(|name| name != LOCAL).ok_or_else(local)?;
             let entry = contexts.get_mut(&name)?;
             if entry.login.take().is_none() {
                 let text = format!("context `{name}` has no login");
@@ -33,10 +43,8 @@ impl Logout {
     }
 }
 
-fn current(contexts: &Contexts) -> anyhow::Result<String> {
-    let current = contexts.current.clone();
-    current.filter(|name| name != LOCAL).ok_or_else(|| {
-        Failure::usage("no context is in use: name one of those that `hob context list` shows")
-            .into()
-    })
+fn local() -> Failure {
+    Failure::usage(
+        "the server of this machine takes no login: name one of those that `hob context list` shows",
+    )
 }

@@ -60,15 +60,23 @@ impl Passwd {
         })?;
         let path = "/hob/v1/password";
         context.wait(async { Ok(session.client.put(path, body).await?) })?;
-        if let Some(name) = session.context().filter(|name| *name != LOCAL) {
-            remember(name, password.reveal(), context)?;
-        }
+        // It holds from here on: whatever fails now, it must have been seen.
+        let said = match self.generate {
+            true => output::line(password.reveal()),
+            false => output::line("the admin password is changed"),
+        };
         if self.generate {
-            output::line(password.reveal())?;
             eprintln!("this is the admin password from now on; it is shown this once");
-            return Ok(());
         }
-        output::line("the admin password is changed")
+        if let Some(name) = session.context().filter(|name| *name != LOCAL)
+            && let Err(error) = remember(name, password.reveal(), context)
+        {
+            eprintln!(
+                "warning: context `{name}` still has the old password ({error:#}): `hob login {} --name {name}` gives it the new one",
+                session.client.address()
+            );
+        }
+        said
     }
 }
 

@@ -7,17 +7,15 @@ use http::HeaderName;
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::exit::Failure;
-
 /// Most networks that may be trusted: each connection is compared with all of them.
 const NETWORKS_MAX: usize = 1_000;
 /// Bits of an IPv6 address before the IPv4 address that it may hold.
 const MAPPED_BITS: u8 = 96;
 
-/// The table as the owner writes it.
+/// As it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct ProxyTable {
+struct Written {
     trusted: Vec<Network>,
     header: Option<Header>,
 }
@@ -30,22 +28,30 @@ struct Network(IpNet);
 #[serde(try_from = "String")]
 struct Header(HeaderName);
 
-/// Checks the table as a whole.
-pub(super) fn proxies(table: ProxyTable) -> anyhow::Result<Proxies> {
-    let ProxyTable { trusted, header } = table;
-    if header.is_some() && trusted.is_empty() {
-        let message = "[proxy] has a header and trusts nobody to write it: add your proxy's address, as in trusted = [\"127.0.0.1\"]";
-        return Err(Failure::usage(message).into());
+/// The table, checked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(try_from = "Written")]
+pub(super) struct Table(pub(super) Proxies);
+
+impl TryFrom<Written> for Table {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written { trusted, header } = written;
+        if header.is_some() && trusted.is_empty() {
+            return Err("[proxy] has a header and trusts nobody to write it: add your proxy's address, as in trusted = [\"127.0.0.1\"]".into());
+        }
+        if trusted.len() > NETWORKS_MAX {
+            return Err(format!(
+                "[proxy] trusted must have at most {NETWORKS_MAX} networks"
+            ));
+        }
+        let header = header.map(|Header(name)| ProxyHeader::from(name));
+        Ok(Self(Proxies {
+            trusted: trusted.into_iter().map(|Network(one)| one).collect(),
+            header: header.unwrap_or(ProxyHeader::ForwardedFor),
+        }))
     }
-    if trusted.len() > NETWORKS_MAX {
-        let message = format!("[proxy] trusted must have at most {NETWORKS_MAX} networks");
-        return Err(Failure::usage(message).into());
-    }
-    let header = header.map(|Header(name)| ProxyHeader::from(name));
-    Ok(Proxies {
-        trusted: trusted.into_iter().map(|Network(one)| one).collect(),
-        header: header.unwrap_or(ProxyHeader::ForwardedFor),
-    })
 }
 
 impl TryFrom<String> for Network {
@@ -97,8 +103,8 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Proxies, String> {
-        let table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-        proxies(table).map_err(|error| error.to_string())
+        let read = toml::from_str(text).map(|Table(proxies)| proxies);
+        read.map_err(|error| error.message().to_owned())
     }
 
     #[test]

@@ -4,10 +4,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use hob_control::{AcmeChallenge, AcmeConfig, CertificateFiles, CertificatesConfig};
+use hob_model::Timespan;
 use hob_store::HostName;
 use serde::Deserialize;
-
-use crate::exit::Failure;
 
 /// Let's Encrypt's directory.
 const PRODUCTION: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -16,10 +15,10 @@ const STAGING: &str = "https://acme-staging-v02.api.letsencrypt.org/directory";
 /// Longest time that browsers may be told to come by TLS only: there is no way back before its end.
 const HSTS_MAX: Duration = Duration::from_secs(1100 * 24 * 60 * 60);
 
-/// The table as it is written.
+/// As it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TlsTable {
+struct Written {
     listen: SocketAddr,
     redirect: Option<SocketAddr>,
     #[serde(default)]
@@ -31,7 +30,7 @@ pub(super) struct TlsTable {
     #[serde(default)]
     own: bool,
     acme: Option<AcmeTable>,
-    hsts: Option<String>,
+    hsts: Option<Timespan>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,7 +64,8 @@ enum Challenge {
 }
 
 /// How calls are accepted by TLS.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Written")]
 pub(crate) struct TlsConfig {
     /// Where; port 0 means any free one.
     pub(crate) listen: SocketAddr,
@@ -77,23 +77,23 @@ pub(crate) struct TlsConfig {
     pub(crate) certificates: CertificatesConfig,
 }
 
-// === impl TlsTable ===
+// === impl TlsConfig ===
 
-impl TlsTable {
-    /// Checks what is written.
-    pub(super) fn resolve(self) -> anyhow::Result<TlsConfig> {
-        let (listen, redirect) = (self.listen, self.redirect);
-        let hsts = self.hsts.as_deref().map(hsts).transpose()?;
-        let certificates = self.certificates()?;
-        Ok(TlsConfig {
-            listen,
-            redirect,
-            hsts,
-            certificates,
+impl TryFrom<Written> for TlsConfig {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        Ok(Self {
+            listen: written.listen,
+            redirect: written.redirect,
+            hsts: written.hsts.map(hsts).transpose()?,
+            certificates: written.certificates()?,
         })
     }
+}
 
-    fn certificates(self) -> Result<CertificatesConfig, Failure> {
+impl Written {
+    fn certificates(self) -> Result<CertificatesConfig, String> {
         let domains = self.domains.iter().map(|domain| {
             let parsed = domain.parse::<HostName>();
             parsed.map_err(|error| wrong(&format!("domains: {error}")))
@@ -136,7 +136,7 @@ impl TlsTable {
 }
 
 impl FilesTable {
-    fn resolve(self) -> Result<CertificateFiles, Failure> {
+    fn resolve(self) -> Result<CertificateFiles, String> {
         Ok(CertificateFiles {
             certificate: absolute("certificate", self.certificate)?,
             key: absolute("key", self.key)?,
@@ -145,7 +145,7 @@ impl FilesTable {
 }
 
 impl AcmeTable {
-    fn resolve(self) -> Result<AcmeConfig, Failure> {
+    fn resolve(self) -> Result<AcmeConfig, String> {
         let directory = match (self.directory, self.staging) {
             (Some(_), true) => {
                 return Err(wrong(
@@ -190,7 +190,7 @@ impl AcmeTable {
 }
 
 /// A path means the same wherever hob is started.
-fn absolute(key: &str, path: PathBuf) -> Result<PathBuf, Failure> {
+fn absolute(key: &str, path: PathBuf) -> Result<PathBuf, String> {
     match path.is_absolute() {
         true => Ok(path),
         false => Err(wrong(&format!(
@@ -200,14 +200,15 @@ fn absolute(key: &str, path: PathBuf) -> Result<PathBuf, Failure> {
     }
 }
 
-fn hsts(text: &str) -> Result<Duration, Failure> {
-    let parsed = humantime::parse_duration(text).ok();
-    let valid = parsed.filter(|time| (Duration::from_secs(1)..=HSTS_MAX).contains(time));
-    valid.ok_or_else(|| wrong("hsts must be 1s to 1100d, as in \"365d\""))
+fn hsts(Timespan(time): Timespan) -> Result<Duration, String> {
+    match (Duration::from_secs(1)..=HSTS_MAX).contains(&time) {
+        true => Ok(time),
+        false => Err(wrong("`hsts` must be 1s to 1100d, as in \"365d\"")),
+    }
 }
 
-fn wrong(problem: &str) -> Failure {
-    Failure::usage(format!("[tls] of the configuration file: {problem}"))
+fn wrong(problem: &str) -> String {
+    format!("[tls] {problem}")
 }
 
 #[cfg(test)]
@@ -215,8 +216,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<TlsConfig, String> {
-        let table: TlsTable = toml::from_str(text).map_err(|error| error.to_string())?;
-        table.resolve().map_err(|error| error.to_string())
+        toml::from_str(text).map_err(|error| error.message().to_owned())
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
             ("certificate = \"/a\"", "needs its `key`"),
             ("certificate = \"a\"\nkey = \"/a\"", "must begin with `/`"),
             ("own = true\ndomains = [\"a b\"]", "is not a host name"),
-            ("own = true\nhsts = \"0s\"", "hsts must be"),
+            ("own = true\nhsts = \"0s\"", "`hsts` must be"),
             ("own = true\nsni = true", "unknown field"),
             ("[acme]", "set `terms_agreed = true`"),
             (

@@ -15,7 +15,7 @@ use hob_testkit::{Hob, Net, assert_eventually, has_programs};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 
-use crate::bench::HOB;
+use crate::bench::{HOB, write};
 
 const NEEDED: [&str; 3] = ["ip", "unshare", "nsenter"];
 const GUEST: &str = "203.0.113.9";
@@ -255,8 +255,83 @@ fn the_owner_bans_for_a_while_or_for_good() {
         "{line}"
     );
     assert!(list.contains("forever"), "{list}");
+    // An address of a range is not let in by itself.
+    for (address, range) in [(GUEST, "203.0.113.8/30"), ("2001:db8::9", "2001:db8::/64")] {
+        let line = hob.cli(["ban", "remove", address]).fails(3);
+        let cure = format!("{range} is banned: `hob ban remove {range}`");
+        assert!(line.contains(&cure), "{line}");
+    }
     hob.cli(["ban", "remove", "203.0.113.8/30"]).ok();
     assert_eq!(status(&site.ask(GUEST, GET)), "200");
+}
+
+#[test]
+fn who_guesses_at_a_function_is_shut_out_too() {
+    let Some(site) = Site::new(SETTINGS) else {
+        return;
+    };
+    let command = site.hob.command().args(["secret", "set", "users"]);
+    command.stdin("ann:one\n").run().ok();
+    let shop = tempfile::tempdir().unwrap();
+    let shop = shop.path().join("shop");
+    write(&shop.join("index.html"), "things");
+    let auth = "auth = { type = \"basic\", secret = \"users\" }\n";
+    write(&shop.join("hob.toml"), auth);
+    site.hob.cli(["deploy", shop.to_str().unwrap()]).ok();
+    let call = |address, login: &str| {
+        let login = base64(login);
+        site.ask(
+            address,
+            &format!("GET /function/shop/ HTTP/1.1\nHost: h\nConnection: close\nAuthorization: Basic {login}\n\n"),
+        )
+    };
+    assert_eq!(status(&call(GUEST, "ann:one")), "200");
+    let begun = Instant::now();
+    for _ in 0..6 {
+        assert_eq!(status(&call(GUEST, "ann:two")), "401");
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(3));
+    assert_eq!(call(GUEST, "ann:one"), "");
+    assert_eq!(status(&call(NEIGHBOUR, "ann:one")), "200");
+    assert_eq!(site.bans()[0]["reason"], "6 failed logins");
+    let log = site.hob.log();
+    let refused = format!("WARN login refused address={GUEST} user=\"\" path=\"/function/shop/\"");
+    assert_eq!(log.matches(&refused).count(), 6, "{log}");
+    assert!(!log.contains("ann:"), "{log}");
+}
+
+#[test]
+fn behind_a_proxy_the_caller_is_shut_out_and_never_the_proxy() {
+    let proxy = NEIGHBOUR;
+    let Some(site) = Site::new(&format!("{SETTINGS}[proxy]\ntrusted = [\"{proxy}\"]\n")) else {
+        return;
+    };
+    let ask = |path: &str, caller: &str, login: &str| {
+        let login = base64(login);
+        site.ask(
+            proxy,
+            &format!("GET {path} HTTP/1.1\nHost: h\nConnection: close\nX-Forwarded-For: {caller}\nAuthorization: Basic {login}\n\n"),
+        )
+    };
+    for _ in 0..6 {
+        let answer = ask("/hob/v1/functions", "192.0.2.50", "admin:wrong");
+        assert_eq!(status(&answer), "401");
+    }
+    for path in ["/healthz", "/hob/v1/functions", "/function/none"] {
+        let answer = ask(path, "192.0.2.50", "admin:wrong");
+        assert_eq!(status(&answer), "403", "{answer}");
+    }
+    // Whatever the one did, the others and the proxy itself are none the worse for it.
+    assert_eq!(status(&ask("/healthz", "192.0.2.51", "")), "200");
+    for _ in 0..10 {
+        assert_eq!(status(&site.logs_in(proxy, "wrong")), "401");
+    }
+    assert_eq!(status(&site.ask(proxy, GET)), "200");
+    let bans = site.bans();
+    assert_eq!(bans.len(), 1);
+    assert_eq!(bans[0]["address"], "192.0.2.50");
+    let line = site.hob.cli(["ban", "add", proxy]).fails(1);
+    assert!(line.contains("has it speak for others"), "{line}");
 }
 
 #[test]

@@ -8,31 +8,32 @@ use std::{
     process::Command,
 };
 
-use hob_testkit::{Cli, Outcome, TlsProxy, has_programs};
+use hob_testkit::{Cli, Outcome, has_programs};
 use tempfile::TempDir;
 
-use crate::bench::{Bench, HOB};
+use crate::{
+    bench::{Bench, HOB},
+    tls::tls_address,
+};
 
-/// The name that the certificate of a [`Away`] is for; the machine knows it without asking anybody.
-const HOST: &str = "localhost";
+/// By TLS, with a certificate for `localhost`, which the machine knows without asking anybody, and
+/// for its own addresses.
+const CONFIG: &str = "[tls]\nlisten = \"127.0.0.1:0\"\nown = true\n";
 
-/// A server behind TLS, and a user of another machine, who has a home of his own.
+/// A server that speaks TLS, and a user of another machine, who has a home of his own.
 struct Away {
     bench: Bench,
-    proxy: TlsProxy,
     home: TempDir,
 }
 
 impl Away {
     fn new() -> Self {
-        let bench = Bench::new();
-        bench.hob.cli(["ca", "init", "--name", "Test root"]).ok();
-        bench.hob.cli(["ca", "issue", HOST]).ok();
-        let file = |name: &str| bench.hob.data().join("pki/servers").join(name);
-        let (certificate, key) = (file("localhost.pem"), file("localhost.key"));
+        Self::with(CONFIG)
+    }
+
+    fn with(config: &str) -> Self {
         Self {
-            proxy: TlsProxy::start(bench.hob.address(), &certificate, &key),
-            bench,
+            bench: Bench::configured(config),
             home: tempfile::tempdir().unwrap(),
         }
     }
@@ -42,7 +43,11 @@ impl Away {
     }
 
     fn url(&self) -> String {
-        self.proxy.url(HOST)
+        self.url_at("localhost")
+    }
+
+    fn url_at(&self, host: &str) -> String {
+        format!("https://{host}:{}", tls_address(&self.bench.hob).port())
     }
 
     fn password(&self) -> &str {
@@ -137,7 +142,8 @@ fn noise(length: usize) -> Vec<u8> {
 
 #[test]
 fn a_login_that_does_not_work_is_explained_and_keeps_nothing() {
-    let away = Away::new();
+    // At addresses that its certificate does not name, too.
+    let away = Away::with(&CONFIG.replace("127.0.0.1", "0.0.0.0"));
     let root = away.root();
     let root = root.to_str().unwrap();
     let url = away.url();
@@ -154,14 +160,14 @@ fn a_login_that_does_not_work_is_explained_and_keeps_nothing() {
         line.contains("is not trusted") && line.contains("--ca FILE"),
         "{line}"
     );
-    let by_address = away.proxy.url("127.0.0.1");
+    let by_address = away.url_at("127.0.0.2");
     let line = login(&[&by_address, "--ca", root], right).fails(4);
     assert!(line.contains("is not valid"), "{line}");
     let plain = format!("https://{}", away.bench.hob.address());
     let line = login(&[&plain, "--ca", root], right).fails(4);
     assert!(line.contains("speaks no TLS"), "{line}");
     let plain = url.replace("https", "http");
-    let line = login(&[&plain], right).fails(4);
+    let line = login(&[&plain], right).fails(1);
     assert!(line.contains("write https://"), "{line}");
     let line = login(&[&url, "--ca", root], "wrong").fails(5);
     assert!(line.contains("does not accept this password"), "{line}");
@@ -385,6 +391,19 @@ fn a_logout_forgets_the_password_and_keeps_the_way() {
     assert!(line.contains(&cure), "{line}");
     let line = away.hob(["logout", "home"]).fails(1);
     assert!(line.contains("has no login"), "{line}");
+    // It is the context that other verbs would use.
+    away.login(["--name", "other"]).ok();
+    let of_variable = || away.command(["logout"]).env("HOB_CONTEXT", "home");
+    let line = of_variable().run().fails(1);
+    assert!(line.contains("`home` has no login"), "{line}");
+    let said = of_variable().args(["--context", "other"]).run().ok();
+    assert!(said.contains("context `other`"), "{said}");
+    let line = away.hob(["logout", "home", "--context", "other"]).fails(64);
+    assert!(line.contains("leave one of them out"), "{line}");
+    let line = away.hob(["logout", "--context", "local"]).fails(64);
+    assert!(line.contains("takes no login"), "{line}");
+    away.hob(["context", "remove", "other"]).ok();
+    away.hob(["context", "use", "home"]).ok();
     // The authority is known from before.
     let login = away.command(["login", &away.url()]);
     let said = login.stdin(away.password()).run().ok();
@@ -444,4 +463,28 @@ fn a_new_password_is_that_of_the_context_too() {
         kept.contains(new) && !kept.contains(away.password()),
         "{kept}"
     );
+}
+
+#[test]
+fn a_new_password_is_shown_though_it_cannot_be_kept() {
+    let away = Away::new();
+    away.login([]).ok();
+    // No file can be written, which root is told as well.
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$0\" passwd --generate";
+    let said = Cli::new(Path::new("sh"))
+        .env("HOB_DATA", away.home.path().join("no-server"))
+        .env("XDG_CONFIG_HOME", away.home.path())
+        .args(["-c", script, HOB])
+        .run();
+    let warning = "warning: context `localhost` still has the old password";
+    let cure = format!("`hob login {} --name localhost`", away.url());
+    assert!(
+        said.stderr.contains(warning) && said.stderr.contains(&cure),
+        "{said:?}"
+    );
+    let new = said.ok();
+    away.hob(["list"]).fails(5);
+    let login = away.command(["login", &away.url()]);
+    login.stdin(new).run().ok();
+    away.hob(["list"]).ok();
 }

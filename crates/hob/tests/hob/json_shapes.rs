@@ -14,7 +14,7 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[test]
 fn every_list_has_its_shape() {
-    let bench = Bench::new();
+    let bench = Bench::configured("[tls]\nlisten = \"127.0.0.1:0\"\nown = true\n");
     let hob = &bench.hob;
     bench.deploy(&bench.site("welcome", "hi"));
     let json = |args: &[&str]| hob.command().args(args).args(["-o", "json"]).run().json();
@@ -90,6 +90,19 @@ fn every_list_has_its_shape() {
     let token = ["created_at", "expires_at", "last_used_at", "name", "scopes"];
     assert_eq!(keys(&made), [&token[..], &["token"]].concat());
     assert_eq!(keys(&json(&["token", "list"])[0]), token);
+
+    let ban = ["address", "origin", "reason", "since", "times", "until"];
+    let banned = json(&["ban", "add", "192.0.2.1", "--forever"]);
+    assert_eq!(keys(&banned), ban);
+    assert_eq!(banned["until"], Value::Null);
+    assert_eq!(json(&["ban", "list"])[0], banned);
+
+    let certificates = json(&["certificate", "list"]);
+    let certificate = [
+        "ends", "file", "hosts", "issuer", "problem", "renews", "source",
+    ];
+    assert_eq!(keys(&certificates[0]), certificate);
+    assert_eq!(certificates[0]["source"], "own");
 }
 
 #[test]

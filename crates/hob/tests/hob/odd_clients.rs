@@ -6,8 +6,10 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read, Write},
+    net::TcpStream,
+    path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -15,9 +17,17 @@ use std::{
 };
 
 use hob_testkit::{Hob, Net, assert_eventually, has_programs};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 
-use crate::bench::{HOB, handler, write};
-use attack::{Attack, Door, connect};
+use crate::{
+    bench::{HOB, handler, write},
+    tls::tls_address,
+};
+use attack::{Attack, Door, Wire, connect};
 
 /// How long the attack lasts.
 const ATTACK: Duration = Duration::from_secs(15);
@@ -28,6 +38,8 @@ const EACH: usize = 6;
 const LATE: Duration = Duration::from_secs(8);
 /// The same for bodies, which have 10 s of grace, and for what ends only after them.
 const SLOW: Duration = Duration::from_secs(25);
+/// How long a handshake of TLS may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Ordinary callers, and how long each of their calls may take.
 const CALLERS: usize = 3;
 const CALL: Duration = Duration::from_secs(10);
@@ -39,6 +51,9 @@ const SETTINGS: &str = "\
 head_timeout = \"2s\"
 idle_timeout = \"3s\"
 connections_per_address = 100
+[tls]
+listen = \"0.0.0.0:0\"
+own = true
 ";
 
 const HELLO: &str = "return 'x' * 2000000 if req == 'large' else 'hello ' + req";
@@ -94,12 +109,49 @@ fn ordinary_callers_do_not_notice_odd_ones() {
 }
 
 /// Where clients come in; each gets the whole of it.
-fn doors(hob: &Hob) -> Vec<Door> {
-    vec![Door {
-        name: "plain",
-        port: hob.address().port(),
-        open: |stream| Box::new(stream),
-    }]
+fn doors(hob: &Hob) -> [Door; 2] {
+    let root = hob.data().join("pki/ca.pem");
+    TRUSTING.get_or_init(|| Arc::new(trusting(&root)));
+    [
+        Door {
+            name: "plain",
+            port: hob.address().port(),
+            open: plain,
+            opening: Duration::ZERO,
+        },
+        Door {
+            name: "TLS",
+            port: tls_address(hob).port(),
+            open: encrypted,
+            opening: HANDSHAKE,
+        },
+    ]
+}
+
+/// How clients of the TLS door find out that it is the right one.
+static TRUSTING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+
+fn trusting(root: &Path) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(root).unwrap())
+        .unwrap();
+    ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+fn plain(stream: TcpStream) -> Box<dyn Wire> {
+    Box::new(stream)
+}
+
+fn encrypted(stream: TcpStream) -> Box<dyn Wire> {
+    let config = Arc::clone(TRUSTING.get().unwrap());
+    let name = "localhost".try_into().unwrap();
+    let connection = ClientConnection::new(config, name).unwrap();
+    Box::new(StreamOwned::new(connection, stream))
 }
 
 /// What came of an attack.
@@ -123,7 +175,10 @@ fn under_attack(
     let lives = &known;
     let (calls, slowest, memory) = thread::scope(|scope| {
         for (number, attack) in attacks.iter().enumerate() {
-            for _ in 0..EACH {
+            for one in 0..EACH {
+                // Half of them know nothing of TLS: junk instead of handshakes, or half of one.
+                let open = if one % 2 == 0 { door.open } else { plain };
+                let door = Door { open, ..door };
                 scope.spawn(move || {
                     while !stop.load(Ordering::SeqCst) {
                         let life = attack.run(&address(number), door);

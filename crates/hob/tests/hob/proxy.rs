@@ -66,7 +66,11 @@ fn a_mistake_is_told_with_its_line() {
         ("\ntrust = []", ":3: unknown field `trust`"),
         (
             "header = \"forwarded\"",
-            "[proxy] has a header and trusts nobody",
+            ":1: [proxy] has a header and trusts nobody",
+        ),
+        (
+            "[tls]\nlisten = \"127.0.0.1:0\"\n",
+            ":2: [tls] no certificate can be had",
         ),
     ] {
         let file = settings(&folder, table);

@@ -64,6 +64,19 @@ fn what_is_open_is_told_with_its_cure() {
     ] {
         assert!(said.contains(words), "`{words}` is not in\n{said}");
     }
+    // What is here says nothing of a server elsewhere.
+    let elsewhere = hob
+        .command()
+        .env("HOB_SERVER", hob.url())
+        .env("HOB_PASSWORD", hob.password());
+    let run = elsewhere.args(["doctor", "--public"]).run();
+    let lines: Vec<_> = run.stdout.lines().collect();
+    assert!(
+        lines.len() == 2 && lines[1].contains("or with `--context local`"),
+        "{}",
+        run.stdout
+    );
+    run.fails(1);
     // A server that is down is not looked into.
     let down = tempfile::tempdir().unwrap();
     let run = hob

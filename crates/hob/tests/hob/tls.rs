@@ -60,12 +60,18 @@ fn with_tls(folder: &Path, table: &str) -> HobBuilder {
 
 /// Where a server accepts calls by TLS, and where it sends everybody there.
 fn doors(hob: &Hob) -> (SocketAddr, SocketAddr) {
-    let find = |key: &str, scheme: &str| {
-        let line = hob.banner().iter().find_map(|line| line.strip_prefix(key));
-        let address = line.and_then(|line| line.trim().strip_prefix(scheme));
-        address.expect("a line with the address").parse().unwrap()
-    };
-    (find("tls ", "https://"), find("redirect ", "http://"))
+    (tls_address(hob), address(hob, "redirect ", "http://"))
+}
+
+/// Where a server accepts calls by TLS.
+pub(crate) fn tls_address(hob: &Hob) -> SocketAddr {
+    address(hob, "tls ", "https://")
+}
+
+fn address(hob: &Hob, key: &str, scheme: &str) -> SocketAddr {
+    let line = hob.banner().iter().find_map(|line| line.strip_prefix(key));
+    let address = line.and_then(|line| line.trim().strip_prefix(scheme));
+    address.expect("a line with the address").parse().unwrap()
 }
 
 /// What curl said.

@@ -1,5 +1,6 @@
 //! What is still open before strangers reach the machine.
 
+mod certificates;
 mod files;
 mod listening;
 mod settings;
@@ -8,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hob_model::{
     Auth, FunctionName,
-    wire::{FunctionDetail, FunctionSummary, Status},
+    wire::{CertificateSummary, FunctionDetail, FunctionSummary, Status},
 };
 
 use super::{Context, Finding, State};
@@ -38,6 +39,7 @@ enum Reach {
 struct Server {
     status: Status,
     functions: Vec<FunctionDetail>,
+    certificates: Vec<CertificateSummary>,
 }
 
 /// The server of this machine as a stranger would find it: by what it says, and by its settings.
@@ -46,11 +48,26 @@ pub(super) fn examine(
     settings: &Settings,
     context: &Context,
 ) -> Vec<Finding> {
+    if let Some(remote) = &config.server {
+        // Files and sockets here say nothing of a server elsewhere; what is at the other end of an
+        // address, be it this machine's, may be a tunnel.
+        return vec![Finding::not(
+            State::Fail,
+            "server",
+            format!("{} is looked at from outside", remote.url),
+            "run it on the server's machine, or with `--context local`",
+        )];
+    }
     let server = Client::new(config).and_then(|client| {
         context.wait(async {
             let status = client.get("/hob/v1/status").await?;
             let functions = functions(&client).await?;
-            Ok(Server { status, functions })
+            let certificates = client.get("/hob/v1/certificates").await?;
+            Ok(Server {
+                status,
+                functions,
+                certificates,
+            })
         })
     });
     let mut findings = vec![settings::source(settings)];
@@ -63,6 +80,7 @@ pub(super) fn examine(
                 state: State::Warn,
                 ..Finding::ok("server", warning.as_str())
             }));
+            findings.extend(certificates::examine(&server.certificates));
         }
         Err(error) => findings.push(Finding::not(
             State::Fail,

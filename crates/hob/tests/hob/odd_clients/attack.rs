@@ -18,6 +18,8 @@ pub(super) struct Door {
     pub(super) port: u16,
     /// Makes of a connection what its protocol needs before the first byte of HTTP.
     pub(super) open: fn(TcpStream) -> Box<dyn Wire>,
+    /// How long that may take.
+    pub(super) opening: Duration,
 }
 
 /// A connection, whatever is spoken below.
@@ -64,7 +66,7 @@ impl Attack {
         let mut rest = self.first.clone();
         let mut room = [0; 4096];
         for number in 0.. {
-            if begun.elapsed() > self.life {
+            if begun.elapsed() > self.life + door.opening {
                 return None;
             }
             match wire.write(&rest) {

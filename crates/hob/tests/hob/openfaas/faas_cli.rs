@@ -12,6 +12,7 @@ use crate::{
         desk::{Recipe, hob},
         network::NEEDED,
     },
+    tls::tls_address,
 };
 
 /// It answers every path with what comes, where a folder has no page.
@@ -25,11 +26,18 @@ struct FaasCli {
     net: Arc<Net>,
     program: PathBuf,
     home: TempDir,
+    /// Where it looks for the server.
+    gateway: String,
 }
 
 impl FaasCli {
     /// A server with an image, and nobody logged in.
     fn find() -> Option<Self> {
+        Self::with("")
+    }
+
+    /// The same, with this configuration file.
+    fn with(config: &str) -> Option<Self> {
         if !has_programs(&NEEDED) {
             return None;
         }
@@ -40,11 +48,16 @@ impl FaasCli {
             ..Recipe::default()
         };
         let net = Arc::new(Net::new());
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("config.toml");
+        write(&file, config);
+        let hob = hob(&[echo]).env("HOB_CONFIG", file).inside(&net).start();
         Some(Self {
-            hob: hob(&[echo]).inside(&net).start(),
+            gateway: hob.url(),
+            hob,
             net,
             program,
-            home: tempfile::tempdir().unwrap(),
+            home,
         })
     }
 
@@ -74,14 +87,15 @@ impl FaasCli {
     }
 
     fn run(&self, args: &[&str], stdin: &str) -> Outcome {
-        let gateway = ["--gateway", &self.hob.url()];
+        self.command(args).stdin(stdin).run()
+    }
+
+    fn command(&self, args: &[&str]) -> Cli {
         let cli = Cli::inside(&self.net, &self.program)
             .args(args)
-            .args(gateway);
+            .args(["--gateway", &self.gateway]);
         let cli = cli.dir(self.home.path()).env("HOME", self.home.path());
         cli.env("OPENFAAS_CONFIG", self.home.path())
-            .stdin(stdin)
-            .run()
     }
 
     fn write(&self, file: &str, text: &str) {
@@ -147,6 +161,44 @@ fn an_image_is_deployed_called_and_removed() {
         said.contains("No existing function to remove"),
         "{outcome:?}"
     );
+}
+
+#[test]
+fn it_comes_by_tls_once_the_own_authority_is_trusted() {
+    let table = "[tls]\nlisten = \"127.0.0.1:0\"\nown = true\n";
+    let Some(mut faas) = FaasCli::with(table) else {
+        return;
+    };
+    let port = tls_address(&faas.hob).port();
+    faas.gateway = format!("https://localhost:{port}");
+    let root = faas.hob.data().join("pki/ca.pem");
+    let login = ["login", "--username", "admin", "--password-stdin"];
+    let password = faas.hob.password();
+    // Go trusts those of this file, and else those of the machine.
+    let trusting = |args: &[&str]| faas.command(args).env("SSL_CERT_FILE", &root);
+    let does = |args: &[&str], stdin: &str, expected: &str| {
+        let outcome = trusting(args).stdin(stdin).run();
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        let well = outcome.code == 0 && said.contains(expected);
+        assert!(well, "{args:?}: {outcome:?}\n{}", faas.hob.log());
+    };
+
+    let stranger = faas.run(&login, password);
+    let said = format!("{}{}", stranger.stdout, stranger.stderr);
+    assert!(
+        stranger.code != 0 && said.contains("unknown authority"),
+        "{stranger:?}"
+    );
+    assert!(trusting(&login).stdin("wrong").run().code != 0);
+    does(&login, password, "credentials saved");
+    faas.fails(&["list"], "Cannot connect");
+    let deploy = ["deploy", "--name", "hello", "--image", IMAGE];
+    does(&deploy, "", "202 Accepted");
+    does(&["list"], "", "hello");
+    does(&["invoke", "hello"], "Dracula", "Dracula");
+    does(&["remove", "hello"], "", "Removing");
+    does(&["logout"], "", "removed");
+    assert!(trusting(&["list"]).run().code != 0);
 }
 
 #[test]

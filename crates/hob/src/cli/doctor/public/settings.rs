@@ -1,6 +1,6 @@
 //! What the configuration file says.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use hob_model::AddressRange;
 use hob_sandbox::network::Subnet;
@@ -39,6 +39,18 @@ pub(super) fn tls_ports(settings: &Settings) -> Vec<u16> {
         .filter_map(|key| tls?.get(key)?.as_str());
     let addresses = addresses.filter_map(|text| text.parse::<SocketAddr>().ok());
     addresses.map(|address| address.port()).collect()
+}
+
+/// The files with the keys of the owner's own certificates.
+pub(super) fn keys(settings: &Settings) -> Vec<PathBuf> {
+    let Some(tls) = table(&settings.tables, "tls") else {
+        return Vec::new();
+    };
+    let files = tls.get("files").and_then(Value::as_array);
+    let files = files.into_iter().flatten().filter_map(Value::as_table);
+    let tables = std::iter::once(tls).chain(files);
+    let keys = tables.filter_map(|table| table.get("key")?.as_str());
+    keys.map(PathBuf::from).collect()
 }
 
 /// Where functions have networks of their own.
