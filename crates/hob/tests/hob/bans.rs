@@ -34,7 +34,7 @@ never = [\"198.51.100.0/24\"]
 struct Site {
     hob: Hob,
     net: Arc<Net>,
-    _settings: tempfile::TempDir,
+    settings: tempfile::TempDir,
 }
 
 impl Site {
@@ -67,7 +67,7 @@ impl Site {
         Some(Self {
             hob,
             net,
-            _settings: folder,
+            settings: folder,
         })
     }
 
@@ -213,6 +213,37 @@ fn storms_are_shut_out_and_ipv6_by_its_network() {
     assert_eq!(site.ask("2001:db8::a", GET), "");
     assert_eq!(site.bans()[0]["address"], "2001:db8::/64");
     assert_eq!(status(&site.ask(GUEST, GET)), "200");
+}
+
+#[test]
+fn a_restart_forgets_neither_how_often_nor_who_is_exempt_by_now() {
+    let short = SETTINGS.to_owned() + "time = \"6s\"\n";
+    let Some(mut site) = Site::new(&short) else {
+        return;
+    };
+    let guess = |site: &Site| {
+        for _ in 0..6 {
+            assert_eq!(status(&site.logs_in(GUEST, "wrong")), "401");
+        }
+        assert_eq!(site.ask(GUEST, GET), "");
+    };
+    guess(&site);
+    site.hob.stop();
+    site.hob.restart();
+    assert_eventually!(!site.ask(GUEST, GET).is_empty());
+    guess(&site);
+    let banned = format!("WARN banned address={GUEST} for=12s");
+    assert!(site.hob.log().contains(&banned), "{}", site.hob.log());
+
+    // It is let in where it is exempt, and for good.
+    let file = site.settings.path().join("config.toml");
+    let exempt = short.replace("198.51.100.0/24", "203.0.113.0/24");
+    for settings in [exempt, short] {
+        site.hob.stop();
+        fs::write(&file, settings).unwrap();
+        site.hob.restart();
+        assert_eq!(status(&site.ask(GUEST, GET)), "200");
+    }
 }
 
 #[test]

@@ -172,6 +172,34 @@ fn acme_gives_every_host_a_certificate_of_its_own_by_tls_alpn_01() {
 }
 
 #[test]
+fn who_deploys_many_hosts_does_not_use_up_the_account() {
+    if !can_ask() {
+        return;
+    }
+    let doors = Doors::new();
+    let pebble = doors.pebble(YEAR);
+    let bench = doors.start(&pebble, &["hob.test"], "");
+    let hosts: Vec<_> = (10..32).map(|number| format!("n{number}.test")).collect();
+    let shop = bench.site("shop", "things");
+    write(&shop.join("hob.toml"), &format!("domain = {hosts:?}\n"));
+    bench.deploy(&shop);
+    let has = |host: &&str| of(&bench.hob, host)["ends"].is_string();
+    let asked = || hosts.iter().map(String::as_str).filter(has).count();
+    assert!(wait_until(RENEWAL, || asked() == 20), "{}", bench.hob.log());
+    assert_eventually!(has(&"hob.test"));
+    let later: Vec<_> = hosts.iter().filter(|host| !has(&host.as_str())).collect();
+    for host in &later {
+        let line = format!("a certificate for {host} is asked for at 20");
+        assert_eventually!(bench.hob.log().contains(&line), "{}", bench.hob.log());
+        assert!(of(&bench.hob, host)["renews"].is_string());
+    }
+    // Whoever knows better asks for it by hand.
+    bench.hob.cli(["certificate", "renew", later[1]]).ok();
+    assert_eventually!(has(&later[1].as_str()));
+    assert!(!has(&later[0].as_str()));
+}
+
+#[test]
 fn acme_works_by_http_01_and_renews_in_time() {
     if !can_ask() {
         return;
