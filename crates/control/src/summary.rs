@@ -74,6 +74,8 @@ impl Control {
             revision: canary.revision.digest.clone(),
             revision_number: canary.number,
             share: canary.share,
+            auth: canary.revision.settings.auth.clone(),
+            rate: canary.revision.settings.rate.clone(),
             state: seen.map_or(FunctionState::Failing, |seen| seen.state),
             replicas: self
                 .scalers

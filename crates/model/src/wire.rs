@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{Domain, End, FunctionName, Missed, ReplicaId, Settings, Share};
+use crate::{Auth, Domain, End, FunctionName, Missed, Rate, ReplicaId, Settings, Share};
 
 pub use crate::schema::CallId;
 pub use audit::AuditRecord;
@@ -154,6 +154,12 @@ pub struct CanarySummary {
     pub revision_number: u32,
     /// Its share of the calls: `10%`.
     pub share: Share,
+    /// Who may call it.
+    #[serde(default, skip_serializing_if = "Auth::is_none")]
+    pub auth: Auth,
+    /// How often each caller may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// Where it stands.
     pub state: FunctionState,
     /// Replicas wanted while awake.

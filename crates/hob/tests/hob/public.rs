@@ -2,10 +2,10 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use hob_testkit::Hob;
+use hob_testkit::{Hob, has_programs};
 use serde_json::Value;
 
-use crate::bench::{Bench, HOB};
+use crate::bench::{Bench, HOB, write};
 
 fn finding<'a>(findings: &'a Value, check: &str) -> &'a Value {
     let found = findings.as_array().unwrap().iter();
@@ -36,6 +36,35 @@ fn a_fresh_server_is_closed() {
     assert_eq!(open["detail"], "everybody may call welcome");
     let free = finding(&findings, "functions without rate");
     assert!(free["cure"].as_str().unwrap().contains("`rate`"), "{free}");
+}
+
+#[test]
+fn a_canary_has_guards_of_its_own() {
+    if !has_programs(&["python3"]) {
+        return;
+    }
+    let bench = Bench::new();
+    let folder = bench.python("hello", "return 'hi'");
+    let guarded = "auth = \"token\"\nrate = \"60/1m\"\n";
+    write(&folder.join("hob.toml"), guarded);
+    bench.deploy(&folder);
+    let found = |check: &str| {
+        let findings = bench.hob.cli(["doctor", "--public", "-o", "json"]).json();
+        finding(&findings, check)["detail"].clone()
+    };
+    assert_eq!(found("functions without auth"), "none: each asks who calls");
+    write(&folder.join("hob.toml"), "");
+    let folder = bench.python("hello", "return 'hello'");
+    let folder = folder.to_str().unwrap();
+    bench.hob.cli(["deploy", folder, "--canary", "10%"]).ok();
+    assert_eq!(
+        found("functions without auth"),
+        "everybody may call the canary of hello"
+    );
+    assert_eq!(
+        found("functions without rate"),
+        "one caller may keep the canary of hello busy"
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ mod settings;
 use std::net::{IpAddr, SocketAddr};
 
 use hob_model::{
-    Auth, FunctionName,
-    wire::{CertificateSummary, FunctionDetail, FunctionSummary, Status},
+    Auth,
+    wire::{CanarySummary, CertificateSummary, FunctionDetail, FunctionSummary, Status},
 };
 
 use super::{Context, Finding, State};
@@ -207,10 +207,11 @@ fn isolation(level: &str) -> Finding {
 
 fn without_auth(functions: &[FunctionDetail]) -> Finding {
     let check = "functions without auth";
-    let open = functions
-        .iter()
-        .filter(|one| one.settings.auth == Auth::None);
-    let open: Vec<_> = open.map(|one| &one.summary.name).collect();
+    let open = lacking(
+        functions,
+        |settings| settings.auth == Auth::None,
+        |canary| canary.auth == Auth::None,
+    );
     match open.len() {
         0 => Finding::ok(check, "none: each asks who calls"),
         // That is what most functions are for.
@@ -220,8 +221,11 @@ fn without_auth(functions: &[FunctionDetail]) -> Finding {
 
 fn without_rate(functions: &[FunctionDetail], settings: &Settings) -> Finding {
     let check = "functions without rate";
-    let free = functions.iter().filter(|one| one.settings.rate.is_none());
-    let free: Vec<_> = free.map(|one| &one.summary.name).collect();
+    let free = lacking(
+        functions,
+        |settings| settings.rate.is_none(),
+        |canary| canary.rate.is_none(),
+    );
     if free.is_empty() || settings::has_rate(settings) {
         return Finding::ok(check, "none: each has its own, or the server's");
     }
@@ -233,9 +237,25 @@ fn without_rate(functions: &[FunctionDetail], settings: &Settings) -> Finding {
     )
 }
 
-fn names(names: &[&FunctionName]) -> String {
-    let named = names.iter().take(NAMED_MAX).map(ToString::to_string);
-    let mut text = named.collect::<Vec<_>>().join(", ");
+/// The functions without a guard, and those whose canary has none: it has its own.
+fn lacking(
+    functions: &[FunctionDetail],
+    it: impl Fn(&hob_model::Settings) -> bool,
+    canary: impl Fn(&CanarySummary) -> bool,
+) -> Vec<String> {
+    let lacks = |one: &FunctionDetail| {
+        let name = &one.summary.name;
+        if it(&one.settings) {
+            return Some(name.to_string());
+        }
+        let its = one.summary.canary.as_ref().filter(|its| canary(its));
+        its.map(|_| format!("the canary of {name}"))
+    };
+    functions.iter().filter_map(lacks).collect()
+}
+
+fn names(names: &[String]) -> String {
+    let mut text = names[..names.len().min(NAMED_MAX)].join(", ");
     if let Some(more) = names.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
         text.push_str(&format!(" and {}", output::count(more, "other")));
     }
