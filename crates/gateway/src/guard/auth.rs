@@ -107,8 +107,8 @@ impl Auths {
             Auth::Basic(auth) => basic::look(&self.vault, asked, auth),
             Auth::Token(_) => token::look(&*self.tokens, asked),
             Auth::Hmac(auth) => hmac::look(&self.vault, &self.used, asked, auth),
-            Auth::Jwt(auth) => jwt::look(self, asked, auth, need),
-            Auth::Introspection(auth) => introspection::look(self, asked, auth, need),
+            Auth::Jwt(auth) => jwt::look(self, asked, auth, &need),
+            Auth::Introspection(auth) => introspection::look(self, asked, auth, &need),
         }
     }
 

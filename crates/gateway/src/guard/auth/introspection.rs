@@ -61,7 +61,7 @@ pub(super) fn look(
     auths: &Auths,
     asked: &Asked<'_>,
     auth: &IntrospectionAuth,
-    need: Need<'_>,
+    need: &Need<'_>,
 ) -> Result<Verdict, GatewayError> {
     let route = asked.route;
     let token = bearer(asked)?;

@@ -40,7 +40,7 @@ pub(super) fn look(
     auths: &Auths,
     asked: &Asked<'_>,
     auth: &JwtAuth,
-    need: Need<'_>,
+    need: &Need<'_>,
 ) -> Result<Verdict, GatewayError> {
     let route = asked.route;
     let token = bearer(asked)?;
@@ -125,7 +125,7 @@ fn admit(
     asked: &Asked<'_>,
     auth: &JwtAuth,
     claims: &Claims,
-    need: Need<'_>,
+    need: &Need<'_>,
 ) -> Result<Verdict, GatewayError> {
     let has = |(name, value): (&String, &String)| {
         claims.get(name).is_some_and(|claim| holds(claim, value))
@@ -142,17 +142,18 @@ fn admit(
     identity::of(asked, "jwt", name.as_bytes(), Some(&scopes))
 }
 
-/// Refuses tokens without the scope that is needed.
+/// Refuses tokens without a scope that is needed.
 pub(super) fn check_scope(
     asked: &Asked<'_>,
-    need: Need<'_>,
+    need: &Need<'_>,
     scopes: &[String],
 ) -> Result<(), GatewayError> {
-    match need {
-        Need::Scope(scope) if !scopes.iter().any(|own| own == scope) => {
-            Err(refuse::narrow(asked.route, scope))
-        }
-        _ => Ok(()),
+    let Need::Caller(needed) = need else {
+        return Ok(());
+    };
+    match needed.iter().find(|scope| !scopes.iter().any(|own| own == *scope)) {
+        Some(scope) => Err(refuse::narrow(asked.route, scope)),
+        None => Ok(()),
     }
 }
 
