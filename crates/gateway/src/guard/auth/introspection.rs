@@ -5,7 +5,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use form_urlencoded::byte_serialize;
-use hob_model::IntrospectionAuth;
+use hob_model::{Conduct, IntrospectionAuth};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use serde::Deserialize;
 
@@ -80,6 +80,7 @@ pub(super) fn look(
         return Err(refuse::bad_bearer(
             route,
             "its token is unknown or has ended",
+            Some(Conduct::FailedLogin),
         ));
     };
     if let Some(audience) = &auth.audience
@@ -88,6 +89,7 @@ pub(super) fn look(
         return Err(refuse::bad_bearer(
             route,
             "its token is for another audience",
+            None,
         ));
     }
     check_scope(asked, need, &active.scopes)?;
