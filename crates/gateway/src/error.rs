@@ -250,7 +250,7 @@ impl GatewayError {
     fn conduct(&self) -> Option<Conduct> {
         match self {
             Self::Unauthorized { conduct, .. } => *conduct,
-            Self::UnknownFunction(_) | Self::NoFile { .. } => Some(Conduct::Miss),
+            Self::UnknownFunction(_) | Self::NoFile { .. } | Self::SlowBody => Some(Conduct::Miss),
             _ => None,
         }
     }

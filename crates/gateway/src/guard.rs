@@ -85,11 +85,15 @@ impl Guards {
         passed.inspect_err(|error| self.refused(error))
     }
 
-    /// What it does not take to know who calls: the cheapest and widest guards first.
+    /// What it does not take to know who calls: the cheapest and widest guards first. No place is
+    /// taken yet, or strangers could hold all of them while they show who they are.
     fn enter(&self, asked: &Asked<'_>) -> Result<Passed, GatewayError> {
+        let depth = Depth::of(asked, self.deepest)?;
+        if self.places.available_permits() == 0 {
+            return Err(GatewayError::Crowded);
+        }
         Ok(Passed {
-            depth: Depth::of(asked, self.deepest)?,
-            place: Some(self.place()?),
+            depth,
             standing: self.rates.before_auth(asked)?,
             ..Passed::default()
         })
@@ -105,7 +109,7 @@ impl Guards {
         let counted = self.rates.after_auth(asked, auth.identity.as_ref())?;
         Ok(Passed {
             depth: entered.depth,
-            place: entered.place,
+            place: Some(self.place()?),
             standing: entered.standing.or(counted),
             ..auth
         })

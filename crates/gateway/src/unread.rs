@@ -173,8 +173,7 @@ impl Reading<'_> {
     async fn next(&mut self) -> Result<Option<Frame<Bytes>>, GatewayError> {
         let patience = self.deadline.min(Instant::now() + STALL);
         let next = timeout_at(patience.into(), self.incoming.frame()).await;
-        let next =
-            next.map_err(|_| GatewayError::BadRequest("the request's body did not come in time"))?;
+        let next = next.map_err(|_| GatewayError::SlowBody)?;
         let next = next.transpose();
         next.map_err(|error| match error.is::<TooSlow>() {
             true => GatewayError::SlowBody,

@@ -127,6 +127,21 @@ fn storms_for_nothing_are_shut_out_wherever_they_go() {
 }
 
 #[test]
+fn bodies_that_do_not_come_are_requests_for_nothing() {
+    let world = World::guarded(few(), |config| {
+        config.body_rate = 1 << 20;
+        config.body_grace = Duration::from_millis(50);
+    });
+    let _replica = world.hello(echo);
+    for _ in 0..4 {
+        let mut guest = Client::connect_from(GUEST, world.address);
+        guest.send("POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
+        assert_eq!(guest.reply("POST").unwrap().status, 408);
+    }
+    assert_eq!(world.bans.list()[0].reason, "4 requests for nothing");
+}
+
+#[test]
 fn what_a_function_answers_is_no_conduct() {
     let world = World::guarded(few(), |_| {});
     let _replica = world.hello(|mut conn| {

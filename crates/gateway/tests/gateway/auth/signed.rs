@@ -8,7 +8,10 @@ use std::{
 use aws_lc_rs::hmac;
 
 use super::{Guarded, auth, told};
-use crate::{harness::Reply, way::Way};
+use crate::{
+    harness::{Client, Reply, World},
+    way::Way,
+};
 
 /// The example that GitHub publishes.
 const KEY: &str = "It's a Secret to Everybody";
@@ -131,7 +134,7 @@ fn a_body_that_does_not_come_lets_its_call_end_with_its_time() {
             .replace('\n', "\r\n"),
     );
     let reply = client.reply("POST").unwrap();
-    reply.assert_error(400, None, "did not come in time");
+    reply.assert_error(408, None, "came too slowly");
     // One that breaks off takes nothing with it.
     let mut client = guarded.world.connect();
     client.send("POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\n\r\nHello");
@@ -141,6 +144,30 @@ fn a_body_that_does_not_come_lets_its_call_end_with_its_time() {
         guarded.call(Way::Hyper, "POST", "", SIGNATURE, BODY).status,
         200
     );
+}
+
+/// A call whose body is waited for, and does not come.
+fn begin(mut client: Client, length: usize) -> Client {
+    let head = format!(
+        "POST /function/hello HTTP/1.1\nHost: h\n{SIGNATURE}Expect: 100-continue\nContent-Length: {length}\n\n"
+    );
+    // That is said when the body is first asked for.
+    assert_eq!(client.call(&head).status, 100);
+    client
+}
+
+#[test]
+fn whoever_is_not_let_in_yet_takes_no_place() {
+    let world = World::with(|config| config.calls.calls = 1);
+    let text = r#"auth = { type = "hmac", secret = "hook" }"#;
+    let guarded = Guarded::within(world, auth(text), |_| {}).secret("hook", KEY);
+    let mut slow = begin(guarded.world.connect(), BODY.len());
+    for way in Way::BOTH {
+        let reply = guarded.call(way, "POST", "", SIGNATURE, BODY);
+        assert_eq!(reply.status, 200, "{way:?} {}", reply.text());
+    }
+    slow.send(BODY);
+    assert_eq!(slow.reply("POST").unwrap().status, 200);
 }
 
 #[test]
