@@ -27,10 +27,9 @@ use std::{
 };
 
 use hob_model::{Auth, Route, Tokens, port::Secrets};
-use tokio::sync::Semaphore;
 
 use super::{Asked, Passed};
-use crate::{error::GatewayError, unread};
+use crate::{error::GatewayError, room::Room};
 use introspection::{Issuer, Question};
 use issuer::Clients;
 use keys::Keys;
@@ -50,7 +49,7 @@ pub(super) struct Auths {
     clients: Arc<Clients>,
     used: Used,
     /// Bytes of bodies that may be in memory until their signatures are checked.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     keys: Mutex<HashMap<keys::Place, Arc<Keys>>>,
     issuers: Mutex<HashMap<introspection::Place, Arc<Issuer>>>,
 }
@@ -81,7 +80,7 @@ impl Auths {
             clients: Arc::new(Clients::new(Arc::clone(&vault))),
             vault,
             used: Used::default(),
-            room: Arc::new(Semaphore::new(unread::ROOM)),
+            room: Arc::default(),
             keys: Mutex::default(),
             issuers: Mutex::default(),
         }

@@ -171,6 +171,20 @@ fn whoever_is_not_let_in_yet_takes_no_place() {
 }
 
 #[test]
+fn one_caller_does_not_take_all_the_room_for_bodies() {
+    let guarded = github();
+    let guest = || Client::connect_from("127.0.0.2", guarded.world.address);
+    let (all, line) = (16 << 20, "POST /function/hello HTTP/1.1");
+    let mut slow = begin(guest(), all);
+    slow.send(vec![b'x'; all - 1]);
+    let call = format!("{line}\nHost: h\n{SIGNATURE}Transfer-Encoding: chunked\n\nd\n{BODY}\n0\n\n");
+    eventually!(guest().call(&call).status == 503);
+    assert_eq!(guarded.world.call(&call).status, 200);
+    drop(slow);
+    eventually!(guest().call(&call).status == 200);
+}
+
+#[test]
 fn a_signature_with_a_time_is_good_once_and_not_for_long() {
     let text = r#"auth = { type = "hmac", secret = "hook", style = "stripe", window = "1m" }"#;
     let guarded = Guarded::new(auth(text)).secret("hook", KEY);
