@@ -130,7 +130,13 @@ impl Door {
         let asked =
             self.access == Access::Remote && self.policy.need(&head.method) != Need::Nothing;
         match admitted {
-            Ok(_) | Err(Refused { actor: Some(_), .. }) if asked => Some(Conduct::LoggedIn),
+            Ok(actor)
+            | Err(Refused {
+                actor: Some(actor), ..
+            }) if asked => Some(match actor.has_token() {
+                true => Conduct::Known,
+                false => Conduct::LoggedIn,
+            }),
             Err(Refused {
                 error: ApiError::Unauthorized,
                 ..

@@ -110,6 +110,21 @@ fn a_login_clears_the_count_and_a_password_that_nobody_showed_is_no_guess() {
 }
 
 #[test]
+fn a_token_clears_no_count_and_may_look_for_what_is_not_there() {
+    let world = World::guarded(few(), |_| {});
+    let mut guest = Client::connect_from(GUEST, world.address);
+    let with = |path: &str| format!("GET {path} HTTP/1.1\nHost: h\nAuthorization: Basic eDp5\n\n");
+    for _ in 0..8 {
+        assert_eq!(guest.call(&with("/token-nothing")).status, 404);
+    }
+    for _ in 0..4 {
+        assert_eq!(guest.call(&with("/token")).status, 200);
+        assert_eq!(guest.call(&with("/wrong-password")).status, 401);
+    }
+    assert_eq!(world.bans.list()[0].reason, "4 failed logins");
+}
+
+#[test]
 fn storms_for_nothing_are_shut_out_wherever_they_go() {
     for paths in [
         ["/function/none", "/function/nothing"],

@@ -95,6 +95,8 @@ impl World {
                     "/wrong-password" => (401, Some(Conduct::FailedLogin)),
                     "/no-password" => (401, None),
                     "/right-password" => (200, Some(Conduct::LoggedIn)),
+                    "/token" => (200, Some(Conduct::Known)),
+                    "/token-nothing" => (404, Some(Conduct::Known)),
                     "/right-password-nothing" => (404, Some(Conduct::LoggedIn)),
                     "/nothing" => (404, None),
                     _ => (200, None),
