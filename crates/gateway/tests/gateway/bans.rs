@@ -157,6 +157,24 @@ fn bodies_that_do_not_come_are_requests_for_nothing() {
 }
 
 #[test]
+fn a_page_cannot_have_its_visitors_shut_out() {
+    let world = World::guarded(few(), |_| {});
+    let mut guest = Client::connect_from(GUEST, world.address);
+    let ask = |path: &str, lines: &str| {
+        format!("GET {path} HTTP/1.1\nHost: h\nSec-Fetch-Site: cross-site\n{lines}\n")
+    };
+    for path in ["/function/none", "/nothing", "/no-password", "/wrong-password"].repeat(2) {
+        assert!(matches!(guest.call(&ask(path, "")).status, 401 | 404), "{path}");
+    }
+    assert_eq!(world.bans.count(), 0);
+    // No page can show a password that the visitor has not given it.
+    for _ in 0..4 {
+        guest.call(&ask("/wrong-password", "Authorization: Basic eDp5\n"));
+    }
+    assert_eq!(world.bans.list()[0].reason, "4 failed logins");
+}
+
+#[test]
 fn what_a_function_answers_is_no_conduct() {
     let world = World::guarded(few(), |_| {});
     let _replica = world.hello(|mut conn| {
