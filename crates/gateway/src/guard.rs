@@ -107,9 +107,11 @@ impl Guards {
         auth: Passed,
     ) -> Result<Passed, GatewayError> {
         let counted = self.rates.after_auth(asked, auth.identity.as_ref())?;
+        let place = self.place()?;
+        self.auths.spend(asked.route, auth.once.as_ref())?;
         Ok(Passed {
             depth: entered.depth,
-            place: Some(self.place()?),
+            place: Some(place),
             standing: entered.standing.or(counted),
             ..auth
         })

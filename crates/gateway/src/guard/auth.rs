@@ -34,6 +34,7 @@ use introspection::{Issuer, Question};
 use issuer::Clients;
 use keys::Keys;
 use rules::Need;
+pub(super) use used::Once;
 use used::Used;
 use vault::{Ref, Vault};
 
@@ -105,7 +106,7 @@ impl Auths {
             Auth::None => Ok(Verdict::Pass(Passed::default())),
             Auth::Basic(auth) => basic::look(&self.vault, asked, auth),
             Auth::Token(_) => token::look(&*self.tokens, asked),
-            Auth::Hmac(auth) => hmac::look(&self.vault, &self.used, asked, auth),
+            Auth::Hmac(auth) => hmac::look(&self.vault, asked, auth),
             Auth::Jwt(auth) => jwt::look(self, asked, auth, &need),
             Auth::Introspection(auth) => introspection::look(self, asked, auth, &need),
         }
@@ -121,6 +122,16 @@ impl Auths {
         }
         let problem = "what it needs for that did not come in time";
         Err(refuse::no_verdict(asked.route, problem))
+    }
+
+    /// Uses up what is good for one call: once nothing else is against it, or the caller could not
+    /// try again.
+    pub(super) fn spend(&self, route: &Route, once: Option<&Once>) -> Result<(), GatewayError> {
+        let Some(once) = once else {
+            return Ok(());
+        };
+        let used = self.used.enter(once, hmac::now());
+        used.map_err(|refused| refused.refusal(route))
     }
 
     async fn bring(&self, missing: Missing, asked: &Asked<'_>) -> Result<(), GatewayError> {

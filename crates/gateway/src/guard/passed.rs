@@ -3,6 +3,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
+    auth::Once,
     depth::{self, Depth},
     rate::Standing,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Passed {
     pub(crate) standing: Option<Standing>,
     /// Its place among the calls under way, until it is taken from here.
     pub(crate) place: Option<OwnedSemaphorePermit>,
+    /// The signature that is used up by the call.
+    pub(super) once: Option<Once>,
     /// Whether the function is not to see `Authorization`.
     pub(crate) hides_authorization: bool,
 }

@@ -2,10 +2,12 @@
 
 use std::{
     io::Write,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use aws_lc_rs::hmac;
+use hob_model::{Guard, Rate, RateBy};
 
 use super::{Guarded, auth, told};
 use crate::{
@@ -206,6 +208,28 @@ fn a_signature_with_a_time_is_good_once_and_not_for_long() {
         call(&moved).assert_error(401, None, "not written as");
         call(&stripe("other", 0)).assert_error(401, None, "not that of the body");
         call(SIGNATURE).assert_error(401, None, "it is not signed");
+    }
+}
+
+#[test]
+fn a_signature_is_not_used_up_by_a_call_that_was_refused() {
+    let auth = auth(r#"auth = { type = "hmac", secret = "hook", style = "stripe" }"#);
+    let rate: Rate = "1/3s".parse().unwrap();
+    let guard = Arc::new(Guard {
+        auth: auth.clone(),
+        rate: Some(Rate {
+            by: RateBy::Caller,
+            ..rate
+        }),
+    });
+    for way in Way::BOTH {
+        let guard = Some(Arc::clone(&guard));
+        let guarded = Guarded::with(auth.clone(), |route| route.guard = guard).secret("hook", KEY);
+        let call = |body: &str, line: &str| guarded.call(way, "POST", "", line, body).status;
+        assert_eq!(call("one", &stripe("one", 0)), 200, "{way:?}");
+        let two = stripe("two", 0);
+        assert_eq!(call("two", &two), 429, "{way:?}");
+        eventually!(call("two", &two) == 200);
     }
 }
 
