@@ -5,7 +5,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use form_urlencoded::byte_serialize;
-use hob_model::{Conduct, IntrospectionAuth};
+use hob_model::{AddressRange, Conduct, IntrospectionAuth};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use serde::Deserialize;
 
@@ -44,6 +44,7 @@ pub(super) struct Place {
 pub(crate) struct Question {
     issuer: Arc<Issuer>,
     token: String,
+    caller: AddressRange,
 }
 
 /// What an issuer says of a token that holds.
@@ -73,8 +74,11 @@ pub(super) fn look(
     });
     let cache = auth.cache.map_or(CACHE, |cache| cache.0);
     let Some(answer) = issuer.answers.get(token, cache) else {
-        let token = token.to_owned();
-        return Ok(Verdict::Wait(Missing::Answer(Question { issuer, token })));
+        return Ok(Verdict::Wait(Missing::Answer(Question {
+            issuer,
+            token: token.to_owned(),
+            caller: AddressRange::of_caller(asked.caller),
+        })));
     };
     let Some(active) = answer else {
         return Err(refuse::bad_bearer(
@@ -160,11 +164,15 @@ impl Issuer {
 impl Question {
     /// Asks, together with all who have the same question; `None` when there is no telling.
     pub(super) async fn settle(self, clients: &Arc<Clients>, vault: &Arc<Vault>) -> Option<()> {
-        let Self { issuer, token } = self;
+        let Self {
+            issuer,
+            token,
+            caller,
+        } = self;
         let (clients, vault) = (Arc::clone(clients), Arc::clone(vault));
         let (asking, text) = (Arc::clone(&issuer), token.clone());
         let question = async move { asking.ask(&clients, &vault, &text).await };
-        issuer.answers.share(&token, question).await
+        issuer.answers.share(&token, caller, question).await
     }
 }
 
