@@ -110,7 +110,8 @@ impl Guarded {
         let fields = fields.map(|(name, value)| (name.to_lowercase(), value));
         let of_caller = |name: &str| {
             let name = name.replace('_', "-");
-            name.starts_with("x-hob-") || name == "authorization"
+            // How deep it is has nothing to do with it.
+            name.starts_with("x-hob-") && name != "x-hob-depth" || name == "authorization"
         };
         fields.filter(|(name, _)| of_caller(name)).collect()
     }
