@@ -107,7 +107,9 @@ impl Bans {
         };
         let (most, what) = match conduct {
             Conduct::FailedLogin => (self.rules.logins, "failed logins"),
-            Conduct::Miss | Conduct::LoggedIn | Conduct::Known => (self.rules.misses, "requests for nothing"),
+            Conduct::Miss | Conduct::LoggedIn | Conduct::Known => {
+                (self.rules.misses, "requests for nothing")
+            }
         };
         if count < most {
             return wait(conduct, count, most);

@@ -163,8 +163,18 @@ fn a_page_cannot_have_its_visitors_shut_out() {
     let ask = |path: &str, lines: &str| {
         format!("GET {path} HTTP/1.1\nHost: h\nSec-Fetch-Site: cross-site\n{lines}\n")
     };
-    for path in ["/function/none", "/nothing", "/no-password", "/wrong-password"].repeat(2) {
-        assert!(matches!(guest.call(&ask(path, "")).status, 401 | 404), "{path}");
+    for path in [
+        "/function/none",
+        "/nothing",
+        "/no-password",
+        "/wrong-password",
+    ]
+    .repeat(2)
+    {
+        assert!(
+            matches!(guest.call(&ask(path, "")).status, 401 | 404),
+            "{path}"
+        );
     }
     assert_eq!(world.bans.count(), 0);
     // No page can show a password that the visitor has not given it.

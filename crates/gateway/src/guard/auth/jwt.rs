@@ -154,7 +154,10 @@ pub(super) fn check_scope(
     let Need::Caller(needed) = need else {
         return Ok(());
     };
-    match needed.iter().find(|scope| !scopes.iter().any(|own| own == *scope)) {
+    match needed
+        .iter()
+        .find(|scope| !scopes.iter().any(|own| own == *scope))
+    {
         Some(scope) => Err(refuse::narrow(asked.route, scope)),
         None => Ok(()),
     }

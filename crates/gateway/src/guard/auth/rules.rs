@@ -187,7 +187,14 @@ mod tests {
     fn no_way_of_writing_a_path_gets_around_a_closed_rule() {
         let all = || rule(&[], Some("/*"), None, true);
         let rules = [rule(&[], Some("/admin/*"), None, false), all()];
-        for path in ["/admin/", "/Admin/", "/admin", "/ADMIN", "/admin/x", "/aDmin/X/"] {
+        for path in [
+            "/admin/",
+            "/Admin/",
+            "/admin",
+            "/ADMIN",
+            "/admin/x",
+            "/aDmin/X/",
+        ] {
             assert_eq!(need(&rules, "GET", path), scopes(&[]), "{path}");
         }
         for path in ["/", "/admins", "/x/admin/"] {

@@ -88,9 +88,8 @@ mod tests {
         let used = Used::default();
         let one: FunctionName = "one".parse().expect("valid");
         let other: FunctionName = "other".parse().expect("valid");
-        let enter = |function, tag: &[u8], now| {
-            used.enter_among(2, &Once::new(function, tag, 10), now)
-        };
+        let enter =
+            |function, tag: &[u8], now| used.enter_among(2, &Once::new(function, tag, 10), now);
         assert_eq!(enter(&one, b"a", 5), Ok(()));
         assert_eq!(enter(&one, b"a", 10), Err(Refused::Again));
         assert_eq!(enter(&other, b"a", 5), Ok(()));

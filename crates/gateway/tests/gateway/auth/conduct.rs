@@ -59,7 +59,10 @@ fn what_can_be_guessed_is_a_guess() {
         issuer.url()
     );
     for (text, line) in [
-        (r#"auth = { type = "basic", secret = "s" }"#, basic("ann", "two")),
+        (
+            r#"auth = { type = "basic", secret = "s" }"#,
+            basic("ann", "two"),
+        ),
         (r#"auth = "token""#, bearer("hob_made_up")),
         (&introspection, bearer("made_up")),
     ] {

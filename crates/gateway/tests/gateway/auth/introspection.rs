@@ -181,7 +181,9 @@ fn one_caller_cannot_keep_the_issuer_busy() {
     }
     let mut late = guest();
     late.send(call("good"));
-    late.reply("GET").unwrap().assert_error(503, None, "cannot be asked");
+    late.reply("GET")
+        .unwrap()
+        .assert_error(503, None, "cannot be asked");
     assert_eq!(guarded.get(Way::Lane, GOOD).status, 200);
     drop(end);
 }
