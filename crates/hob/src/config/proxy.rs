@@ -87,10 +87,7 @@ mod tests {
         let text = "trusted = [\"10.0.0.0/8\", \"127.0.0.1\", \"::1\", \"::ffff:192.0.2.0/120\"]";
         let read = read(&format!("{text}\nheader = \"CF-Connecting-IP\"")).expect("valid");
         let networks: Vec<_> = read.trusted.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            networks,
-            ["10.0.0.0/8", "127.0.0.1", "::1", "192.0.2.0/24"]
-        );
+        assert_eq!(networks, ["10.0.0.0/8", "127.0.0.1", "::1", "192.0.2.0/24"]);
         let name = HeaderName::from_static("cf-connecting-ip");
         assert_eq!(read.header, ProxyHeader::Single(name));
     }
