@@ -12,6 +12,8 @@ use crate::{
     access::Pending,
     answer::ReplicaAnswer,
     client::{Client, Entered},
+    guard, headers,
+    listen::PeerKind,
     pace::CallerBody,
     unread::WholeBody,
 };
@@ -79,6 +81,17 @@ impl Body for RequestBody {
         let Some(frame) = frame else {
             this.ended = true;
             return Poll::Ready(None);
+        };
+        let frame = match frame.into_trailers() {
+            Ok(mut trailers) => {
+                if this.client.kind != PeerKind::Inside {
+                    // Some servers make one map of these and of the head.
+                    guard::strip_fields(&mut trailers);
+                    headers::strip_forwarded(&mut trailers);
+                }
+                Frame::trailers(trailers)
+            }
+            Err(frame) => frame,
         };
         match frame.data_ref() {
             Some(data) => match this.left.checked_sub(data.len() as u64) {

@@ -313,7 +313,8 @@ impl Call {
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
         // Before anything is taken out.
-        let told = self.client.told(Fields::Map(request.headers()));
+        let caller = self.client.address(Fields::Map(request.headers()));
+        let told = self.client.told(caller);
         let authority = request.uri().authority().cloned();
         let prefix = address.prefix();
         *request.uri_mut() = address.uri.clone();

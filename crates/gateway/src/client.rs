@@ -94,11 +94,11 @@ impl Client {
         }
     }
 
-    /// What functions are told of the way that a request has come.
-    pub(crate) fn told(&self, fields: Fields<'_>) -> Told<'_> {
+    /// What functions are told of the way that a request of `caller` has come.
+    pub(crate) fn told(&self, caller: CallerAddress) -> Told<'_> {
         Told {
             peer: &self.forwarded_for,
-            scheme: match self.address(fields).encrypted {
+            scheme: match caller.encrypted {
                 true => "https",
                 false => "http",
             },

@@ -65,14 +65,16 @@ pub(crate) async fn serve(client: Rc<Client>, mut inlet: Inlet, tap: Arc<Tap>) {
     let calls = service_fn(|request| call::answer(Rc::clone(&client), request));
     match protocol {
         Ok(Some(Ok(Some(Protocol::Http1)))) => {
+            let mut first = inlet.take_first();
             if client.entrance == Entrance::Plain
-                && let Some((stream, first)) = inlet.ahead()
+                && let Some(stream) = inlet.tcp()
             {
-                match lane::serve(&client, stream, &first).await {
+                first = match lane::serve(&client, stream, &first).await {
                     Exit::Closed => return,
-                    Exit::Other(first) => inlet.give_back(first),
-                }
+                    Exit::Other(first) => first,
+                };
             }
+            inlet.give_back(first);
             let connection = http1(&client).serve_connection(TokioIo::new(inlet), calls);
             let mut connection = connection.with_upgrades();
             drive(Pin::new(&mut connection), &client, &tap, Protocol::Http1).await;

@@ -2,9 +2,8 @@ use std::{cell::Cell, ops::Deref, sync::Arc, time::Instant};
 
 use hob_model::{EndReason, Route};
 use http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
 
-use crate::error::GatewayError;
+use crate::{error::GatewayError, guard::Place};
 
 /// What a call is counted as whose caller left before there was an answer: the code that nginx
 /// made up for it. Nobody ever reads it from a socket.
@@ -22,7 +21,7 @@ pub(crate) struct Counted {
     /// The code of the answer so far, also of a call that is over.
     told: Cell<u16>,
     /// Its place among the calls under way of all functions, as long.
-    place: Cell<Option<OwnedSemaphorePermit>>,
+    place: Cell<Option<Place>>,
 }
 
 impl Counted {
@@ -38,7 +37,7 @@ impl Counted {
     }
 
     /// The call has a place, and gives it back at its end.
-    pub(crate) fn hold(&self, place: Option<OwnedSemaphorePermit>) {
+    pub(crate) fn hold(&self, place: Option<Place>) {
         self.place.set(place);
     }
 

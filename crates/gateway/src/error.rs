@@ -87,6 +87,8 @@ pub(crate) enum GatewayError {
         problem: &'static str,
         /// What `WWW-Authenticate` says; `None` where no HTTP authentication would help.
         challenge: Option<String>,
+        /// What it says of the caller.
+        conduct: Option<Conduct>,
     },
     /// It is known, and not enough.
     #[error("function `{function}` does not let this caller do that: {problem}")]
@@ -247,8 +249,8 @@ impl GatewayError {
     /// What it says of the caller.
     fn conduct(&self) -> Option<Conduct> {
         match self {
-            Self::Unauthorized { .. } => Some(Conduct::FailedLogin),
-            Self::UnknownFunction(_) | Self::NoFile { .. } => Some(Conduct::Miss),
+            Self::Unauthorized { conduct, .. } => *conduct,
+            Self::UnknownFunction(_) | Self::NoFile { .. } | Self::SlowBody => Some(Conduct::Miss),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@
 
 mod asked;
 mod auth;
+mod brake;
 mod depth;
 mod passed;
 mod rate;
@@ -12,11 +13,12 @@ mod rate;
 use std::{sync::Arc, time::Instant};
 
 use hob_model::{Routes, Tokens, port::Secrets};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{CallLimits, error::GatewayError};
 pub(crate) use asked::{Asked, Body, Fields};
 use auth::{Auths, Verdict};
+use brake::Brake;
+pub(crate) use brake::Place;
 pub(crate) use depth::Depth;
 pub(crate) use passed::{Identity, Passed, is_let_in, strip_fields};
 use rate::Rates;
@@ -27,8 +29,7 @@ pub(crate) struct Guards {
     auths: Auths,
     routes: Arc<Routes>,
     deepest: u32,
-    /// Places for calls under way.
-    places: Arc<Semaphore>,
+    brake: Arc<Brake>,
     rates: Rates,
 }
 
@@ -40,6 +41,9 @@ pub(crate) enum Look {
     Wait,
 }
 
+/// What is known of a call before it is known whose it is.
+type Entered = (Depth, Option<Standing>);
+
 // === impl Guards ===
 
 impl Guards {
@@ -49,12 +53,11 @@ impl Guards {
         tokens: Arc<dyn Tokens>,
         secrets: Arc<dyn Secrets>,
     ) -> Self {
-        let places = limits.calls.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             auths: Auths::new(tokens, secrets),
             routes,
             deepest: limits.depth,
-            places: Arc::new(Semaphore::new(places)),
+            brake: Arc::new(Brake::new(limits.calls)),
             rates: Rates::new(limits.rate.clone()),
         }
     }
@@ -85,36 +88,32 @@ impl Guards {
         passed.inspect_err(|error| self.refused(error))
     }
 
-    /// What it does not take to know who calls: the cheapest and widest guards first.
-    fn enter(&self, asked: &Asked<'_>) -> Result<Passed, GatewayError> {
-        Ok(Passed {
-            depth: Depth::of(asked, self.deepest)?,
-            place: Some(self.place()?),
-            standing: self.rates.before_auth(asked)?,
-            ..Passed::default()
-        })
+    /// What it does not take to know who calls: the cheapest and widest guards first. No place is
+    /// taken yet, or strangers could hold all of them while they show who they are.
+    fn enter(&self, asked: &Asked<'_>) -> Result<Entered, GatewayError> {
+        let depth = Depth::of(asked, self.deepest)?;
+        if self.brake.is_full() {
+            return Err(GatewayError::Crowded);
+        }
+        Ok((depth, self.rates.before_auth(asked)?))
     }
 
     /// What it takes `auth` to know.
     fn count(
         &self,
         asked: &Asked<'_>,
-        entered: Passed,
+        (depth, standing): Entered,
         auth: Passed,
     ) -> Result<Passed, GatewayError> {
         let counted = self.rates.after_auth(asked, auth.identity.as_ref())?;
+        let place = self.brake.place().ok_or(GatewayError::Crowded)?;
+        self.auths.spend(asked.route, auth.once.as_ref())?;
         Ok(Passed {
-            depth: entered.depth,
-            place: entered.place,
-            standing: entered.standing.or(counted),
+            depth,
+            place: Some(place),
+            standing: standing.or(counted),
             ..auth
         })
-    }
-
-    /// A place among the calls under way. There is no line: whoever waits takes memory as well.
-    fn place(&self) -> Result<OwnedSemaphorePermit, GatewayError> {
-        let place = Arc::clone(&self.places).try_acquire_owned();
-        place.map_err(|_| GatewayError::Crowded)
     }
 
     fn refused(&self, error: &GatewayError) {

@@ -186,6 +186,14 @@ pub(crate) fn outer_prefix(value: &[u8]) -> &[u8] {
     value.strip_suffix(b"/").unwrap_or(value)
 }
 
+/// Takes out all that says how a call was made.
+pub(crate) fn strip_forwarded(headers: &mut HeaderMap) {
+    strip_disguised(headers);
+    for field in &FORWARDED {
+        headers.remove(field);
+    }
+}
+
 /// Takes out what programs take for the fields that hob writes itself.
 fn strip_disguised(headers: &mut HeaderMap) {
     let found = headers.keys().filter(|name| is_disguised(name.as_str()));

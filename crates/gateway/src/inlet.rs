@@ -100,10 +100,15 @@ impl Inlet {
         }
     }
 
-    /// A plain TCP socket, and the first bytes that came over it: for a reader in front of hyper.
-    pub(crate) fn ahead(&mut self) -> Option<(&mut TcpStream, Vec<u8>)> {
+    /// The first bytes of HTTP/1, which have to be [given back](Self::give_back).
+    pub(crate) fn take_first(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.first)
+    }
+
+    /// A plain TCP socket, for a reader in front of hyper.
+    pub(crate) fn tcp(&mut self) -> Option<&mut TcpStream> {
         match &mut self.socket {
-            Socket::Tcp(stream) => Some((stream, std::mem::take(&mut self.first))),
+            Socket::Tcp(stream) => Some(stream),
             Socket::Tls(_) | Socket::Unix(_) => None,
         }
     }

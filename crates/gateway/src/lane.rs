@@ -6,6 +6,7 @@
 //! connection goes to hyper with all its bytes, for good; until then no byte of that request
 //! has gone anywhere. `call.rs` is the life of all other calls, and the rules are the same.
 
+mod admit;
 mod answer;
 mod caller;
 mod framing;
@@ -15,29 +16,24 @@ mod relay;
 mod request;
 mod wire;
 
-use std::{mem::MaybeUninit, rc::Rc, sync::Arc, task::Context, time::Instant};
+use std::{rc::Rc, sync::Arc, task::Context, time::Instant};
 
-use hob_model::{BackendLease, Endpoint, ReplicaSet, Route, Target};
+use hob_model::{BackendLease, Endpoint, ReplicaSet};
 use tokio::net::TcpStream;
 
 pub(crate) use self::wire::Wire;
 use self::{
+    admit::{Step, Taken},
     answer::{After, Method},
     caller::{Caller, HungUp, Interrupt, Missing, Read},
     inbox::Inbox,
     relay::{Relay, Relayed},
-    request::{FIELDS_MAX, Plain},
 };
 use crate::{
-    access::Record,
-    buffers::{BUFFER_BYTES, Buffer},
     call::Call,
     client::Client,
     error::GatewayError,
-    forward,
-    guard::{Asked, Body, Fields, Look, Passed},
-    lease,
-    receipt::Receipt,
+    forward, lease,
     retry::{self, Contact, Tries},
 };
 
@@ -57,30 +53,6 @@ pub(crate) enum Exit {
 struct Lane<'a> {
     client: &'a Rc<Client>,
     caller: Caller<'a>,
-}
-
-/// A call that the lane takes.
-struct Taken {
-    call: Call,
-    replicas: Arc<ReplicaSet>,
-    /// The whole request, as the replica gets it.
-    request: Buffer,
-    method: Method,
-    /// Bytes that it had in the inbox.
-    length: usize,
-    /// Why it is not let in, if it is not.
-    refused: Option<GatewayError>,
-    /// For the access log, if there is one.
-    record: Option<Record>,
-}
-
-/// What to do with the bytes at hand.
-enum Step {
-    Take(Box<Taken>),
-    /// Wait for more of them.
-    More(Missing),
-    /// Leave them to hyper.
-    Other,
 }
 
 /// Why a call has no answer of a replica.
@@ -128,89 +100,6 @@ impl From<Inbox> for Exit {
 }
 
 impl Lane<'_> {
-    /// Decides what the first bytes of the inbox are, and turns a plain call into what its
-    /// replica gets.
-    fn look(&self, inbox: &Inbox) -> Step {
-        let bytes = inbox.bytes();
-        if bytes.is_empty() {
-            return Step::More(Missing::Head);
-        }
-        let head_bytes = self.client.worker().config.head_bytes.min(BUFFER_BYTES);
-        let mut room = [MaybeUninit::uninit(); FIELDS_MAX];
-        let (kind, routes) = (self.client.kind, &self.client.worker().routes);
-        let plain = match request::look(bytes, &mut room, kind, routes) {
-            request::Look::Plain(plain) if plain.head <= head_bytes => plain,
-            request::Look::Partial if bytes.len() < head_bytes => {
-                return Step::More(Missing::Head);
-            }
-            _ => return Step::Other,
-        };
-        // Looked up first: whether the body is wanted at all depends on it.
-        let Some((route, replicas)) = self.find(&plain) else {
-            return Step::Other;
-        };
-        let length = plain.head.saturating_add(plain.body);
-        if length > BUFFER_BYTES {
-            return Step::Other;
-        }
-        let Some(body) = bytes.get(plain.head..length) else {
-            return Step::More(Missing::Body);
-        };
-        let worker = self.client.worker();
-        let fields = Fields::Lines(plain.fields());
-        let caller = self.client.caller(fields);
-        if self.client.shuts_out(caller) {
-            return Step::Other;
-        }
-        let look = worker.guards.look(&Asked {
-            route: &route,
-            method: plain.method,
-            path: plain.path.own(),
-            fields,
-            body: Body::Here(body),
-            caller,
-        });
-        let (passed, refused) = match look {
-            Ok(Look::Pass(passed)) => (passed, None),
-            Ok(Look::Wait) => return Step::Other,
-            Err(error) => (Passed::default(), Some(error)),
-        };
-        let receipt = Receipt::begin(&mut worker.ids.borrow_mut(), plain.call_id);
-        let record = logged::begin(self.client, &plain, &receipt);
-        let mut request = worker.buffers.take();
-        plain.put(&receipt, &passed, &self.client.told(fields), &mut request);
-        request.extend_from_slice(body);
-        let mut call = Call::new(self.client, route, receipt);
-        call.let_in(passed);
-        Step::Take(Box::new(Taken {
-            call,
-            refused,
-            record,
-            replicas,
-            request,
-            method: Method::of(plain.method),
-            length,
-        }))
-    }
-
-    /// `None` when the function is none, or wants more of a gateway than a plain call gets.
-    fn find(&self, plain: &Plain<'_, '_>) -> Option<(Arc<Route>, Arc<ReplicaSet>)> {
-        let worker = self.client.worker();
-        let route = plain.path.route(&worker.routes)?;
-        let fits = |route: &Route| route.cors.is_none() && plain.body as u64 <= route.body_limit;
-        // Before one is drawn: else those that do not fit here would be drawn for again.
-        let canary = route.canary.as_ref();
-        if !fits(&route) || canary.is_some_and(|canary| !fits(&canary.route)) {
-            return None;
-        }
-        let route = route.choose(|| worker.draw());
-        let Target::Replicas(replicas) = &route.target else {
-            return None;
-        };
-        let replicas = Arc::clone(replicas);
-        Some((route, replicas))
-    }
-
     /// Answers a call. An error is an answer too.
     async fn answer(&mut self, taken: Taken) -> After {
         let Taken {

@@ -126,7 +126,7 @@ fn own_path(uri: &Uri) -> &str {
 fn prepare(client: &Client, request: &mut Request<CallBody>, passed: Option<&Passed>) {
     let authority = request.uri().authority().cloned();
     // Before anything is taken out.
-    let told = client.told(Fields::Map(request.headers()));
+    let told = client.told(client.address(Fields::Map(request.headers())));
     let fields = request.headers_mut();
     headers::strip_request(fields);
     headers::set_host(fields, authority.as_ref());

@@ -39,6 +39,7 @@ mod pool;
 mod proxies;
 mod receipt;
 mod retry;
+mod room;
 mod shun;
 mod timer;
 mod tls;

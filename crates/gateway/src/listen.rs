@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::port::Dial;
+use hob_model::{AddressRange, port::Dial};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
@@ -94,6 +94,9 @@ pub struct Listeners {
     pub functions: Option<std::net::TcpListener>,
     /// That address, where `main` listens on it as well.
     pub function_address: Option<IpAddr>,
+    /// The addresses that functions have: at theirs, others are strangers as everywhere. Default:
+    /// all.
+    pub function_network: Option<AddressRange>,
     /// For everybody, by TLS; needs [`crate::GatewayConfig::tls`].
     pub tls: Option<std::net::TcpListener>,
     /// Sends everybody there who comes without TLS.
@@ -105,6 +108,7 @@ pub(crate) struct Listening {
     main: TcpListener,
     functions: Option<TcpListener>,
     function_address: Option<IpAddr>,
+    function_network: Option<AddressRange>,
     tls: Option<TcpListener>,
     redirect: Option<TcpListener>,
 }
@@ -195,6 +199,7 @@ impl From<std::net::TcpListener> for Listeners {
             main,
             functions: None,
             function_address: None,
+            function_network: None,
             tls: None,
             redirect: None,
         }
@@ -210,6 +215,7 @@ impl Listeners {
             main: self.main.try_clone()?,
             functions: clone(&self.functions)?,
             function_address: self.function_address,
+            function_network: self.function_network,
             tls: clone(&self.tls)?,
             redirect: clone(&self.redirect)?,
         })
@@ -232,6 +238,7 @@ impl Listeners {
             main: listen(self.main)?,
             functions: self.functions.map(listen).transpose()?,
             function_address: self.function_address,
+            function_network: self.function_network,
             tls: self.tls.map(listen).transpose()?,
             redirect: self.redirect.map(listen).transpose()?,
         })
@@ -251,9 +258,12 @@ impl Listening {
         let (stream, address) = accepted?;
         let asked = self.function_address;
         let here = || stream.local_addr().map(|here| here.ip().to_canonical());
-        let is_function = is_function
+        let is_asked = is_function
             || entrance == Entrance::Plain
                 && asked.is_some_and(|asked| here().is_ok_and(|ip| ip == asked));
+        // Neighbours of the machine may have a way to that address too.
+        let network = self.function_network;
+        let is_function = is_asked && network.is_none_or(|all| all.contains(address.ip()));
         let kind = match is_function {
             true => PeerKind::Function,
             false => PeerKind::Stranger,

@@ -1,8 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
-use hob_model::CallerAddress;
+use hob_model::{AddressRange, CallerAddress};
 use http::HeaderName;
-use ipnet::IpNet;
 
 use crate::guard::Fields;
 
@@ -16,8 +15,8 @@ const FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// The proxies that may say whose a request is. Default: nobody may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxies {
-    /// Their networks. One of IPv4 is also meant where IPv6 has it (`::ffff:10.0.0.0/104`).
-    pub trusted: Vec<IpNet>,
+    /// Their networks.
+    pub trusted: Vec<AddressRange>,
     /// By what they say it.
     pub header: ProxyHeader,
 }
@@ -60,9 +59,9 @@ impl From<HeaderName> for ProxyHeader {
 }
 
 impl Proxies {
-    /// Whether `ip`, which is not IPv4 written as IPv6, is one of them.
+    /// Whether `ip` is one of them.
     pub(crate) fn trust(&self, ip: IpAddr) -> bool {
-        self.trusted.iter().any(|network| network.contains(&ip))
+        self.trusted.iter().any(|network| network.contains(ip))
     }
 
     /// Whether they are to be believed in `X-Forwarded-Proto` and the like as well. Those of

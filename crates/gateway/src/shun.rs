@@ -8,7 +8,7 @@ use std::{
 };
 
 use hob_model::{Conduct, Outcome, TurnedAway};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 
 use crate::{
     body::Answer,
@@ -20,6 +20,9 @@ use crate::{
 
 /// Answers that may wait at a time; more are refused at once, so that waiting costs little.
 const WAITING_MAX: usize = 1000;
+/// By what browsers say whose page made them ask (Fetch Metadata).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const CROSS_SITE: HeaderValue = HeaderValue::from_static("cross-site");
 /// How often a waiting answer looks whether the gateway stops.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -28,6 +31,8 @@ pub(crate) struct Asker {
     address: IpAddr,
     /// Whether he says who he is.
     shows_credentials: bool,
+    /// Whether a page of somebody else made him ask.
+    is_sent: bool,
     asked: Uri,
 }
 
@@ -37,6 +42,7 @@ impl Asker {
         let address = client.caller(Fields::Map(request.headers()));
         client.door().minds(client.kind, address).then(|| Self {
             address,
+            is_sent: request.headers().get(&FETCH_SITE) == Some(&CROSS_SITE),
             shows_credentials: request.headers().contains_key(header::AUTHORIZATION),
             asked: request.uri().clone(),
         })
@@ -70,6 +76,10 @@ impl Asker {
                 let path = self.asked.path();
                 tracing::warn!(address = %self.address, user = "", ?path, "login refused");
             }
+        }
+        if conduct == Conduct::Miss && self.is_sent {
+            // Else any page could have its visitors shut out.
+            return response;
         }
         match client.door().bans.note(self.address, conduct) {
             Outcome::Go => {}

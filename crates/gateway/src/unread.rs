@@ -2,7 +2,6 @@ use std::{
     cell::{OnceCell, RefCell},
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -12,10 +11,7 @@ use hob_model::Route;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout_at,
-};
+use tokio::time::timeout_at;
 
 use crate::{
     BoxError, CallBody,
@@ -23,13 +19,12 @@ use crate::{
     client::Client,
     error::GatewayError,
     pace::{CallerBody, TooSlow},
+    room::Held,
 };
 
 /// Longest body that is read whole before its call is let in, in bytes.
 const WHOLE_MAX: u64 = 16 << 20;
-/// What all such bodies may take of memory at the same time, in bytes.
-pub(crate) const ROOM: usize = 128 << 20;
-/// It is taken in steps of so many bytes.
+/// Room for it is taken in steps of so many bytes.
 const ROOM_STEP: usize = 64 << 10;
 /// Longest wait for the next part of a body.
 const STALL: Duration = Duration::from_secs(30);
@@ -48,7 +43,7 @@ pub(crate) struct Unread {
 pub(crate) struct WholeBody {
     data: Option<Bytes>,
     trailers: Option<HeaderMap>,
-    _room: OwnedSemaphorePermit,
+    _room: Held,
 }
 
 // === impl Unread ===
@@ -69,12 +64,12 @@ impl Unread {
         Some(whole.data.as_deref().unwrap_or_default())
     }
 
-    /// Reads it to its end. `fields` are those of its request.
+    /// Reads it to its end, into room that is `held` for it. `fields` are those of its request.
     pub(crate) async fn read(
         &self,
         route: &Route,
         fields: &HeaderMap,
-        room: &Arc<Semaphore>,
+        held: Held,
     ) -> Result<(), GatewayError> {
         let Some(incoming) = self.incoming.take() else {
             return Ok(());
@@ -87,7 +82,7 @@ impl Unread {
             length,
             deadline: self.deadline,
         };
-        match whole.collected(room).await {
+        match whole.collected(held).await {
             Ok(whole) => {
                 // It is taken out once only.
                 let _ = self.whole.set(whole);
@@ -139,12 +134,11 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn collected(mut self, room: &Arc<Semaphore>) -> Result<WholeBody, GatewayError> {
+    async fn collected(mut self, mut held: Held) -> Result<WholeBody, GatewayError> {
         let most = self.route.body_limit.min(WHOLE_MAX);
         if self.length.is_some_and(|length| length > most) {
             return Err(self.too_large());
         }
-        let mut held = take(self.route, room, 0)?;
         let (mut data, mut trailers) = (BytesMut::new(), None);
         while let Some(frame) = self.next().await? {
             let frame = match frame.into_data() {
@@ -155,7 +149,9 @@ impl Reading<'_> {
                     }
                     // Of many small parts each would take as much as a large one.
                     let more = length.div_ceil(ROOM_STEP) - data.len().div_ceil(ROOM_STEP);
-                    held.merge(take(self.route, room, more * ROOM_STEP)?);
+                    if !held.grow(more * ROOM_STEP) {
+                        return Err(self.no_room());
+                    }
                     data.extend_from_slice(&part);
                     continue;
                 }
@@ -173,8 +169,7 @@ impl Reading<'_> {
     async fn next(&mut self) -> Result<Option<Frame<Bytes>>, GatewayError> {
         let patience = self.deadline.min(Instant::now() + STALL);
         let next = timeout_at(patience.into(), self.incoming.frame()).await;
-        let next =
-            next.map_err(|_| GatewayError::BadRequest("the request's body did not come in time"))?;
+        let next = next.map_err(|_| GatewayError::SlowBody)?;
         let next = next.transpose();
         next.map_err(|error| match error.is::<TooSlow>() {
             true => GatewayError::SlowBody,
@@ -191,19 +186,13 @@ impl Reading<'_> {
             false => GatewayError::too_large(self.route),
         }
     }
-}
 
-fn take(
-    route: &Route,
-    room: &Arc<Semaphore>,
-    bytes: usize,
-) -> Result<OwnedSemaphorePermit, GatewayError> {
-    let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
-    let taken = Arc::clone(room).try_acquire_many_owned(permits);
-    taken.map_err(|_| GatewayError::NoVerdict {
-        function: route.function.to_string(),
-        problem: "too many signed bodies are being read: try again in a moment",
-    })
+    fn no_room(&self) -> GatewayError {
+        GatewayError::NoVerdict {
+            function: self.route.function.to_string(),
+            problem: "too many signed bodies are being read: try again in a moment",
+        }
+    }
 }
 
 // === impl WholeBody ===

@@ -276,7 +276,9 @@ fn listeners(config: &Config, main: TcpListener, env: &Environment) -> anyhow::R
         // Images take root.
         return Ok(listeners);
     }
-    let gateway = config.subnet.unwrap_or_default().gateway();
+    let subnet = config.subnet.unwrap_or_default();
+    listeners.function_network = subnet.to_string().parse().ok();
+    let gateway = subnet.gateway();
     let own = listeners.main.local_addr()?;
     if own.ip().is_unspecified() && own.port() == FUNCTION_GATEWAY_PORT {
         listeners.function_address = Some(gateway.into());

@@ -110,7 +110,9 @@ impl Bans {
         };
         let (most, what) = match conduct {
             Conduct::FailedLogin => (self.rules.logins, "failed logins"),
-            Conduct::Miss | Conduct::LoggedIn => (self.rules.misses, "requests for nothing"),
+            Conduct::Miss | Conduct::LoggedIn | Conduct::Known => {
+                (self.rules.misses, "requests for nothing")
+            }
         };
         if count < most {
             return wait(conduct, count, most);
@@ -246,7 +248,7 @@ const WAIT_MISS: Duration = Duration::from_millis(200);
 fn wait(conduct: Conduct, count: u32, most: u32) -> Outcome {
     let beyond = count.saturating_sub(most.div_ceil(2));
     match (conduct, beyond) {
-        (_, 0) | (Conduct::LoggedIn, _) => Outcome::Go,
+        (_, 0) | (Conduct::LoggedIn | Conduct::Known, _) => Outcome::Go,
         (Conduct::Miss, _) => Outcome::Wait(WAIT_MISS),
         (Conduct::FailedLogin, beyond) => {
             let twice = 1 << (beyond - 1).min(10);
@@ -385,6 +387,18 @@ mod tests {
             fail(&bans, "203.0.113.10", start());
         }
         let outcome = fail(&bans, "203.0.113.10", start());
+        assert!(matches!(outcome, Outcome::ShutOut(_)), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_token_buys_nobody_more_guesses() {
+        let bans = Bans::default();
+        for _ in 0..9 {
+            fail(&bans, "203.0.113.9", start());
+            let known = bans.note_at(ip("203.0.113.9"), Conduct::Known, start());
+            assert_eq!(known, Outcome::Go);
+        }
+        let outcome = fail(&bans, "203.0.113.9", start());
         assert!(matches!(outcome, Outcome::ShutOut(_)), "{outcome:?}");
     }
 

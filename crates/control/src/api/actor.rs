@@ -42,6 +42,11 @@ impl Actor {
         }
     }
 
+    /// Whether a token is what he came in with.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
     /// Refuses a token where it is not what a request needs.
     pub(super) fn satisfies(&self, need: Need) -> Result<(), ApiError> {
         match need {

@@ -130,7 +130,10 @@ impl Door {
         let asked =
             self.access == Access::Remote && self.policy.need(&head.method) != Need::Nothing;
         match admitted {
-            Ok(_) if asked => Some(Conduct::LoggedIn),
+            Ok(actor) if asked => Some(match actor.has_token() {
+                true => Conduct::Known,
+                false => Conduct::LoggedIn,
+            }),
             // Who is known and may not do that (403) is nothing to either count.
             Err(Refused {
                 error: ApiError::Unauthorized,

@@ -2,9 +2,8 @@ use std::{net::IpAddr, sync::Arc};
 
 use hob_model::Route;
 use http::HeaderMap;
-use tokio::sync::Semaphore;
 
-use crate::{error::GatewayError, unread::Unread};
+use crate::{error::GatewayError, room::Room, unread::Unread};
 
 /// What the guards see of a call.
 pub(crate) struct Asked<'a> {
@@ -39,9 +38,12 @@ impl<'a> Body<'a> {
 
 impl Asked<'_> {
     /// Has the whole body come, into what is left of `room` for such bodies.
-    pub(crate) async fn read_body(&self, room: &Arc<Semaphore>) -> Result<(), GatewayError> {
+    pub(crate) async fn read_body(&self, room: &Arc<Room>) -> Result<(), GatewayError> {
         match (self.body, self.fields) {
-            (Body::Unread(body), Fields::Map(fields)) => body.read(self.route, fields, room).await,
+            (Body::Unread(body), Fields::Map(fields)) => {
+                let held = room.begin(self.caller);
+                body.read(self.route, fields, held).await
+            }
             // It is here.
             _ => Ok(()),
         }

@@ -27,14 +27,14 @@ use std::{
 };
 
 use hob_model::{Auth, Route, Tokens, port::Secrets};
-use tokio::sync::Semaphore;
 
 use super::{Asked, Passed};
-use crate::{error::GatewayError, unread};
+use crate::{error::GatewayError, room::Room};
 use introspection::{Issuer, Question};
 use issuer::Clients;
 use keys::Keys;
 use rules::Need;
+pub(super) use used::Once;
 use used::Used;
 use vault::{Ref, Vault};
 
@@ -50,7 +50,7 @@ pub(super) struct Auths {
     clients: Arc<Clients>,
     used: Used,
     /// Bytes of bodies that may be in memory until their signatures are checked.
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     keys: Mutex<HashMap<keys::Place, Arc<Keys>>>,
     issuers: Mutex<HashMap<introspection::Place, Arc<Issuer>>>,
 }
@@ -81,7 +81,7 @@ impl Auths {
             clients: Arc::new(Clients::new(Arc::clone(&vault))),
             vault,
             used: Used::default(),
-            room: Arc::new(Semaphore::new(unread::ROOM)),
+            room: Arc::default(),
             keys: Mutex::default(),
             issuers: Mutex::default(),
         }
@@ -106,9 +106,9 @@ impl Auths {
             Auth::None => Ok(Verdict::Pass(Passed::default())),
             Auth::Basic(auth) => basic::look(&self.vault, asked, auth),
             Auth::Token(_) => token::look(&*self.tokens, asked),
-            Auth::Hmac(auth) => hmac::look(&self.vault, &self.used, asked, auth),
-            Auth::Jwt(auth) => jwt::look(self, asked, auth, need),
-            Auth::Introspection(auth) => introspection::look(self, asked, auth, need),
+            Auth::Hmac(auth) => hmac::look(&self.vault, asked, auth),
+            Auth::Jwt(auth) => jwt::look(self, asked, auth, &need),
+            Auth::Introspection(auth) => introspection::look(self, asked, auth, &need),
         }
     }
 
@@ -122,6 +122,16 @@ impl Auths {
         }
         let problem = "what it needs for that did not come in time";
         Err(refuse::no_verdict(asked.route, problem))
+    }
+
+    /// Uses up what is good for one call: once nothing else is against it, or the caller could not
+    /// try again.
+    pub(super) fn spend(&self, route: &Route, once: Option<&Once>) -> Result<(), GatewayError> {
+        let Some(once) = once else {
+            return Ok(());
+        };
+        let used = self.used.enter(once, hmac::now());
+        used.map_err(|refused| refused.refusal(route))
     }
 
     async fn bring(&self, missing: Missing, asked: &Asked<'_>) -> Result<(), GatewayError> {

@@ -1,8 +1,9 @@
 use bytes::BufMut;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
+    auth::Once,
+    brake::Place,
     depth::{self, Depth},
     rate::Standing,
 };
@@ -28,7 +29,9 @@ pub(crate) struct Passed {
     /// How the caller stands by the function's rate.
     pub(crate) standing: Option<Standing>,
     /// Its place among the calls under way, until it is taken from here.
-    pub(crate) place: Option<OwnedSemaphorePermit>,
+    pub(crate) place: Option<Place>,
+    /// The signature that is used up by the call.
+    pub(super) once: Option<Once>,
     /// Whether the function is not to see `Authorization`.
     pub(crate) hides_authorization: bool,
 }

@@ -22,7 +22,7 @@ use hob_model::{FunctionName, Rate, RateBy, Route, Routes};
 
 use super::{Asked, Identity};
 use crate::error::GatewayError;
-use callers::Callers;
+use callers::{All, Callers};
 pub(crate) use standing::Standing;
 
 /// How often callers are forgotten that may call as often as new ones, and limiters that no
@@ -36,6 +36,7 @@ pub(super) struct Rates {
     /// By function those of its settings: mostly one, two while a canary has others, or until the
     /// next sweep after a deploy. So a deploy that keeps the setting keeps the counts.
     limiters: RwLock<HashMap<FunctionName, Vec<Arc<Limiter>>>>,
+    all: All,
     hasher: RandomState,
     swept: Mutex<Instant>,
 }
@@ -65,6 +66,7 @@ impl Rates {
         Self {
             usual,
             limiters: RwLock::default(),
+            all: All::default(),
             hasher: RandomState::new(),
             swept: Mutex::new(Instant::now()),
         }
@@ -112,10 +114,17 @@ impl Rates {
             return;
         }
         *swept = now;
-        self.forget(routes);
+        let kept = self.keep(routes);
+        // It is long, and neither calls nor the gateway's threads need wait for it.
+        tokio::task::spawn_blocking(move || {
+            for limiter in kept {
+                limiter.governor.retain_recent();
+            }
+        });
     }
 
-    fn forget(&self, routes: &Routes) {
+    /// Forgets limiters that no function has any more, and returns the others.
+    fn keep(&self, routes: &Routes) -> Vec<Arc<Limiter>> {
         let mut limiters = self
             .limiters
             .write()
@@ -131,12 +140,7 @@ impl Rates {
             });
             !limiters.is_empty()
         });
-        let kept: Vec<_> = limiters.values().flatten().map(Arc::clone).collect();
-        // The rest is long, and calls need not wait for it.
-        drop(limiters);
-        for limiter in kept {
-            limiter.governor.retain_recent();
-        }
+        limiters.values().flatten().map(Arc::clone).collect()
     }
 
     fn of<'a>(&'a self, route: &'a Route) -> Option<&'a Rate> {
@@ -176,7 +180,7 @@ impl Rates {
         if let Some(limiter) = own.iter().find(|limiter| limiter.rate == *rate) {
             return Arc::clone(limiter);
         }
-        let limiter = Arc::new(Limiter::new(rate.clone()));
+        let limiter = Arc::new(Limiter::new(rate.clone(), &self.all));
         own.push(Arc::clone(&limiter));
         limiter
     }
@@ -185,12 +189,12 @@ impl Rates {
 // === impl Limiter ===
 
 impl Limiter {
-    fn new(rate: Rate) -> Self {
+    fn new(rate: Rate, all: &All) -> Self {
         let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
         // Neither is zero: that is checked where a rate is read.
         let quota = Quota::with_period(rate.interval()).unwrap_or(Quota::per_second(burst));
         let quota = quota.allow_burst(burst);
-        let governor = RateLimiter::new(quota, Callers::default(), MonotonicClock);
+        let governor = RateLimiter::new(quota, Callers::new(all), MonotonicClock);
         Self { rate, governor }
     }
 
@@ -262,7 +266,7 @@ mod tests {
         let [one, other] = ["1/1h", "2/1h"].map(|text| text.parse().expect("a rate"));
         let name: FunctionName = "hello".parse().expect("a name");
         let kept = || {
-            rates.forget(&routes);
+            rates.keep(&routes);
             let limiters = rates.limiters.read().expect("no panic");
             let all = limiters.get(&name).into_iter().flatten();
             all.map(|limiter| limiter.rate.calls).collect::<Vec<_>>()
@@ -290,7 +294,7 @@ mod tests {
     #[test]
     fn calls_come_in_bursts_and_then_at_the_rate() {
         let rate: Rate = "2/1h".parse().expect("valid");
-        let limiter = Limiter::new(Rate { burst: 3, ..rate });
+        let limiter = Limiter::new(Rate { burst: 3, ..rate }, &All::default());
         let left = |key| limiter.count(key).map(|standing| standing.left());
         assert_eq!([left(1), left(1), left(1)], [Ok(2), Ok(1), Ok(0)]);
         let refused = limiter.count(1).expect_err("too many");
@@ -302,7 +306,7 @@ mod tests {
     fn the_widest_rates_that_may_be_set_can_be_counted() {
         for (text, burst) in [("1000000/1s", 1_000_000), ("1/1d", 30), ("1000000/1d", 1)] {
             let rate: Rate = text.parse().expect("valid");
-            let limiter = Limiter::new(Rate { burst, ..rate });
+            let limiter = Limiter::new(Rate { burst, ..rate }, &All::default());
             assert!(limiter.count(1).is_ok(), "{text}");
             let again = limiter.count(1);
             assert_eq!(again.is_ok(), burst > 1, "{text}: {again:?}");

@@ -1,6 +1,6 @@
 //! A call of the lane in the access log.
 
-use std::{rc::Rc, time::Duration};
+use std::{net::IpAddr, rc::Rc, time::Duration};
 
 use super::request::Plain;
 use crate::{
@@ -15,12 +15,13 @@ use crate::{
 pub(super) fn begin(
     client: &Rc<Client>,
     plain: &Plain<'_, '_>,
+    address: IpAddr,
     receipt: &Receipt,
 ) -> Option<Record> {
     let access = client.worker().access.as_ref()?;
     let fields = Fields::Lines(plain.fields());
     Some(access.begin(&Seen {
-        address: client.caller(fields),
+        address,
         arrived: receipt.arrived,
         since_epoch: Duration::from_nanos(receipt.start_time),
         method: plain.method,

@@ -1,5 +1,6 @@
 //! Who calls: each kind of `auth`, by both ways a call can take.
 
+mod conduct;
 mod introspection;
 mod issuer;
 mod jwt;
@@ -31,7 +32,14 @@ impl Guarded {
     }
 
     pub(crate) fn with(auth: Auth, adjust: impl FnOnce(&mut hob_model::Route)) -> Self {
-        let world = World::with(|config| config.threads = 1);
+        Self::within(World::with(|config| config.threads = 1), auth, adjust)
+    }
+
+    pub(crate) fn within(
+        world: World,
+        auth: Auth,
+        adjust: impl FnOnce(&mut hob_model::Route),
+    ) -> Self {
         let (seen, script) = recorder();
         let guard = Guard { auth, rate: None };
         let replica = world.hello_with(
@@ -102,7 +110,8 @@ impl Guarded {
         let fields = fields.map(|(name, value)| (name.to_lowercase(), value));
         let of_caller = |name: &str| {
             let name = name.replace('_', "-");
-            name.starts_with("x-hob-") || name == "authorization"
+            // How deep it is has nothing to do with it.
+            name.starts_with("x-hob-") && name != "x-hob-depth" || name == "authorization"
         };
         fields.filter(|(name, _)| of_caller(name)).collect()
     }

@@ -110,6 +110,21 @@ fn a_login_clears_the_count_and_a_password_that_nobody_showed_is_no_guess() {
 }
 
 #[test]
+fn a_token_clears_no_count_and_may_look_for_what_is_not_there() {
+    let world = World::guarded(few(), |_| {});
+    let mut guest = Client::connect_from(GUEST, world.address);
+    let with = |path: &str| format!("GET {path} HTTP/1.1\nHost: h\nAuthorization: Basic eDp5\n\n");
+    for _ in 0..8 {
+        assert_eq!(guest.call(&with("/token-nothing")).status, 404);
+    }
+    for _ in 0..4 {
+        assert_eq!(guest.call(&with("/token")).status, 200);
+        assert_eq!(guest.call(&with("/wrong-password")).status, 401);
+    }
+    assert_eq!(world.bans.list()[0].reason, "4 failed logins");
+}
+
+#[test]
 fn storms_for_nothing_are_shut_out_wherever_they_go() {
     for paths in [
         ["/function/none", "/function/nothing"],
@@ -124,6 +139,49 @@ fn storms_for_nothing_are_shut_out_wherever_they_go() {
         assert_eq!(world.bans.list()[0].reason, "4 requests for nothing");
         assert_eq!(world.call(&get("/elsewhere")).status, 200);
     }
+}
+
+#[test]
+fn bodies_that_do_not_come_are_requests_for_nothing() {
+    let world = World::guarded(few(), |config| {
+        config.body_rate = 1 << 20;
+        config.body_grace = Duration::from_millis(50);
+    });
+    let _replica = world.hello(echo);
+    for _ in 0..4 {
+        let mut guest = Client::connect_from(GUEST, world.address);
+        guest.send("POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n");
+        assert_eq!(guest.reply("POST").unwrap().status, 408);
+    }
+    assert_eq!(world.bans.list()[0].reason, "4 requests for nothing");
+}
+
+#[test]
+fn a_page_cannot_have_its_visitors_shut_out() {
+    let world = World::guarded(few(), |_| {});
+    let mut guest = Client::connect_from(GUEST, world.address);
+    let ask = |path: &str, lines: &str| {
+        format!("GET {path} HTTP/1.1\nHost: h\nSec-Fetch-Site: cross-site\n{lines}\n")
+    };
+    for path in [
+        "/function/none",
+        "/nothing",
+        "/no-password",
+        "/wrong-password",
+    ]
+    .repeat(2)
+    {
+        assert!(
+            matches!(guest.call(&ask(path, "")).status, 401 | 404),
+            "{path}"
+        );
+    }
+    assert_eq!(world.bans.count(), 0);
+    // No page can show a password that the visitor has not given it.
+    for _ in 0..4 {
+        guest.call(&ask("/wrong-password", "Authorization: Basic eDp5\n"));
+    }
+    assert_eq!(world.bans.list()[0].reason, "4 failed logins");
 }
 
 #[test]

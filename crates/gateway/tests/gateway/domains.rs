@@ -2,12 +2,12 @@
 
 use std::{fs, sync::Arc};
 
-use hob_model::{Auth, Cors, Guard, ReplicaSet, Settings, Target, TokenAuth};
+use hob_model::{Auth, Bans, Cors, Guard, ReplicaSet, Settings, Target, TokenAuth};
 use http::{Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt;
 
 use crate::{
-    harness::{Replica, Reply, Request, World, echo, recorder},
+    harness::{Client, Replica, Reply, Request, World, echo, recorder},
     protocol::h2c,
     way::Way,
 };
@@ -37,6 +37,28 @@ fn get(world: &World, way: Way, host: &str, path: &str) -> Reply {
         Way::Hyper => NOT_PLAIN,
     };
     world.call(&format!("GET {path} HTTP/1.1\nHost: {host}\n{mark}\n"))
+}
+
+#[test]
+fn only_functions_are_functions_where_they_ask() {
+    let world = World::listening(
+        Bans::default(),
+        |_| {},
+        |at| {
+            at.function_address = Some("127.0.0.1".parse().unwrap());
+            at.function_network = Some("127.0.0.2/31".parse().unwrap());
+        },
+    );
+    let _replica = world.hello(echo);
+    // By its name alone.
+    let call = "GET /a HTTP/1.1\nHost: hello.openfaas-fn\n\n";
+    for (from, answer) in [
+        ("127.0.0.2", "GET /a HTTP/1.1|"),
+        ("127.0.0.4", "fallback /a 127.0.0.4"),
+    ] {
+        let mut client = Client::connect_from(from, world.address);
+        assert_eq!(client.call(call).text(), answer);
+    }
 }
 
 #[test]

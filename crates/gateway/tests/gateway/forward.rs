@@ -6,6 +6,19 @@ use std::{
 use crate::harness::{Conn, World, echo, recorder};
 
 #[test]
+fn trailers_say_nothing_that_only_hob_may_say() {
+    let world = World::start();
+    let (seen, script) = recorder();
+    let _replica = world.hello(script);
+    let reply = world.call(
+        "POST /function/hello HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\nTrailer: X-Sum, X-Hob-Caller, X-Forwarded-For, X_Forwarded_Host\n\n2\nhi\n0\nX-Sum: 1\nX-Hob-Caller: root\nX_Hob_Auth: jwt\nX-Forwarded-For: 1.2.3.4\nX_Forwarded_Host: evil\n\n",
+    );
+    assert_eq!(reply.status, 200);
+    let request = seen.lock().unwrap().pop().unwrap();
+    assert_eq!(request.trailers, [("X-Sum".to_owned(), "1".to_owned())]);
+}
+
+#[test]
 fn the_prefix_is_cut_and_the_rest_passes_byte_for_byte() {
     let world = World::start();
     let _replica = world.hello(echo);

@@ -13,7 +13,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use hob_gateway::{AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts};
+use hob_gateway::{
+    AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners,
+};
 use hob_model::{
     Backend, BanRules, Bans, CallerAddress, Conduct, EndReason, Endpoint, FleetName, FunctionName,
     ReplicaId, ReplicaSet, Route, Routes, SecretName, Target, Timespan, Token, Tokens, Track,
@@ -70,12 +72,21 @@ impl World {
     }
 
     pub(crate) fn guarded(bans: Bans, adjust: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::listening(bans, adjust, |_| {})
+    }
+
+    pub(crate) fn listening(
+        bans: Bans,
+        adjust: impl FnOnce(&mut GatewayConfig),
+        at: impl FnOnce(&mut Listeners),
+    ) -> Self {
         let mut config = GatewayConfig {
             threads: 2,
             ..GatewayConfig::default()
         };
         adjust(&mut config);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut listeners = Listeners::from(TcpListener::bind("127.0.0.1:0").unwrap());
+        at(&mut listeners);
         let routes = Arc::new(Routes::default());
         let wake = Arc::new(FakeWake::default());
         let fallback: Fallback = Arc::new(|request, peer| {
@@ -95,6 +106,8 @@ impl World {
                     "/wrong-password" => (401, Some(Conduct::FailedLogin)),
                     "/no-password" => (401, None),
                     "/right-password" => (200, Some(Conduct::LoggedIn)),
+                    "/token" => (200, Some(Conduct::Known)),
+                    "/token-nothing" => (404, Some(Conduct::Known)),
                     "/right-password-nothing" => (404, Some(Conduct::LoggedIn)),
                     "/nothing" => (404, None),
                     _ => (200, None),
@@ -118,7 +131,7 @@ impl World {
             secrets: Arc::clone(&known) as _,
             bans: Arc::clone(&bans),
         };
-        let handle = Gateway::start(config, listener, ports).unwrap();
+        let handle = Gateway::start(config, listeners, ports).unwrap();
         Self {
             address: handle.local_addr(),
             routes,

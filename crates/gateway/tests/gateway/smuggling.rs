@@ -1,9 +1,10 @@
 use std::{
-    io::Read,
+    io::{Read, Write},
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
-use crate::harness::{Conn, World};
+use crate::harness::{Conn, PATIENCE, World, echo};
 
 /// A request that must never reach a replica, hidden in another's bytes.
 const SMUGGLED: &str = "GET /function/hello/smuggled HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -39,6 +40,24 @@ fn probe(bytes: &[u8]) -> (u16, bool, String) {
     eventually!(replica.backend.in_flight() == 0);
     let seen = seen.lock().unwrap().join("\n");
     (status, closed, seen)
+}
+
+#[test]
+fn the_first_request_of_a_connection_outside_the_lane_is_read_as_closely() {
+    let world = World::with(|config| config.head_timeout = Duration::from_millis(200));
+    let _replica = world.hello(echo);
+    let both = "POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let mut inside = world.dial();
+    inside.write_all(both.as_bytes()).unwrap();
+    let mut answer = String::new();
+    inside.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    // And half a head is not waited for longer than any.
+    let mut inside = world.dial();
+    inside.write_all(&both.as_bytes()[..20]).unwrap();
+    let begun = Instant::now();
+    assert_eq!(inside.read(&mut [0]).unwrap(), 0);
+    assert!(begun.elapsed() < PATIENCE);
 }
 
 #[test]

@@ -7,7 +7,6 @@ use std::{
 
 use hob_model::{AddressRange, BanRules, Exempt, Timespan};
 use hob_sandbox::network::Subnet;
-use ipnet::IpNet;
 use serde::Deserialize;
 
 /// Most failed logins and requests for nothing that may be let pass: more is not to guard at all.
@@ -75,7 +74,7 @@ impl TryFrom<Written> for BansConfig {
 impl BansConfig {
     /// Whom nothing shuts out: those of `never`, this machine, proxies that speak for others, and the
     /// functions in their networks.
-    pub(crate) fn exempt(&self, functions: Subnet, proxies: &[IpNet]) -> Vec<Exempt> {
+    pub(crate) fn exempt(&self, functions: Subnet, proxies: &[AddressRange]) -> Vec<Exempt> {
         let here = "it is this machine itself";
         let loopback = [
             AddressRange::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
@@ -87,7 +86,7 @@ impl BansConfig {
             why: "functions have these addresses",
         }));
         exempt.extend(proxies.iter().map(|proxy| Exempt {
-            range: AddressRange::new(proxy.addr(), proxy.prefix_len()),
+            range: *proxy,
             why: "`trusted` in the table `proxy` of the configuration has it speak for others",
         }));
         exempt.extend(self.never.iter().map(|range| Exempt {

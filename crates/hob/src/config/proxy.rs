@@ -1,16 +1,12 @@
 //! `[proxy]`: who may say whose a request is.
 
-use std::net::IpAddr;
-
 use hob_gateway::{Proxies, ProxyHeader};
+use hob_model::AddressRange;
 use http::HeaderName;
-use ipnet::IpNet;
 use serde::Deserialize;
 
 /// Most networks that may be trusted: each connection is compared with all of them.
 const NETWORKS_MAX: usize = 1_000;
-/// Bits of an IPv6 address before the IPv4 address that it may hold.
-const MAPPED_BITS: u8 = 96;
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -22,7 +18,7 @@ struct Written {
 
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
-struct Network(IpNet);
+struct Network(AddressRange);
 
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
@@ -58,31 +54,15 @@ impl TryFrom<String> for Network {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let network = match text.contains('/') {
-            true => text.parse::<IpNet>().ok(),
-            false => text.parse::<IpAddr>().ok().map(IpNet::from),
-        };
-        match network.map(canonical) {
-            None => Err(format!(
-                "`{text}` is no address or network: write 127.0.0.1 or 10.0.0.0/8"
-            )),
-            Some(network) if network.prefix_len() == 0 => Err(format!(
+        match text.parse::<AddressRange>() {
+            Ok(range) if range.bits() == 0 => Err(format!(
                 "`{text}` is everybody, who could then claim any address: name the proxy's network"
             )),
-            Some(network) => Ok(Self(network)),
+            Ok(range) => Ok(Self(range)),
+            Err(_) => Err(format!(
+                "`{text}` is no address or network: write 127.0.0.1 or 10.0.0.0/8"
+            )),
         }
-    }
-}
-
-/// IPv4 that is written as IPv6 is IPv4: so are the addresses that it is compared with.
-fn canonical(network: IpNet) -> IpNet {
-    let IpNet::V6(six) = network else {
-        return network;
-    };
-    let bits = six.prefix_len().checked_sub(MAPPED_BITS);
-    match (six.addr().to_ipv4_mapped(), bits) {
-        (Some(four), Some(bits)) => IpNet::new(four.into(), bits).unwrap_or(network),
-        _ => network,
     }
 }
 
@@ -113,10 +93,7 @@ mod tests {
         let text = "trusted = [\"10.0.0.0/8\", \"127.0.0.1\", \"::1\", \"::ffff:192.0.2.0/120\"]";
         let read = read(&format!("{text}\nheader = \"CF-Connecting-IP\"")).expect("valid");
         let networks: Vec<_> = read.trusted.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            networks,
-            ["10.0.0.0/8", "127.0.0.1/32", "::1/128", "192.0.2.0/24"]
-        );
+        assert_eq!(networks, ["10.0.0.0/8", "127.0.0.1", "::1", "192.0.2.0/24"]);
         let name = HeaderName::from_static("cf-connecting-ip");
         assert_eq!(read.header, ProxyHeader::Single(name));
     }

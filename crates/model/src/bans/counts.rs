@@ -50,6 +50,7 @@ impl Counts {
         now: SystemTime,
     ) -> Option<u32> {
         match conduct {
+            Conduct::Known => None,
             Conduct::LoggedIn => {
                 // The most see nobody here, and no record is made of them.
                 if self.young.contains_key(&who) || self.old.contains_key(&who) {

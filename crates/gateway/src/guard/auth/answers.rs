@@ -9,6 +9,8 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 
+use hob_model::AddressRange;
+
 use super::{introspection::Active, issuer::sha256};
 
 /// Longest time that it is believed that a token does not hold.
@@ -21,6 +23,8 @@ const ACTIVE_MAX: usize = 10_000;
 const REFUSED_MAX: usize = 1_000;
 /// Questions to one issuer at the same time; more are not asked.
 const ASKED_MAX: usize = 64;
+/// The same for one caller: an address, or a network of IPv6.
+const OWN_MAX: usize = 8;
 
 /// A token is known here by its hash only.
 type Hash = [u8; 32];
@@ -34,7 +38,8 @@ pub(super) struct Answers(Arc<Mutex<Known>>);
 struct Known {
     active: HashMap<Hash, (Arc<Active>, Instant)>,
     refused: HashMap<Hash, Instant>,
-    asked: HashMap<Hash, Asking>,
+    /// With whoever asked first.
+    asked: HashMap<Hash, (Asking, AddressRange)>,
 }
 
 // === impl Answers ===
@@ -78,21 +83,23 @@ impl Answers {
         }
     }
 
-    /// Asks `question` of a token, or waits for the answer where it is being asked already.
+    /// Asks `question` of a token for `caller`, or waits for the answer where it is being asked
+    /// already.
     pub(super) async fn share(
         &self,
         token: &str,
+        caller: AddressRange,
         question: impl Future<Output = Option<()>> + Send + 'static,
     ) -> Option<()> {
         let hash = sha256(token.as_bytes());
         let asking = {
             let mut known = lock(&self.0);
             match known.asked.get(&hash) {
-                Some(asking) => asking.clone(),
-                None if known.asked.len() >= ASKED_MAX => return None,
+                Some((asking, _)) => asking.clone(),
+                None if !known.may_ask(caller) => return None,
                 None => {
                     let asking = self.ask(hash, question);
-                    known.asked.insert(hash, asking.clone());
+                    known.asked.insert(hash, (asking.clone(), caller));
                     asking
                 }
             }
@@ -112,6 +119,15 @@ impl Answers {
             question.await
         });
         task.map(|answer| answer.ok().flatten()).boxed().shared()
+    }
+}
+
+impl Known {
+    /// Whether there is room for a question of `caller`. Else one who makes up tokens would keep all
+    /// others from being asked about.
+    fn may_ask(&self, caller: AddressRange) -> bool {
+        let own = self.asked.values().filter(|(_, first)| *first == caller);
+        self.asked.len() < ASKED_MAX && own.count() < OWN_MAX
     }
 }
 

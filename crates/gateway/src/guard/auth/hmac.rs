@@ -6,7 +6,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::{
     Missing, Verdict, identity, refuse,
-    used::Used,
+    used::Once,
     vault::{Ref, Vault},
 };
 use crate::{error::GatewayError, guard::Asked};
@@ -34,7 +34,6 @@ struct Signed<'a> {
 /// Lets in who signed the body.
 pub(super) fn look(
     vault: &Vault,
-    used: &Used,
     asked: &Asked<'_>,
     auth: &HmacAuth,
 ) -> Result<Verdict, GatewayError> {
@@ -70,11 +69,11 @@ pub(super) fn look(
             "its signature is not that of the body",
         ));
     }
-    if let Some((_, time)) = signed.time {
-        used.enter(&route.function, tag.as_ref(), time + window, now)
-            .map_err(|error| error.refusal(route))?;
+    let mut verdict = identity::of(asked, "hmac", auth.secret.as_str().as_bytes(), None)?;
+    if let (Some((_, time)), Verdict::Pass(passed)) = (signed.time, &mut verdict) {
+        passed.once = Some(Once::new(&route.function, tag.as_ref(), time + window));
     }
-    identity::of(asked, "hmac", auth.secret.as_str().as_bytes(), None)
+    Ok(verdict)
 }
 
 fn signed<'a>(asked: &Asked<'a>, auth: &HmacAuth) -> Result<Signed<'a>, GatewayError> {
@@ -159,7 +158,8 @@ fn is_one_of(tag: &Tag, signatures: &[Signature]) -> bool {
     found.into()
 }
 
-fn now() -> u64 {
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
 }

@@ -5,7 +5,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use form_urlencoded::byte_serialize;
-use hob_model::IntrospectionAuth;
+use hob_model::{AddressRange, Conduct, IntrospectionAuth};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use serde::Deserialize;
 
@@ -44,6 +44,7 @@ pub(super) struct Place {
 pub(crate) struct Question {
     issuer: Arc<Issuer>,
     token: String,
+    caller: AddressRange,
 }
 
 /// What an issuer says of a token that holds.
@@ -61,7 +62,7 @@ pub(super) fn look(
     auths: &Auths,
     asked: &Asked<'_>,
     auth: &IntrospectionAuth,
-    need: Need<'_>,
+    need: &Need<'_>,
 ) -> Result<Verdict, GatewayError> {
     let route = asked.route;
     let token = bearer(asked)?;
@@ -73,13 +74,17 @@ pub(super) fn look(
     });
     let cache = auth.cache.map_or(CACHE, |cache| cache.0);
     let Some(answer) = issuer.answers.get(token, cache) else {
-        let token = token.to_owned();
-        return Ok(Verdict::Wait(Missing::Answer(Question { issuer, token })));
+        return Ok(Verdict::Wait(Missing::Answer(Question {
+            issuer,
+            token: token.to_owned(),
+            caller: AddressRange::of_caller(asked.caller),
+        })));
     };
     let Some(active) = answer else {
         return Err(refuse::bad_bearer(
             route,
             "its token is unknown or has ended",
+            Some(Conduct::FailedLogin),
         ));
     };
     if let Some(audience) = &auth.audience
@@ -88,6 +93,7 @@ pub(super) fn look(
         return Err(refuse::bad_bearer(
             route,
             "its token is for another audience",
+            None,
         ));
     }
     check_scope(asked, need, &active.scopes)?;
@@ -158,11 +164,15 @@ impl Issuer {
 impl Question {
     /// Asks, together with all who have the same question; `None` when there is no telling.
     pub(super) async fn settle(self, clients: &Arc<Clients>, vault: &Arc<Vault>) -> Option<()> {
-        let Self { issuer, token } = self;
+        let Self {
+            issuer,
+            token,
+            caller,
+        } = self;
         let (clients, vault) = (Arc::clone(clients), Arc::clone(vault));
         let (asking, text) = (Arc::clone(&issuer), token.clone());
         let question = async move { asking.ask(&clients, &vault, &text).await };
-        issuer.answers.share(&token, question).await
+        issuer.answers.share(&token, caller, question).await
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use hob_model::JwtAuth;
+use hob_model::{Conduct, JwtAuth};
 use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
 use serde_json::{Map, Value};
 
@@ -40,11 +40,12 @@ pub(super) fn look(
     auths: &Auths,
     asked: &Asked<'_>,
     auth: &JwtAuth,
-    need: Need<'_>,
+    need: &Need<'_>,
 ) -> Result<Verdict, GatewayError> {
     let route = asked.route;
     let token = bearer(asked)?;
-    let bad = |problem| refuse::bad_bearer(route, problem);
+    // Nobody guesses a signature: such tokens are of another issuer, or of a key that is gone.
+    let bad = |problem| refuse::bad_bearer(route, problem, Some(Conduct::Miss));
     let header = jsonwebtoken::decode_header(token);
     let header = header.map_err(|_| bad("its token is no signed JSON Web Token"))?;
     if !is_fit(&header) {
@@ -71,7 +72,6 @@ pub(super) fn look(
         }
     };
     let validation = validation(auth, header.alg);
-    let mut problem = "its token is signed by somebody else";
     for key in keys::fitting(&set, id, header.alg) {
         match jsonwebtoken::decode::<Claims>(token, &key.key, &validation) {
             Ok(token) => return admit(asked, auth, &token.claims, need),
@@ -79,13 +79,15 @@ pub(super) fn look(
                 // Perhaps with the next key.
                 ErrorKind::InvalidSignature => {}
                 kind => {
-                    problem = words(kind);
-                    break;
+                    return Err(match words(kind) {
+                        Some(problem) => refuse::bad_bearer(route, problem, None),
+                        None => bad("its token is not valid"),
+                    });
                 }
             },
         }
     }
-    Err(bad(problem))
+    Err(bad("its token is signed by somebody else"))
 }
 
 /// Whether what the token says of itself can be heeded.
@@ -108,8 +110,9 @@ fn validation(auth: &JwtAuth, algorithm: Algorithm) -> Validation {
     validation
 }
 
-fn words(kind: &ErrorKind) -> &'static str {
-    match kind {
+/// What is wrong with a token that the issuer has signed.
+fn words(kind: &ErrorKind) -> Option<&'static str> {
+    Some(match kind {
         ErrorKind::ExpiredSignature => "its token has ended",
         ErrorKind::ImmatureSignature => "its token does not hold yet",
         ErrorKind::InvalidIssuer => "its token is of another issuer",
@@ -117,15 +120,15 @@ fn words(kind: &ErrorKind) -> &'static str {
         ErrorKind::MissingRequiredClaim(_) => {
             "its token does not say when it ends, by whom or for whom it is"
         }
-        _ => "its token is not valid",
-    }
+        _ => return None,
+    })
 }
 
 fn admit(
     asked: &Asked<'_>,
     auth: &JwtAuth,
     claims: &Claims,
-    need: Need<'_>,
+    need: &Need<'_>,
 ) -> Result<Verdict, GatewayError> {
     let has = |(name, value): (&String, &String)| {
         claims.get(name).is_some_and(|claim| holds(claim, value))
@@ -142,17 +145,21 @@ fn admit(
     identity::of(asked, "jwt", name.as_bytes(), Some(&scopes))
 }
 
-/// Refuses tokens without the scope that is needed.
+/// Refuses tokens without a scope that is needed.
 pub(super) fn check_scope(
     asked: &Asked<'_>,
-    need: Need<'_>,
+    need: &Need<'_>,
     scopes: &[String],
 ) -> Result<(), GatewayError> {
-    match need {
-        Need::Scope(scope) if !scopes.iter().any(|own| own == scope) => {
-            Err(refuse::narrow(asked.route, scope))
-        }
-        _ => Ok(()),
+    let Need::Caller(needed) = need else {
+        return Ok(());
+    };
+    match needed
+        .iter()
+        .find(|scope| !scopes.iter().any(|own| own == *scope))
+    {
+        Some(scope) => Err(refuse::narrow(asked.route, scope)),
+        None => Ok(()),
     }
 }
 

@@ -1,14 +1,12 @@
 use hob_model::Rule;
 
 /// What a request needs to be let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Need<'a> {
     /// Nothing: anybody may.
     Nothing,
-    /// That it is known who calls.
-    Caller,
-    /// That, and this scope.
-    Scope(&'a str),
+    /// That it is known who calls, with all of these scopes; mostly one or none.
+    Caller(Vec<&'a str>),
 }
 
 /// Why no rule lets a request in, whoever sends it.
@@ -33,32 +31,39 @@ impl NoRule {
 
 /// What the first rule that fits asks for. `path` is the function's own, as it gets it, and begins
 /// with `/` unless it is empty.
+///
+/// Many frameworks take `/Admin/` for `/admin`. So what a rule before that one keeps closed is asked
+/// for as well where the path is only written in another way: that can keep callers out, and never
+/// lets one in.
 pub(super) fn need<'a>(rules: &'a [Rule], method: &str, path: &str) -> Result<Need<'a>, NoRule> {
     if rules.is_empty() {
-        return Ok(Need::Caller);
+        return Ok(Need::Caller(Vec::new()));
     }
     let path = if path.is_empty() { "/" } else { path };
     if rules.iter().any(|rule| rule.path.is_some()) && !is_normal(path) {
         return Err(NoRule::Unclear);
     }
-    let rule = rules.iter().find(|rule| fits(rule, method, path));
-    let rule = rule.ok_or(NoRule::None)?;
-    Ok(match &rule.scope {
-        _ if rule.open => Need::Nothing,
-        Some(scope) => Need::Scope(scope),
-        None => Need::Caller,
-    })
+    let (mut is_closed, mut scopes) = (false, Vec::new());
+    for rule in rules.iter().filter(|rule| fits_method(rule, method)) {
+        let own = rule.path.as_deref();
+        let fits = own.is_none_or(|own| fits_path(own, path));
+        if !rule.open && (fits || own.is_some_and(|own| fits_loosely(own, path))) {
+            is_closed = true;
+            scopes.extend(rule.scope.as_deref());
+        }
+        if fits {
+            return Ok(match is_closed {
+                true => Need::Caller(scopes),
+                false => Need::Nothing,
+            });
+        }
+    }
+    Err(NoRule::None)
 }
 
-fn fits(rule: &Rule, method: &str, path: &str) -> bool {
-    let fits_method = |own: &String| own == method || own == "GET" && method == "HEAD";
-    (rule.methods.is_empty() || rule.methods.iter().any(fits_method))
-        && rule.path.as_deref().is_none_or(|own| match rule.open {
-            true => fits_path(own, path),
-            // Many frameworks take `/Admin/` for `/admin`. What keeps callers out fits both, what
-            // lets everybody in only what it says.
-            false => fits_path(&loose(own), &loose(path)),
-        })
+fn fits_method(rule: &Rule, method: &str) -> bool {
+    let fits = |own: &String| own == method || own == "GET" && method == "HEAD";
+    rule.methods.is_empty() || rule.methods.iter().any(fits)
 }
 
 fn fits_path(own: &str, path: &str) -> bool {
@@ -68,9 +73,16 @@ fn fits_path(own: &str, path: &str) -> bool {
     }
 }
 
-fn loose(path: &str) -> String {
-    let short = path.strip_suffix('/').filter(|short| !short.is_empty());
-    short.unwrap_or(path).to_ascii_lowercase()
+/// The same for a reader who minds neither case nor one `/` at the end.
+fn fits_loosely(own: &str, path: &str) -> bool {
+    let bare = |path: &str| path.strip_suffix('/').unwrap_or(path).to_ascii_lowercase();
+    match own.strip_suffix('*') {
+        Some(beginning) => {
+            let (beginning, path) = (beginning.to_ascii_lowercase(), path.to_ascii_lowercase());
+            path.starts_with(&beginning) || beginning.strip_suffix('/') == Some(&*path)
+        }
+        None => bare(own) == bare(path),
+    }
 }
 
 /// Whether every reader takes a path for the same one: nothing is written in another way than RFC
@@ -129,6 +141,10 @@ mod tests {
         }
     }
 
+    fn scopes<'a>(scopes: &[&'a str]) -> Result<Need<'a>, NoRule> {
+        Ok(Need::Caller(scopes.to_vec()))
+    }
+
     #[test]
     fn the_first_rule_that_fits_holds() {
         let rules = [
@@ -141,17 +157,19 @@ mod tests {
         for (method, path, expected) in [
             ("GET", "/public/a", Ok(Need::Nothing)),
             ("HEAD", "/public/", Ok(Need::Nothing)),
-            ("POST", "/public/a", Ok(Need::Scope("write"))),
-            ("GET", "/public", Ok(Need::Scope("read"))),
+            ("POST", "/public/a", scopes(&["write"])),
+            ("GET", "/public", scopes(&["read"])),
             // What only looks like an open path is none.
-            ("GET", "/Public/a", Ok(Need::Scope("read"))),
-            ("GET", "/admin", Ok(Need::Scope("admin"))),
-            ("GET", "/ADMIN/", Ok(Need::Scope("admin"))),
-            ("GET", "/admin/x", Ok(Need::Scope("read"))),
-            ("GET", "", Ok(Need::Scope("read"))),
-            ("HEAD", "/x", Ok(Need::Scope("read"))),
-            ("PUT", "/x", Ok(Need::Scope("write"))),
-            ("PATCH", "/x", Ok(Need::Caller)),
+            ("GET", "/Public/a", scopes(&["read"])),
+            ("GET", "/admin", scopes(&["admin"])),
+            // Whichever of the two rules the function's own reader would think of.
+            ("GET", "/ADMIN/", scopes(&["admin", "read"])),
+            ("DELETE", "/admin/", Err(NoRule::None)),
+            ("GET", "/admin/x", scopes(&["read"])),
+            ("GET", "", scopes(&["read"])),
+            ("HEAD", "/x", scopes(&["read"])),
+            ("PUT", "/x", scopes(&["write"])),
+            ("PATCH", "/x", scopes(&[])),
             ("DELETE", "/x", Err(NoRule::None)),
             ("get", "/x", Err(NoRule::None)),
             ("GET", "/public/../admin", Err(NoRule::Unclear)),
@@ -159,10 +177,45 @@ mod tests {
         ] {
             assert_eq!(need(&rules, method, path), expected, "{method} {path}");
         }
-        assert_eq!(need(&[], "DELETE", "/../x"), Ok(Need::Caller));
+        assert_eq!(need(&[], "DELETE", "/../x"), scopes(&[]));
         // Where paths do not matter, odd ones do not either.
         let rules = [rule(&["GET"], None, None, true)];
         assert_eq!(need(&rules, "GET", "//a/../%2f"), Ok(Need::Nothing));
+    }
+
+    #[test]
+    fn no_way_of_writing_a_path_gets_around_a_closed_rule() {
+        let all = || rule(&[], Some("/*"), None, true);
+        let rules = [rule(&[], Some("/admin/*"), None, false), all()];
+        for path in [
+            "/admin/",
+            "/Admin/",
+            "/admin",
+            "/ADMIN",
+            "/admin/x",
+            "/aDmin/X/",
+        ] {
+            assert_eq!(need(&rules, "GET", path), scopes(&[]), "{path}");
+        }
+        for path in ["/", "/admins", "/x/admin/"] {
+            assert_eq!(need(&rules, "GET", path), Ok(Need::Nothing), "{path}");
+        }
+        let rules = [rule(&[], Some("/Admin/"), Some("a"), false), all()];
+        for path in ["/admin/", "/Admin/", "/admin", "/Admin"] {
+            assert_eq!(need(&rules, "GET", path), scopes(&["a"]), "{path}");
+        }
+        // Nor does one that asks for less stand in for the one that asks for more.
+        let rules = [
+            rule(&[], Some("/status"), None, false),
+            rule(&[], None, Some("admin"), false),
+        ];
+        for (path, expected) in [
+            ("/status", scopes(&[])),
+            ("/Status", scopes(&["admin"])),
+            ("/status/", scopes(&["admin"])),
+        ] {
+            assert_eq!(need(&rules, "GET", path), expected, "{path}");
+        }
     }
 
     #[test]

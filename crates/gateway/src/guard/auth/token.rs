@@ -1,4 +1,4 @@
-use hob_model::{Scope, Tokens};
+use hob_model::{Conduct, Scope, Tokens};
 
 use super::{
     Verdict,
@@ -19,8 +19,10 @@ pub(super) fn look(tokens: &dyn Tokens, asked: &Asked<'_>) -> Result<Verdict, Ga
         Credentials::Odd => None,
     };
     let token = text.and_then(|text| tokens.find(text));
-    let token =
-        token.ok_or_else(|| refuse::bad_bearer(route, "its token is unknown or has ended"))?;
+    let token = token.ok_or_else(|| {
+        let problem = "its token is unknown or has ended";
+        refuse::bad_bearer(route, problem, Some(Conduct::FailedLogin))
+    })?;
     let scope = Scope::Invoke(Some(route.function.clone()));
     if !token.allows(&scope) {
         return Err(refuse::narrow(route, &scope.to_string()));

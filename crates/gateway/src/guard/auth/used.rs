@@ -17,6 +17,13 @@ const MOST: usize = 100_000;
 #[derive(Default)]
 pub(super) struct Used(Mutex<HashMap<[u8; 32], u64>>);
 
+/// A signature that is good for one call.
+pub(crate) struct Once {
+    digest: [u8; 32],
+    /// Until when it could be used, in seconds since 1970.
+    end: u64,
+}
+
 /// Why a good signature is not let in.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
@@ -25,33 +32,13 @@ pub(super) enum Refused {
 }
 
 impl Used {
-    /// Notes that a signature was used, for as long as it could be used: until `end`, in seconds
-    /// since 1970.
-    pub(super) fn enter(
-        &self,
-        function: &FunctionName,
-        tag: &[u8],
-        end: u64,
-        now: u64,
-    ) -> Result<(), Refused> {
-        self.enter_among(MOST, function, tag, end, now)
+    /// Notes at `now`, in seconds since 1970, that a signature was used.
+    pub(super) fn enter(&self, once: &Once, now: u64) -> Result<(), Refused> {
+        self.enter_among(MOST, once, now)
     }
 
-    fn enter_among(
-        &self,
-        most: usize,
-        function: &FunctionName,
-        tag: &[u8],
-        end: u64,
-        now: u64,
-    ) -> Result<(), Refused> {
-        // Two functions may have one sender, and one secret.
-        let mut key = Context::new(&SHA256);
-        key.update(function.qualified().as_bytes());
-        key.update(&[0]);
-        key.update(tag);
-        let mut digest = [0; 32];
-        digest.copy_from_slice(key.finish().as_ref());
+    fn enter_among(&self, most: usize, once: &Once, now: u64) -> Result<(), Refused> {
+        let Once { digest, end } = *once;
         let mut used = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if used.get(&digest).is_some_and(|end| *end >= now) {
             return Err(Refused::Again);
@@ -64,6 +51,19 @@ impl Used {
         }
         used.insert(digest, end);
         Ok(())
+    }
+}
+
+impl Once {
+    pub(super) fn new(function: &FunctionName, tag: &[u8], end: u64) -> Self {
+        // Two functions may have one sender, and one secret.
+        let mut key = Context::new(&SHA256);
+        key.update(function.qualified().as_bytes());
+        key.update(&[0]);
+        key.update(tag);
+        let mut digest = [0; 32];
+        digest.copy_from_slice(key.finish().as_ref());
+        Self { digest, end }
     }
 }
 
@@ -88,7 +88,8 @@ mod tests {
         let used = Used::default();
         let one: FunctionName = "one".parse().expect("valid");
         let other: FunctionName = "other".parse().expect("valid");
-        let enter = |function, tag: &[u8], now| used.enter_among(2, function, tag, 10, now);
+        let enter =
+            |function, tag: &[u8], now| used.enter_among(2, &Once::new(function, tag, 10), now);
         assert_eq!(enter(&one, b"a", 5), Ok(()));
         assert_eq!(enter(&one, b"a", 10), Err(Refused::Again));
         assert_eq!(enter(&other, b"a", 5), Ok(()));

@@ -10,7 +10,7 @@ use super::{
     issuer::{Asked, FakeIssuer, answer, ok},
     told,
 };
-use crate::way::Way;
+use crate::{harness::Client, way::Way};
 
 const GOOD: &str = "Authorization: Bearer good\n";
 const BAD: &str = "Authorization: Bearer bad\n";
@@ -154,6 +154,38 @@ fn an_issuer_that_makes_no_sense_lets_nobody_in() {
     )))
     .secret("s", "x");
     assert_eq!(gone.get(Way::Lane, GOOD).status, 503);
+}
+
+#[test]
+fn one_caller_cannot_keep_the_issuer_busy() {
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = std::sync::Mutex::new(ended);
+    let issuer = FakeIssuer::new(move |asked| {
+        if !asked.body.starts_with("token=good&") {
+            // Until the test is over, and the others after it.
+            let _ = ended.lock().unwrap().recv();
+        }
+        says(asked)
+    });
+    let guarded = guarded(&issuer, "");
+    let guest = || Client::connect_from("127.0.0.2", guarded.world.address);
+    let call = |token: &str| {
+        format!("GET /function/hello HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n")
+    };
+    let mut open = Vec::new();
+    for number in 0..8 {
+        let mut client = guest();
+        client.send(call(&format!("made-up-{number}")));
+        open.push(client);
+        eventually!(issuer.count() == number + 1);
+    }
+    let mut late = guest();
+    late.send(call("good"));
+    late.reply("GET")
+        .unwrap()
+        .assert_error(503, None, "cannot be asked");
+    assert_eq!(guarded.get(Way::Lane, GOOD).status, 200);
+    drop(end);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use hob_model::Auth;
 use serde_json::{Value, json};
 
 use super::{
@@ -20,7 +21,7 @@ use crate::way::Way;
 
 const ISSUER: &str = "https://issuer.example";
 
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap().as_secs()
 }
@@ -33,7 +34,7 @@ fn claims() -> Value {
 }
 
 /// The same with one of them another, or none where it is null.
-fn but(name: &str, value: Value) -> Value {
+pub(super) fn but(name: &str, value: Value) -> Value {
     let mut claims = claims();
     match value {
         Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
@@ -47,19 +48,23 @@ fn keys(signers: &[&Signer]) -> Value {
     json!({ "keys": keys })
 }
 
-fn issuer(signers: &[&Signer]) -> FakeIssuer {
+pub(super) fn issuer(signers: &[&Signer]) -> FakeIssuer {
     let keys = keys(signers);
     FakeIssuer::new(move |_| ok(&keys))
 }
 
 fn guarded(issuer: &FakeIssuer, more: &str) -> Guarded {
-    let url = issuer.url();
-    Guarded::new(auth(&format!(
-        "[auth]\ntype = \"jwt\"\nissuer = \"{ISSUER}\"\naudience = \"shop\"\njwks = \"{url}/keys\"\n{more}"
-    )))
+    Guarded::new(asks(issuer, more))
 }
 
-fn bearer(token: &str) -> String {
+pub(super) fn asks(issuer: &FakeIssuer, more: &str) -> Auth {
+    let url = issuer.url();
+    auth(&format!(
+        "[auth]\ntype = \"jwt\"\nissuer = \"{ISSUER}\"\naudience = \"shop\"\njwks = \"{url}/keys\"\n{more}"
+    ))
+}
+
+pub(super) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\n")
 }
 

@@ -2,13 +2,18 @@
 
 use std::{
     io::Write,
+    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use aws_lc_rs::hmac;
+use hob_model::{Guard, Rate, RateBy};
 
 use super::{Guarded, auth, told};
-use crate::{harness::Reply, way::Way};
+use crate::{
+    harness::{Client, Reply, World},
+    way::Way,
+};
 
 /// The example that GitHub publishes.
 const KEY: &str = "It's a Secret to Everybody";
@@ -131,7 +136,7 @@ fn a_body_that_does_not_come_lets_its_call_end_with_its_time() {
             .replace('\n', "\r\n"),
     );
     let reply = client.reply("POST").unwrap();
-    reply.assert_error(400, None, "did not come in time");
+    reply.assert_error(408, None, "came too slowly");
     // One that breaks off takes nothing with it.
     let mut client = guarded.world.connect();
     client.send("POST /function/hello HTTP/1.1\r\nHost: h\r\nContent-Length: 13\r\n\r\nHello");
@@ -141,6 +146,52 @@ fn a_body_that_does_not_come_lets_its_call_end_with_its_time() {
         guarded.call(Way::Hyper, "POST", "", SIGNATURE, BODY).status,
         200
     );
+}
+
+/// A call whose body is waited for, and does not come.
+fn begin(mut client: Client, length: usize) -> Client {
+    let head = format!(
+        "POST /function/hello HTTP/1.1\nHost: h\n{SIGNATURE}Expect: 100-continue\nContent-Length: {length}\n\n"
+    );
+    // That is said when the body is first asked for.
+    assert_eq!(client.call(&head).status, 100);
+    client
+}
+
+#[test]
+fn whoever_is_not_let_in_yet_takes_no_place() {
+    let world = World::with(|config| config.calls.calls = 1);
+    let text = r#"auth = { type = "hmac", secret = "hook" }"#;
+    let guarded = Guarded::within(world, auth(text), |_| {}).secret("hook", KEY);
+    let mut slow = begin(guarded.world.connect(), BODY.len());
+    for way in Way::BOTH {
+        let reply = guarded.call(way, "POST", "", SIGNATURE, BODY);
+        assert_eq!(reply.status, 200, "{way:?} {}", reply.text());
+    }
+    slow.send(BODY);
+    assert_eq!(slow.reply("POST").unwrap().status, 200);
+}
+
+#[test]
+fn one_caller_does_not_take_all_the_room_for_bodies() {
+    let guarded = github();
+    let guest = || Client::connect_from("127.0.0.2", guarded.world.address);
+    // Each is short enough, and both together are more than one caller may have in memory.
+    let longest = 16 << 20;
+    let mut both = [begin(guest(), longest), begin(guest(), longest)];
+    for one in &mut both {
+        let stream = one.stream.get_mut();
+        let _ = stream.write_all(&vec![b'x'; longest / 4 * 3]);
+        stream.set_nonblocking(true).unwrap();
+    }
+    let is_answered = |one: &Client| one.stream.get_ref().peek(&mut [0]).is_ok();
+    eventually!(both.iter().any(is_answered));
+    let refused = both.iter_mut().find(|one| is_answered(one)).unwrap();
+    refused.stream.get_ref().set_nonblocking(false).unwrap();
+    let reply = refused.reply("POST").unwrap();
+    reply.assert_error(503, None, "too many signed bodies");
+    let reply = guarded.call(Way::Hyper, "POST", "", SIGNATURE, BODY);
+    assert_eq!(reply.status, 200);
 }
 
 #[test]
@@ -165,6 +216,28 @@ fn a_signature_with_a_time_is_good_once_and_not_for_long() {
         call(&moved).assert_error(401, None, "not written as");
         call(&stripe("other", 0)).assert_error(401, None, "not that of the body");
         call(SIGNATURE).assert_error(401, None, "it is not signed");
+    }
+}
+
+#[test]
+fn a_signature_is_not_used_up_by_a_call_that_was_refused() {
+    let auth = auth(r#"auth = { type = "hmac", secret = "hook", style = "stripe" }"#);
+    let rate: Rate = "1/3s".parse().unwrap();
+    let guard = Arc::new(Guard {
+        auth: auth.clone(),
+        rate: Some(Rate {
+            by: RateBy::Caller,
+            ..rate
+        }),
+    });
+    for way in Way::BOTH {
+        let guard = Some(Arc::clone(&guard));
+        let guarded = Guarded::with(auth.clone(), |route| route.guard = guard).secret("hook", KEY);
+        let call = |body: &str, line: &str| guarded.call(way, "POST", "", line, body).status;
+        assert_eq!(call("one", &stripe("one", 0)), 200, "{way:?}");
+        let two = stripe("two", 0);
+        assert_eq!(call("two", &two), 429, "{way:?}");
+        eventually!(call("two", &two) == 200);
     }
 }
 

@@ -1,6 +1,7 @@
 use std::{
     io::{Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -79,4 +80,43 @@ fn silence_and_junk_are_hung_up_on_while_others_are_served() {
     }
     let got = curl(tls, &root, "https://localhost/healthz", &[]);
     assert!(got.ok().contains("200"));
+}
+
+/// What the server says by TLS to these bytes, until it hangs up.
+fn said(tls: SocketAddr, bytes: &str) -> String {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-quiet", "-connect", &tls.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It is open until the server hangs up.
+    let mut input = client.stdin.take().unwrap();
+    input.write_all(bytes.as_bytes()).unwrap();
+    let output = client.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_first_head_by_tls_is_watched_as_all_others() {
+    if !can_test() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let hob = with_tls(folder.path(), "own = true\n[limits]\nhead_timeout = \"1s\"").start();
+    let (tls, redirect) = doors(&hob);
+    let both = "POST /function/none HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let answer = said(tls, both);
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.contains("both Content-Length"),
+        "{answer}"
+    );
+    // Half a head keeps a connection for no longer than any.
+    let began = Instant::now();
+    said(tls, &both[..40]);
+    let mut half = TcpStream::connect(redirect).unwrap();
+    half.write_all(&both.as_bytes()[..40]).unwrap();
+    until_the_end(half, &mut Vec::new());
+    assert!(began.elapsed() < HANDSHAKE, "{:?}", began.elapsed());
 }
