@@ -269,6 +269,14 @@ fn a_certificate_that_cannot_be_had_is_named_and_not_asked_for_at_every_start() 
         said.contains("there is no certificate for hob.test: "),
         "{said}"
     );
+    let doctor = bench.hob.cli(["doctor", "--public"]);
+    let said = doctor.stdout.lines();
+    let mut said = said.filter(|line| line.starts_with("certificate of hob.test"));
+    let line = said.next().unwrap_or_else(|| panic!("{doctor:?}"));
+    assert!(
+        line.contains(" fail ") && line.contains("`hob certificate renew hob.test`"),
+        "{line}"
+    );
     let log = bench.hob.log();
     assert!(
         log.contains("no certificate for hob.test from") && log.contains("next try at"),

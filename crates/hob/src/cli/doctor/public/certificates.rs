@@ -22,12 +22,12 @@ fn examine_one(one: &CertificateSummary, now: SystemTime) -> Option<Finding> {
         Some(_) => return None,
     };
     let because = one.problem.iter().map(|problem| format!(": {problem}"));
-    let cure = match (one.source, one.hosts.first()) {
-        (CertificateSource::Acme, Some(host)) => {
+    let cure = match (one.source, one.hosts.first(), &one.problem) {
+        (CertificateSource::Acme, Some(host), Some(_)) => {
             format!("mend that, and ask again with `hob certificate renew {host}`")
         }
-        (CertificateSource::File, _) => "put a new one in the place of the old".into(),
-        _ => "`hob certificate list` says what is the matter".into(),
+        (CertificateSource::File, ..) => "put a new one in the place of the old".into(),
+        _ => "wait a minute, and look at `hob certificate list`".into(),
     };
     Some(Finding::not(
         State::Fail,
