@@ -31,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) entrance: Entrance,
     /// Whether it is a proxy that may say whose its requests are.
     is_proxy: bool,
+    /// Whether its own conduct is looked at. Asked once: there may be many who are exempt.
+    is_minded: bool,
     /// The same, as `X-Forwarded-For` has it.
     pub(crate) forwarded_for: HeaderValue,
     tap: Arc<Tap>,
@@ -56,6 +58,7 @@ impl Client {
         let ip = peer.address.ip().to_canonical();
         // Functions are no proxies, wherever they are.
         let is_proxy = peer.kind == PeerKind::Stranger && worker.config.proxies.trust(ip);
+        let is_minded = worker.door.minds(peer.kind, ip);
         let forwarded_for = HeaderValue::from_str(&ip.to_string());
         Self {
             worker,
@@ -64,6 +67,7 @@ impl Client {
             kind: peer.kind,
             entrance: peer.entrance,
             is_proxy,
+            is_minded,
             forwarded_for: forwarded_for.unwrap_or(HeaderValue::from_static("unknown")),
             tap,
             calls: Cell::new(0),
@@ -117,6 +121,14 @@ impl Client {
     /// Whether nothing that `caller` asks is to be answered.
     pub(crate) fn shuts_out(&self, caller: IpAddr) -> bool {
         self.kind == PeerKind::Stranger && self.door().bans.shuts_out(caller)
+    }
+
+    /// Whether what `caller` does is looked at.
+    pub(crate) fn minds(&self, caller: IpAddr) -> bool {
+        match self.is_of(caller) {
+            true => self.is_minded,
+            false => self.door().minds(self.kind, caller),
+        }
     }
 
     /// Whether the connection is `caller`'s own, and not that of one who speaks for others.

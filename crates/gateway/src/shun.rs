@@ -40,7 +40,7 @@ impl Asker {
     /// `None` where nobody minds.
     pub(crate) fn of(client: &Client, request: &Request<CallerBody>) -> Option<Self> {
         let address = client.caller(Fields::Map(request.headers()));
-        client.door().minds(client.kind, address).then(|| Self {
+        client.minds(address).then(|| Self {
             address,
             is_sent: request.headers().get(&FETCH_SITE) == Some(&CROSS_SITE),
             shows_credentials: request.headers().contains_key(header::AUTHORIZATION),

@@ -30,8 +30,11 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until a condition holds.
 macro_rules! eventually {
-    ($condition:expr) => {{
-        let until = std::time::Instant::now() + $crate::harness::PATIENCE;
+    ($condition:expr) => {
+        eventually!($condition, within $crate::harness::PATIENCE)
+    };
+    ($condition:expr, within $patience:expr) => {{
+        let until = std::time::Instant::now() + $patience;
         while !$condition {
             assert!(
                 std::time::Instant::now() < until,
