@@ -84,8 +84,8 @@ async fn to_be_known_and_refused_is_no_login() {
         let conduct = response.extensions().get::<Conduct>().copied();
         (response.status().as_u16(), conduct)
     };
-    let logged_in = Some(Conduct::LoggedIn);
-    assert_eq!(conduct(STATUS, &token).await, (200, logged_in));
+    let known = Some(Conduct::Known);
+    assert_eq!(conduct(STATUS, &token).await, (200, known));
     assert_eq!(conduct("GET /hob/v1/tokens", &token).await, (403, None));
     let failed = Some(Conduct::FailedLogin);
     assert_eq!(conduct(STATUS, "hob_x").await, (401, failed));
