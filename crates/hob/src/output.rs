@@ -32,6 +32,28 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     line(&text)
 }
 
+/// Prints what a verb that lists something found: as JSON, or in the table that `table` makes of
+/// it; `none` says what to do where there is nothing.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub(crate) fn list<T: Serialize>(
+    found: Vec<T>,
+    output: OutputArgs,
+    none: &str,
+    colour: bool,
+    table: impl FnOnce(Vec<T>) -> Table,
+) -> anyhow::Result<()> {
+    if output.output == Format::Json {
+        return json(&found);
+    }
+    if found.is_empty() {
+        eprintln!("{none}");
+        return Ok(());
+    }
+    table(found).print(colour)
+}
+
 /// Prints one line on standard output.
 ///
 /// # Errors
@@ -171,6 +193,12 @@ impl Table {
 /// How long ago, in the largest unit that is not zero: `3m`.
 pub(crate) fn age(since: SystemTime) -> String {
     short_duration(since.elapsed().unwrap_or_default())
+}
+
+/// How far ahead, `in 3m`; `None` when it is over.
+pub(crate) fn ahead(time: SystemTime) -> Option<String> {
+    let left = time.duration_since(SystemTime::now()).ok()?;
+    Some(format!("in {}", short_duration(left)))
 }
 
 /// A span in its largest unit: `45s`, `3m`, `5h`, `2d`.

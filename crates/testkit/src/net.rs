@@ -44,6 +44,16 @@ impl Net {
         command
     }
 
+    /// Has programs inside take `address` for this machine's own.
+    ///
+    /// # Panics
+    /// When it cannot be added.
+    pub fn own(&self, address: &str) {
+        let mut command = self.command("ip");
+        let added = command.args(["addr", "add", address, "dev", "lo"]).status();
+        assert!(added.expect("ip starts").success(), "{address}");
+    }
+
     /// Does `work` inside, in a thread of its own.
     ///
     /// # Panics

@@ -4,12 +4,10 @@ use hob_model::FunctionName;
 
 use super::{
     Context,
-    session::{Session, function_path},
+    session::{Session, each, function_path},
 };
 use crate::{
     config::ClientArgs,
-    exit::report,
-    output,
     stack::{Stack, StackArgs},
 };
 
@@ -36,22 +34,13 @@ impl Remove {
             let names = self.names.iter().map(|name| session.function(name));
             names.collect::<anyhow::Result<Vec<_>>>()?
         };
-        context.wait(async {
-            let mut failed = None;
-            for name in &names {
-                match session.client.delete(&function_path(name, "")).await {
-                    Ok(_) => output::line(&format!("removed {name}"))?,
-                    Err(error) => {
-                        let error = session.explain(name, error).await;
-                        // The last one is printed where the program ends.
-                        if let Some(earlier) = failed.replace(error) {
-                            report(&earlier);
-                        }
-                    }
-                }
-            }
-            failed.map_or(Ok(()), Err)
-        })
+        let remove =
+            async |name: &FunctionName| match session.client.delete(&function_path(name, "")).await
+            {
+                Ok(_) => Ok(format!("removed {name}")),
+                Err(error) => Err(session.explain(name, error).await),
+            };
+        context.wait(each(&names, remove))
     }
 }
 

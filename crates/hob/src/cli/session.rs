@@ -7,11 +7,32 @@ use super::Context;
 use crate::{
     client::{Address, Client, ClientError},
     config::ClientArgs,
-    exit::Failure,
+    exit::{Failure, report},
+    output,
 };
 
 /// Names further apart than this are no misspellings of each other.
 const TYPO_DISTANCE: usize = 3;
+
+/// Does `work` for each of `all`, whatever became of those before, and prints the line that it
+/// gives. Failures are reported as they come; the last one where the program ends.
+pub(super) async fn each<T>(
+    all: &[T],
+    mut work: impl AsyncFnMut(&T) -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
+    let mut failed = None;
+    for one in all {
+        match work(one).await {
+            Ok(done) => output::line(&done)?,
+            Err(error) => {
+                if let Some(earlier) = failed.replace(error) {
+                    report(&earlier);
+                }
+            }
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
 
 /// A server and how names are read for it.
 pub(super) struct Session {

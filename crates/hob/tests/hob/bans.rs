@@ -50,11 +50,7 @@ impl Site {
             "2001:db8::9",
             "2001:db8::a",
         ] {
-            let added = net
-                .command("ip")
-                .args(["addr", "add", address, "dev", "lo"])
-                .status();
-            assert!(added.unwrap().success(), "{address}");
+            net.own(address);
         }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("config.toml");

@@ -69,11 +69,7 @@ fn ordinary_callers_do_not_notice_odd_ones() {
     let mut addresses: Vec<_> = (0..attacks.len()).map(address).collect();
     addresses.push("198.51.100.7".into());
     for address in &addresses {
-        let added = net
-            .command("ip")
-            .args(["addr", "add", address, "dev", "lo"])
-            .status();
-        assert!(added.unwrap().success(), "{address}");
+        net.own(address);
     }
     let folder = tempfile::tempdir().unwrap();
     let settings = folder.path().join("config.toml");

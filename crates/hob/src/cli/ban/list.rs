@@ -5,7 +5,7 @@ use super::{Context, until};
 use crate::{
     cli::session::Session,
     config::ClientArgs,
-    output::{self, Format, OutputArgs, Table},
+    output::{self, OutputArgs, Table},
 };
 
 /// List who is shut out, until when, and why
@@ -23,27 +23,25 @@ impl List {
         let session = Session::open(self.client, context)?;
         let bans: Vec<Ban> =
             context.wait(async { Ok(session.client.get("/hob/v1/bans").await?) })?;
-        if self.output.output == Format::Json {
-            return output::json(&bans);
-        }
-        if bans.is_empty() {
-            eprintln!("nobody is shut out");
-            return Ok(());
-        }
-        let mut table = Table::with_head(["ADDRESS", "SINCE", "UNTIL", "BY", "REASON"]);
-        for ban in &bans {
-            table.row([
-                ban.address.to_string().into(),
-                format!("{} ago", output::age(ban.since)).into(),
-                until(ban).into(),
-                match ban.origin {
-                    BanOrigin::Hand => "hand",
-                    BanOrigin::Conduct => "conduct",
-                }
-                .into(),
-                ban.reason.as_str().into(),
-            ]);
-        }
-        table.print(context.terminal.colour)
+        let none = "nobody is shut out";
+        output::list(bans, self.output, none, context.terminal.colour, table)
     }
+}
+
+fn table(bans: Vec<Ban>) -> Table {
+    let mut table = Table::with_head(["ADDRESS", "SINCE", "UNTIL", "BY", "REASON"]);
+    for ban in &bans {
+        table.row([
+            ban.address.to_string().into(),
+            format!("{} ago", output::age(ban.since)).into(),
+            until(ban).into(),
+            match ban.origin {
+                BanOrigin::Hand => "hand",
+                BanOrigin::Conduct => "conduct",
+            }
+            .into(),
+            ban.reason.as_str().into(),
+        ]);
+    }
+    table
 }

@@ -5,7 +5,7 @@ use super::Context;
 use crate::{
     cli::session::Session,
     config::ClientArgs,
-    output::{self, Format, OutputArgs, Table},
+    output::{self, OutputArgs, Table},
 };
 
 /// List the images, with their size as a registry sends them
@@ -23,28 +23,25 @@ impl List {
         let session = Session::open(self.client, context)?;
         let images: Vec<ImageSummary> =
             context.wait(async { Ok(session.client.get("/hob/v1/images").await?) })?;
-        if self.output.output == Format::Json {
-            return output::json(&images);
-        }
-        if images.is_empty() {
-            eprintln!("no images yet: `hob deploy --image REF` pulls one and runs it");
-            return Ok(());
-        }
-        let mut table =
-            Table::with_head(["IMAGE", "DIGEST", "PLATFORMS", "SIZE", "FROM", "USED BY"]);
-        for image in images {
-            let users = image.functions.iter().map(ToString::to_string);
-            let users = users.collect::<Vec<_>>().join(", ");
-            let digest = image.digest.trim_start_matches("sha256:");
-            table.row([
-                image.image.into(),
-                output::short_digest(digest).into(),
-                image.platforms.join(", ").into(),
-                output::bytes(image.size).into(),
-                if image.pulled { "registry" } else { "here" }.into(),
-                if users.is_empty() { "-".into() } else { users }.into(),
-            ]);
-        }
-        table.print(context.terminal.colour)
+        let none = "no images yet: `hob deploy --image REF` pulls one and runs it";
+        output::list(images, self.output, none, context.terminal.colour, table)
     }
+}
+
+fn table(images: Vec<ImageSummary>) -> Table {
+    let mut table = Table::with_head(["IMAGE", "DIGEST", "PLATFORMS", "SIZE", "FROM", "USED BY"]);
+    for image in images {
+        let users = image.functions.iter().map(ToString::to_string);
+        let users = users.collect::<Vec<_>>().join(", ");
+        let digest = image.digest.trim_start_matches("sha256:");
+        table.row([
+            image.image.into(),
+            output::short_digest(digest).into(),
+            image.platforms.join(", ").into(),
+            output::bytes(image.size).into(),
+            if image.pulled { "registry" } else { "here" }.into(),
+            if users.is_empty() { "-".into() } else { users }.into(),
+        ]);
+    }
+    table
 }

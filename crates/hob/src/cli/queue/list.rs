@@ -104,8 +104,5 @@ fn row(table: &mut Table, call: &CallSummary) {
 
 /// How long until then.
 fn wait(due: SystemTime) -> String {
-    match due.duration_since(SystemTime::now()) {
-        Ok(wait) => format!("in {}", output::short_duration(wait)),
-        Err(_) => "now".into(),
-    }
+    output::ahead(due).unwrap_or_else(|| "now".into())
 }

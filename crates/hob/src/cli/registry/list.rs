@@ -5,7 +5,7 @@ use super::Context;
 use crate::{
     cli::session::Session,
     config::ClientArgs,
-    output::{self, Format, OutputArgs, Table},
+    output::{self, OutputArgs, Table},
 };
 
 /// List the registries that the server knows something of
@@ -23,23 +23,27 @@ impl List {
         let session = Session::open(self.client, context)?;
         let registries: Vec<RegistrySummary> =
             context.wait(async { Ok(session.client.get("/hob/v1/registries").await?) })?;
-        if self.output.output == Format::Json {
-            return output::json(&registries);
-        }
-        if registries.is_empty() {
-            eprintln!("no registries yet: `hob registry login HOST -u USER` adds one");
-            return Ok(());
-        }
-        let mut table = Table::with_head(["REGISTRY", "USER", "AUTHORITIES", "TLS"]);
-        for known in registries {
-            let tls = if known.plain_http { "no" } else { "yes" };
-            table.row([
-                known.registry.into(),
-                known.username.unwrap_or_else(|| "-".into()).into(),
-                known.authorities.to_string().into(),
-                tls.into(),
-            ]);
-        }
-        table.print(context.terminal.colour)
+        let none = "no registries yet: `hob registry login HOST -u USER` adds one";
+        output::list(
+            registries,
+            self.output,
+            none,
+            context.terminal.colour,
+            table,
+        )
     }
+}
+
+fn table(registries: Vec<RegistrySummary>) -> Table {
+    let mut table = Table::with_head(["REGISTRY", "USER", "AUTHORITIES", "TLS"]);
+    for known in registries {
+        let tls = if known.plain_http { "no" } else { "yes" };
+        table.row([
+            known.registry.into(),
+            known.username.unwrap_or_else(|| "-".into()).into(),
+            known.authorities.to_string().into(),
+            tls.into(),
+        ]);
+    }
+    table
 }

@@ -1,5 +1,3 @@
-use std::time::SystemTime;
-
 use clap::Args;
 use hob_model::wire::ScheduleSummary;
 
@@ -7,7 +5,7 @@ use super::Context;
 use crate::{
     cli::session::Session,
     config::ClientArgs,
-    output::{self, Format, OutputArgs, Table},
+    output::{self, OutputArgs, Table},
 };
 
 /// List the schedules with their next and their last run
@@ -27,32 +25,30 @@ impl List {
         let mut schedules: Vec<ScheduleSummary> =
             context.wait(async { Ok(session.client.get(path).await?) })?;
         schedules.retain(|schedule| session.shows(&schedule.function));
-        if self.output.output == Format::Json {
-            return output::json(&schedules);
-        }
-        if schedules.is_empty() {
-            eprintln!("no schedules yet: `schedule = \"*/5 * * * *\"` in a hob.toml makes one");
-            return Ok(());
-        }
-        let mut table = Table::with_head([
-            "FUNCTION", "SCHEDULE", "ZONE", "MISSED", "NEXT", "LAST", "CALL",
-        ]);
-        for schedule in &schedules {
-            let last = schedule
-                .last
-                .map(|last| format!("{} ago", output::age(last)));
-            table.row([
-                schedule.function.to_string().into(),
-                schedule.schedule.as_str().into(),
-                schedule.zone.as_str().into(),
-                schedule.missed.as_str().into(),
-                next_run(schedule).into(),
-                last.unwrap_or_else(|| "-".into()).into(),
-                schedule.last_call.as_deref().unwrap_or("-").into(),
-            ]);
-        }
-        table.print(context.terminal.colour)
+        let none = "no schedules yet: `schedule = \"*/5 * * * *\"` in a hob.toml makes one";
+        output::list(schedules, self.output, none, context.terminal.colour, table)
     }
+}
+
+fn table(schedules: Vec<ScheduleSummary>) -> Table {
+    let mut table = Table::with_head([
+        "FUNCTION", "SCHEDULE", "ZONE", "MISSED", "NEXT", "LAST", "CALL",
+    ]);
+    for schedule in &schedules {
+        let last = schedule
+            .last
+            .map(|last| format!("{} ago", output::age(last)));
+        table.row([
+            schedule.function.to_string().into(),
+            schedule.schedule.as_str().into(),
+            schedule.zone.as_str().into(),
+            schedule.missed.as_str().into(),
+            next_run(schedule).into(),
+            last.unwrap_or_else(|| "-".into()).into(),
+            schedule.last_call.as_deref().unwrap_or("-").into(),
+        ]);
+    }
+    table
 }
 
 /// When it runs next, in words and as a time.
@@ -64,8 +60,6 @@ pub(in crate::cli) fn next_run(schedule: &ScheduleSummary) -> String {
         return "never".into();
     };
     let time = humantime::format_rfc3339_seconds(next);
-    match next.duration_since(SystemTime::now()) {
-        Ok(left) => format!("in {} ({time})", output::short_duration(left)),
-        Err(_) => format!("now ({time})"),
-    }
+    let left = output::ahead(next).unwrap_or_else(|| "now".into());
+    format!("{left} ({time})")
 }

@@ -5,7 +5,7 @@ use super::Context;
 use crate::{
     cli::session::Session,
     config::ClientArgs,
-    output::{self, Format, OutputArgs, Table},
+    output::{self, OutputArgs, Table},
 };
 
 /// List the names of the secrets
@@ -24,17 +24,15 @@ impl List {
         let path = format!("/hob/v1/secrets?namespace={}", session.namespace());
         let secrets: Vec<SecretSummary> =
             context.wait(async { Ok(session.client.get(&path).await?) })?;
-        if self.output.output == Format::Json {
-            return output::json(&secrets);
-        }
-        if secrets.is_empty() {
-            eprintln!("no secrets yet: `pass show api-key | hob secret set api-key` keeps one");
-            return Ok(());
-        }
-        let mut table = Table::with_head(["NAME", "NAMESPACE"]);
-        for secret in secrets {
-            table.row([secret.name.into(), secret.namespace.into()]);
-        }
-        table.print(context.terminal.colour)
+        let none = "no secrets yet: `pass show api-key | hob secret set api-key` keeps one";
+        output::list(secrets, self.output, none, context.terminal.colour, table)
     }
+}
+
+fn table(secrets: Vec<SecretSummary>) -> Table {
+    let mut table = Table::with_head(["NAME", "NAMESPACE"]);
+    for secret in secrets {
+        table.row([secret.name.into(), secret.namespace.into()]);
+    }
+    table
 }

@@ -3,11 +3,9 @@ use hob_model::{SecretName, wire::SecretSummary};
 
 use super::{Context, parse_name, secret_path};
 use crate::{
-    cli::session::{Session, nearest},
+    cli::session::{Session, each, nearest},
     client::ClientError,
     config::ClientArgs,
-    exit::report,
-    output,
 };
 
 /// Remove secrets
@@ -27,27 +25,19 @@ impl Remove {
         let names = self.names.iter().map(|name| parse_name(name));
         // All names are read before the first secret goes.
         let names = names.collect::<anyhow::Result<Vec<_>>>()?;
-        context.wait(async {
-            let mut failed = None;
-            for name in &names {
-                let path = secret_path(name, session.namespace());
-                match session.client.delete(&path).await {
-                    Ok(said) => {
-                        output::line(&format!("removed secret {name}"))?;
-                        if !said.is_empty() {
-                            eprintln!("warning: {said}");
-                        }
+        let remove = async |name: &SecretName| {
+            let path = secret_path(name, session.namespace());
+            match session.client.delete(&path).await {
+                Ok(said) => {
+                    if !said.is_empty() {
+                        eprintln!("warning: {said}");
                     }
-                    Err(error) => {
-                        let error = explain(&session, name, error).await.into();
-                        if let Some(earlier) = failed.replace(error) {
-                            report(&earlier);
-                        }
-                    }
+                    Ok(format!("removed secret {name}"))
                 }
+                Err(error) => Err(explain(&session, name, error).await.into()),
             }
-            failed.map_or(Ok(()), Err)
-        })
+        };
+        context.wait(each(&names, remove))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Context, TOKENS};
 use crate::{
     cli::session::Session,
     config::ClientArgs,
-    output::{self, Cell, Format, OutputArgs, Table, Tint},
+    output::{self, Cell, OutputArgs, Table, Tint},
 };
 
 /// List the tokens: what they let do, until when, and when each was last used
@@ -25,36 +25,34 @@ impl List {
         let session = Session::open(self.client, context)?;
         let tokens: Vec<TokenSummary> =
             context.wait(async { Ok(session.client.get(TOKENS).await?) })?;
-        if self.output.output == Format::Json {
-            return output::json(&tokens);
-        }
-        if tokens.is_empty() {
-            eprintln!("no tokens yet: `hob token create ci --scope functions:write` makes one");
-            return Ok(());
-        }
-        let mut table = Table::with_head(["NAME", "SCOPES", "AGE", "ENDS", "LAST USE"]);
-        for token in tokens {
-            let scopes: Vec<_> = token.scopes.iter().map(ToString::to_string).collect();
-            let used = token.last_used_at;
-            let used = used.map_or("never".to_owned(), |at| format!("{} ago", output::age(at)));
-            table.row([
-                token.name.into(),
-                scopes.join(",").into(),
-                output::age(token.created_at).into(),
-                end(token.expires_at),
-                used.into(),
-            ]);
-        }
-        table.print(context.terminal.colour)
+        let none = "no tokens yet: `hob token create ci --scope functions:write` makes one";
+        output::list(tokens, self.output, none, context.terminal.colour, table)
     }
+}
+
+fn table(tokens: Vec<TokenSummary>) -> Table {
+    let mut table = Table::with_head(["NAME", "SCOPES", "AGE", "ENDS", "LAST USE"]);
+    for token in tokens {
+        let scopes: Vec<_> = token.scopes.iter().map(ToString::to_string).collect();
+        let used = token.last_used_at;
+        let used = used.map_or("never".to_owned(), |at| format!("{} ago", output::age(at)));
+        table.row([
+            token.name.into(),
+            scopes.join(",").into(),
+            output::age(token.created_at).into(),
+            end(token.expires_at),
+            used.into(),
+        ]);
+    }
+    table
 }
 
 fn end(at: Option<SystemTime>) -> Cell {
     let Some(at) = at else {
         return "never".into();
     };
-    match at.duration_since(SystemTime::now()) {
-        Ok(left) => format!("in {}", output::short_duration(left)).into(),
-        Err(_) => Cell::tinted(format!("{} ago", output::age(at)), Tint::Odd),
+    match output::ahead(at) {
+        Some(left) => left.into(),
+        None => Cell::tinted(format!("{} ago", output::age(at)), Tint::Odd),
     }
 }

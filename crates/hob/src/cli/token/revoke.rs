@@ -1,13 +1,11 @@
 use clap::Args;
-use hob_model::wire::TokenSummary;
+use hob_model::{Label, wire::TokenSummary};
 
 use super::{Context, TOKENS, parse_name};
 use crate::{
-    cli::session::{Session, nearest},
+    cli::session::{Session, each, nearest},
     client::ClientError,
     config::ClientArgs,
-    exit::report,
-    output,
 };
 
 /// Take tokens back: nobody comes in with them from then on
@@ -27,21 +25,12 @@ impl Revoke {
         let names = self.names.iter().map(|name| parse_name(name));
         // All names are read before the first token goes.
         let names = names.collect::<anyhow::Result<Vec<_>>>()?;
-        context.wait(async {
-            let mut failed = None;
-            for name in &names {
-                match session.client.delete(&format!("{TOKENS}/{name}")).await {
-                    Ok(_) => output::line(&format!("revoked token {name}"))?,
-                    Err(error) => {
-                        let error = explain(&session, name.as_str(), error).await.into();
-                        if let Some(earlier) = failed.replace(error) {
-                            report(&earlier);
-                        }
-                    }
-                }
-            }
-            failed.map_or(Ok(()), Err)
-        })
+        let revoke =
+            async |name: &Label| match session.client.delete(&format!("{TOKENS}/{name}")).await {
+                Ok(_) => Ok(format!("revoked token {name}")),
+                Err(error) => Err(explain(&session, name.as_str(), error).await.into()),
+            };
+        context.wait(each(&names, revoke))
     }
 }
 
