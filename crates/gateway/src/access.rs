@@ -15,7 +15,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use hob_model::FunctionName;
+use hob_model::{CallerAddress, FunctionName};
 use http::{HeaderValue, Request, Response, Version};
 use hyper::body::Incoming;
 
@@ -115,15 +115,18 @@ impl Access {
 
 impl Pending {
     /// `None` where there is no log, or the request is only the rest of one that had its line.
-    pub(crate) fn of(client: &Rc<Client>, request: &Request<Incoming>) -> Option<Self> {
+    pub(crate) fn of(
+        client: &Rc<Client>,
+        caller: CallerAddress,
+        request: &Request<Incoming>,
+    ) -> Option<Self> {
         let access = client.worker().access.as_ref()?;
         if client.kind == PeerKind::Inside {
             return None;
         }
-        let fields = Fields::Map(request.headers());
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         let record = access.begin(&Seen {
-            address: client.caller(fields),
+            address: caller.ip,
             arrived: Instant::now(),
             since_epoch: since_epoch.unwrap_or_default(),
             method: request.method().as_str(),
@@ -134,7 +137,7 @@ impl Pending {
                 Version::HTTP_10 => "HTTP/1.0",
                 _ => "HTTP/1.1",
             },
-            fields,
+            fields: Fields::Map(request.headers()),
         });
         Some(Self {
             client: Rc::clone(client),

@@ -1,6 +1,6 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
-use hob_model::{EndReason, Route, Target};
+use hob_model::{CallerAddress, EndReason, Route, Target};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
@@ -30,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) client: Rc<Client>,
     pub(crate) route: Counted,
     pub(crate) receipt: Receipt,
+    /// Whose it is.
+    caller: CallerAddress,
     /// What the guards made of it.
     pub(crate) passed: Passed,
     /// When the whole answer must be with the caller.
@@ -55,14 +57,15 @@ pub(crate) async fn answer(
 ) -> Result<Response<Outgoing>, BoxError> {
     // First: until its answer is written, the connection counts as busy.
     let entered = client.enter();
-    let mut pending = Pending::of(&client, &request);
+    let caller = client.address(Fields::Map(request.headers()));
+    let mut pending = Pending::of(&client, caller, &request);
     let config = &client.worker().config;
     let request = request.map(|body| CallerBody::new(body, config));
     // Before anything else is looked at: who is shut out is not to cost more than this.
-    let asker = Asker::of(&client, &request);
+    let asker = Asker::of(&client, caller, &request);
     let mut response = match asker.as_ref().and_then(|asker| asker.refusal(&client)) {
         Some(shut_out) => shut_out.into_response(),
-        None => respond(&client, request, pending.as_mut()).await,
+        None => respond(&client, caller, request, pending.as_mut()).await,
     };
     if let Some(asker) = asker {
         response = asker.weigh(&client, response).await;
@@ -83,6 +86,7 @@ pub(crate) async fn answer(
 
 async fn respond(
     client: &Rc<Client>,
+    caller: CallerAddress,
     mut request: Request<CallerBody>,
     pending: Option<&mut Pending>,
 ) -> Response<Answer> {
@@ -92,10 +96,10 @@ async fn respond(
         // Nothing but the way to TLS is here.
         return tls::answer(secure, &request);
     }
-    match admit(client, &mut request) {
+    match admit(client, caller, &mut request) {
         Ok(Some(admitted)) => admitted.run(request, pending).await,
         // Not a function's path: the control plane's, or nobody's.
-        Ok(None) => later::pass_on(client, request).await,
+        Ok(None) => later::pass_on(client, caller, request).await,
         Err(refused) => *refused,
     }
 }
@@ -113,6 +117,7 @@ fn mark(response: &mut Response<Answer>) {
 /// Decides whose call it is, without looking at its body. `None` when it is no function's.
 fn admit(
     client: &Rc<Client>,
+    caller: CallerAddress,
     request: &mut Request<CallerBody>,
 ) -> Result<Option<Admitted>, Box<Response<Answer>>> {
     // Before the path counts for anything it must be sure where the request ends and whom it
@@ -140,7 +145,7 @@ fn admit(
     };
     match admitted {
         Ok((route, address)) => Ok(Some(Admitted {
-            call: Call::new(client, route, receipt),
+            call: Call::new(client, caller, route, receipt),
             visitor: Visitor::of(headers),
             address,
         })),
@@ -213,12 +218,18 @@ impl Admitted {
 }
 
 impl Call {
-    pub(crate) fn new(client: &Rc<Client>, route: Arc<Route>, receipt: Receipt) -> Self {
+    pub(crate) fn new(
+        client: &Rc<Client>,
+        caller: CallerAddress,
+        route: Arc<Route>,
+        receipt: Receipt,
+    ) -> Self {
         Self {
             client: Rc::clone(client),
             deadline: receipt.arrived + route.timeout.0,
             route: Counted::new(route, receipt.arrived),
             receipt,
+            caller,
             passed: Passed::default(),
             sent: Cell::new(0),
             owed: None,
@@ -244,7 +255,7 @@ impl Call {
             path: address.uri.path(),
             fields,
             body: Body::Unread(body),
-            caller: self.client.caller(fields),
+            caller: self.caller.ip,
         };
         let passed = self.client.worker().guards.decide(&asked).await?;
         self.let_in(passed);
@@ -312,9 +323,7 @@ impl Call {
         address: Address,
     ) -> (Request<RequestBody>, Option<upgrade::Handshake>) {
         let handshake = upgrade::Handshake::take(&mut request);
-        // Before anything is taken out.
-        let caller = self.client.address(Fields::Map(request.headers()));
-        let told = self.client.told(caller);
+        let told = self.client.told(self.caller);
         let authority = request.uri().authority().cloned();
         let prefix = address.prefix();
         *request.uri_mut() = address.uri.clone();

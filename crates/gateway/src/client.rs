@@ -82,12 +82,8 @@ impl Client {
         }
     }
 
-    /// Whose request this is.
-    pub(crate) fn caller(&self, fields: Fields<'_>) -> IpAddr {
-        self.address(fields).ip
-    }
-
-    /// The same, and how he asked.
+    /// Whose request this is, and how he asked. Looks at every field where the peer is a proxy, so
+    /// it is asked once for a request, before anything is taken out of it.
     pub(crate) fn address(&self, fields: Fields<'_>) -> CallerAddress {
         match self.is_proxy {
             true => self.worker.config.proxies.caller(self.ip, fields),

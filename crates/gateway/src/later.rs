@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use hob_model::{EndReason, FunctionName, Route};
+use hob_model::{CallerAddress, EndReason, FunctionName, Route};
 use http::{Method, Request, Response, Uri};
 
 use crate::{
@@ -27,12 +27,12 @@ const PREFIX: &str = "/async-function/";
 /// Answers what is no call that is made now.
 pub(crate) async fn pass_on(
     client: &Rc<Client>,
+    caller: CallerAddress,
     mut request: Request<CallerBody>,
 ) -> Response<Answer> {
     let owed = request.body().owed();
     let fallback = &client.worker().fallback;
-    let address = client.address(Fields::Map(request.headers()));
-    request.extensions_mut().insert(address);
+    request.extensions_mut().insert(caller);
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
         let answer = fallback(request.map(CallBody::new), client.peer).await;
@@ -44,9 +44,9 @@ pub(crate) async fn pass_on(
     let policy = route.as_ref().and_then(|route| route.cors.as_ref());
     let mut response = match route.as_deref().and_then(|r| preflight(r, &request)) {
         Some(response) => response,
-        None => match guard(client, route.as_deref(), &receipt, request).await {
+        None => match guard(client, caller, route.as_deref(), &receipt, request).await {
             Ok((mut request, passed)) => {
-                prepare(client, &mut request, passed.as_ref());
+                prepare(client, caller, &mut request, passed.as_ref());
                 let taken = fallback(request, client.peer).await.map(Answer::Other);
                 let mut taken = judged(taken, &owed);
                 if let Some(standing) = passed.and_then(|passed| passed.standing) {
@@ -78,6 +78,7 @@ fn judged(mut response: Response<Answer>, owed: &Owed) -> Response<Answer> {
 /// and is let in as it is.
 async fn guard(
     client: &Rc<Client>,
+    caller: CallerAddress,
     route: Option<&Route>,
     receipt: &Receipt,
     request: Request<CallerBody>,
@@ -103,7 +104,7 @@ async fn guard(
             path: own_path(head.uri()),
             fields,
             body: Body::Unread(&body),
-            caller: client.caller(fields),
+            caller: caller.ip,
         };
         passed = Some(client.worker().guards.decide(&asked).await?);
     }
@@ -123,10 +124,14 @@ fn own_path(uri: &Uri) -> &str {
 }
 
 /// Leaves in the request what its function is to see, and only that.
-fn prepare(client: &Client, request: &mut Request<CallBody>, passed: Option<&Passed>) {
+fn prepare(
+    client: &Client,
+    caller: CallerAddress,
+    request: &mut Request<CallBody>,
+    passed: Option<&Passed>,
+) {
     let authority = request.uri().authority().cloned();
-    // Before anything is taken out.
-    let told = client.told(client.address(Fields::Map(request.headers())));
+    let told = client.told(caller);
     let fields = request.headers_mut();
     headers::strip_request(fields);
     headers::set_host(fields, authority.as_ref());

@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::{Conduct, Outcome, TurnedAway};
+use hob_model::{CallerAddress, Conduct, Outcome, TurnedAway};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 
 use crate::{
     body::Answer,
     client::Client,
     error::{GatewayError, Refused},
-    guard::Fields,
     pace::CallerBody,
 };
 
@@ -38,8 +37,12 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// `None` where nobody minds.
-    pub(crate) fn of(client: &Client, request: &Request<CallerBody>) -> Option<Self> {
-        let address = client.caller(Fields::Map(request.headers()));
+    pub(crate) fn of(
+        client: &Client,
+        caller: CallerAddress,
+        request: &Request<CallerBody>,
+    ) -> Option<Self> {
+        let address = caller.ip;
         client.minds(address).then(|| Self {
             address,
             is_sent: request.headers().get(&FETCH_SITE) == Some(&CROSS_SITE),

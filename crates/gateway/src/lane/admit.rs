@@ -87,7 +87,6 @@ impl Lane<'_> {
     ) -> Step {
         let worker = self.client.worker();
         let fields = Fields::Lines(plain.fields());
-        // Read once: it takes a look at each field where the peer is a proxy.
         let caller = self.client.address(fields);
         if self.client.shuts_out(caller.ip) {
             return Step::Other;
@@ -110,7 +109,7 @@ impl Lane<'_> {
         let mut request = worker.buffers.take();
         plain.put(&receipt, &passed, &self.client.told(caller), &mut request);
         request.extend_from_slice(body);
-        let mut call = Call::new(self.client, route, receipt);
+        let mut call = Call::new(self.client, caller, route, receipt);
         call.let_in(passed);
         Step::Take(Box::new(Taken {
             call,
