@@ -37,6 +37,7 @@ mod token;
 pub mod backup;
 pub mod openfaas;
 pub mod port;
+pub mod sandbox;
 pub mod wire;
 
 pub use address_range::{AddressRange, AddressRangeError};

@@ -2,6 +2,7 @@
 //! the binary is put together.
 
 mod keyring;
+mod sandboxes;
 
 use std::{
     collections::BTreeSet,
@@ -18,6 +19,7 @@ use futures_core::Stream;
 use thiserror::Error;
 
 pub use keyring::{Keyring, KeyringError, PemPair, Presented};
+pub use sandboxes::{PoolStanding, RunError, RunStream, Sandboxes, StartedRun};
 
 use crate::{
     End, EndReason, FleetName, Function, FunctionName, ReplicaId, Revision, SecretName,

@@ -13,6 +13,7 @@ mod error;
 mod native;
 pub mod network;
 mod oci;
+mod oneshot;
 mod probe;
 mod sandbox;
 mod seccomp;
@@ -23,6 +24,7 @@ pub use capabilities::{Able, Capabilities, CgroupSupport, Runtime};
 pub use cgroup::Alarm;
 pub use error::SandboxError;
 pub use native::helper::run_helper_if_asked;
+pub use oneshot::{BOX, OneShot, OneShotEnd, OneShotSpec, Program, ReadyCage, Usage};
 pub use sandbox::{Sandbox, SandboxConfig};
 pub use spec::{
     Access, Bind, CAGE_UID, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, MAX_LAYERS,

@@ -1,0 +1,6 @@
+//! Pools of one-shot sandboxes: on this machine, on other machines that run `hob worker`, or on
+//! machines that are rented for it. Each implements the port `Sandboxes`.
+
+mod line;
+
+pub use line::{Line, Place};

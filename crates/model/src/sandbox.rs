@@ -1,0 +1,11 @@
+//! Running once what somebody sent, in a cage that is made for it and destroyed after.
+
+mod end;
+mod language;
+mod limits;
+mod order;
+
+pub use end::{RunEnd, RunEvent, RunTimes};
+pub use language::{FILE, Language, SCRIPT};
+pub use limits::{RunLimits, SandboxLevel};
+pub use order::{RunFile, RunOrder};

@@ -1,0 +1,204 @@
+//! Cages for one run of something that nobody trusts: made ahead, used once, gone with its end.
+//!
+//! Stronger than a function's cage: the program sees no network, no folder of the host but its
+//! programs and libraries, and of hob nothing at all; it may use fewer system calls; its user is
+//! nobody to the host. When hob dies, all of it dies.
+
+use std::{
+    os::fd::{BorrowedFd, OwnedFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use hob_model::{End, sandbox::SandboxLevel};
+
+use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError};
+
+mod native;
+mod oci;
+
+/// The folder in which every program starts, with its files; the only one besides `/tmp` that it
+/// may write to.
+pub const BOX: &str = "/box";
+
+/// A cage that is to wait for its program.
+#[derive(Debug, Clone)]
+pub struct OneShotSpec {
+    /// As of a [`CageSpec`](crate::CageSpec).
+    pub id: String,
+    /// How strong it is.
+    pub level: SandboxLevel,
+    /// OCI runtime program for the levels `gvisor` and `vm`; `None` takes what is installed.
+    pub runtime: Option<String>,
+    /// Host uid and gid of its processes where hob is root; no two living ones share it.
+    pub uid: u32,
+    /// Most that a program in it may ask for.
+    pub limits: CageLimits,
+}
+
+/// What runs in it, once.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Program and arguments; without `/` it is looked up in the `PATH` of `env`.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Files below [`BOX`], with their text: relative paths without `..`.
+    pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// What it reads from stdin; a file, at its end when all is read.
+    pub stdin: Vec<u8>,
+    /// What all its processes may use together, none of it more than of the spec.
+    pub limits: CageLimits,
+}
+
+/// A cage that is built and waits. Dropping it removes all of it; that blocks for a few
+/// milliseconds.
+#[derive(Debug)]
+pub struct ReadyCage(Ready);
+
+#[derive(Debug)]
+enum Ready {
+    Native(native::Ready),
+    Oci(oci::Ready),
+}
+
+/// A program that runs in its cage. Dropping it ends everything inside and leaves nothing behind;
+/// that blocks for a few milliseconds.
+#[derive(Debug)]
+pub struct OneShot {
+    running: Running,
+    /// What it writes to stdout: a pipe that does not block, closed when all inside are dead.
+    pub stdout: Option<OwnedFd>,
+    /// The same for stderr.
+    pub stderr: Option<OwnedFd>,
+}
+
+#[derive(Debug)]
+enum Running {
+    Native(native::Running),
+    Oci(oci::Running),
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneShotEnd {
+    /// Its exit status; −1 when a signal ended it.
+    pub code: i32,
+    /// That signal, where it is known.
+    pub signal: Option<i32>,
+    /// Why, as far as the kernel can tell.
+    pub end: End,
+}
+
+/// What a cage has used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time of all its processes.
+    pub cpu: Option<Duration>,
+    /// The most memory at once, in bytes.
+    pub memory: Option<u64>,
+}
+
+// === impl Sandbox ===
+
+impl Sandbox {
+    /// Whether one-shot cages of this level can be made here, and if not, what is missing.
+    pub fn able_oneshot(&self, level: SandboxLevel, runtime: Option<&str>) -> Able {
+        match level {
+            SandboxLevel::Container => native::able(self),
+            SandboxLevel::Gvisor | SandboxLevel::Vm => oci::able(self, level, runtime),
+        }
+    }
+
+    /// Builds a cage and has it wait for its program. Blocks: for some milliseconds, or for some
+    /// tenths of a second at the levels above `container`.
+    ///
+    /// # Errors
+    /// Names the step and the cure. Nothing is left behind.
+    pub fn prepare(&self, spec: OneShotSpec) -> Result<ReadyCage, SandboxError> {
+        Ok(ReadyCage(match spec.level {
+            SandboxLevel::Container => Ready::Native(native::prepare(self, spec)?),
+            SandboxLevel::Gvisor | SandboxLevel::Vm => Ready::Oci(oci::prepare(self, spec)?),
+        }))
+    }
+
+    /// Ends and removes a one-shot cage that another hob on this machine made and left, by its
+    /// record. True when there was something left of it.
+    ///
+    /// # Errors
+    /// When a leftover does not go away.
+    pub fn remove_orphan(&self, record: &CageRecord) -> Result<bool, SandboxError> {
+        native::remove_orphan(self, record)
+    }
+}
+
+// === impl ReadyCage ===
+
+impl ReadyCage {
+    /// What another run of hob needs to know to remove it.
+    pub fn record(&self) -> CageRecord {
+        match &self.0 {
+            Ready::Native(ready) => ready.record(),
+            Ready::Oci(ready) => ready.record(),
+        }
+    }
+
+    /// Readable when it has died before it was used.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Ready::Native(ready) => ready.pidfd(),
+            Ready::Oci(ready) => ready.pidfd(),
+        }
+    }
+
+    /// Starts the program; returns after its `exec`. Blocks for about a millisecond.
+    ///
+    /// # Errors
+    /// When the program cannot be started; nothing is left behind.
+    pub fn start(self, program: &Program) -> Result<OneShot, SandboxError> {
+        match self.0 {
+            Ready::Native(ready) => ready.start(program),
+            Ready::Oci(ready) => ready.start(program),
+        }
+    }
+}
+
+// === impl OneShot ===
+
+impl OneShot {
+    /// Readable when the program has ended, and all that it started.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        match &self.running {
+            Running::Native(running) => running.pidfd(),
+            Running::Oci(running) => running.pidfd(),
+        }
+    }
+
+    /// Has everything inside die, whatever it does against it, within some milliseconds. Does not
+    /// wait for it.
+    pub fn kill(&self) {
+        match &self.running {
+            Running::Native(running) => running.kill(),
+            Running::Oci(running) => running.kill(),
+        }
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// When the kernel cannot tell.
+    pub fn try_end(&self) -> Result<Option<OneShotEnd>, SandboxError> {
+        match &self.running {
+            Running::Native(running) => running.try_end(),
+            Running::Oci(running) => running.try_end(),
+        }
+    }
+
+    /// What it has used so far, also after its end.
+    pub fn usage(&self) -> Usage {
+        match &self.running {
+            Running::Native(running) => running.usage(),
+            Running::Oci(running) => running.usage(),
+        }
+    }
+}
