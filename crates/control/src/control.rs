@@ -4,7 +4,7 @@ use axum::Router;
 use hob_image::{ImageBuilder, ImageStore, RegistryClient};
 use hob_model::{
     Bans, FunctionName, Routes,
-    port::{Builder, Engine},
+    port::{Builder, Engine, Sandboxes},
 };
 use hob_store::{CallQueue, SecretStore, Store, StoreError};
 use tokio::{runtime::Handle, sync::Mutex};
@@ -82,6 +82,8 @@ pub struct ControlParts {
     pub registry: Option<Arc<Registry>>,
     /// Gets the certificates of the TLS listener, if there is one.
     pub certificates: Option<Arc<Certificates>>,
+    /// Runs what strangers send, if the owner wants that.
+    pub sandboxes: Option<Arc<dyn Sandboxes>>,
 }
 
 /// The control plane.
@@ -101,6 +103,7 @@ pub struct Control {
     pub(crate) ban_changes: Mutex<()>,
     pub(crate) registry: Option<Arc<Registry>>,
     pub(crate) certificates: Option<Arc<Certificates>>,
+    pub(crate) sandboxes: Option<Arc<dyn Sandboxes>>,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     /// Functions that cannot run, since something that they need is gone, and what it is.
@@ -155,6 +158,7 @@ impl Control {
             ban_changes: Mutex::default(),
             registry: parts.registry,
             certificates: parts.certificates,
+            sandboxes: parts.sandboxes,
             deployed: Deployed::default(),
             lost: std::sync::Mutex::default(),
             wakes: Arc::default(),

@@ -3,9 +3,11 @@
 mod end;
 mod language;
 mod limits;
+mod maxima;
 mod order;
 
 pub use end::{RunEnd, RunEvent, RunTimes};
 pub use language::{FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
+pub use maxima::RunMaxima;
 pub use order::{RunFile, RunOrder};

@@ -92,6 +92,7 @@ impl Plane {
             bans: Arc::default(),
             registry: None,
             certificates: None,
+            sandboxes: None,
         };
         Self {
             control: Control::new(config, parts),

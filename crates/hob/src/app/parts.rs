@@ -96,6 +96,7 @@ impl Ground {
             certificates: certificates(config, keyring, &routes)?,
             routes,
             bans,
+            sandboxes: None,
         })
     }
 }
