@@ -17,6 +17,8 @@ use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage
 mod native;
 mod oci;
 
+pub(crate) use native::carry_out;
+
 /// The folder in which every program starts, with its files; the only one besides `/tmp` that it
 /// may write to.
 pub const BOX: &str = "/box";
