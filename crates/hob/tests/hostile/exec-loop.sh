@@ -2,4 +2,5 @@
 # limits: time=1s
 # expect: reason=timeout
 trap '' TERM INT HUP
-exec bash "$0" "$@"
+echo 'exec bash /tmp/loop' >/tmp/loop
+exec bash /tmp/loop

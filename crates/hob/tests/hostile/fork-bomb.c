@@ -1,6 +1,6 @@
 // tries: forks by every call that there is: fork, vfork and clone, from several threads
-// limits: time=3s pids=48
-// expect: reason=pids
+// limits: time=1s pids=48
+// expect: reason=pids|timeout
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
@@ -9,17 +9,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static void *more(void *unused) {
+static void *more(void *stands_still) {
 	for (;;) {
 		if (fork() == 0)
 			setsid();
 		syscall(SYS_clone, SIGCHLD | CLONE_PARENT, 0, 0, 0, 0);
-		// Its parent stands still until it ends.
-		if (vfork() == 0)
+		// Its parent stands still until it ends, in a way that few signals end.
+		if (stands_still && vfork() == 0)
 			for (;;)
 				pause();
 	}
-	return unused;
+	return NULL;
 }
 
 int main(void) {
@@ -27,6 +27,6 @@ int main(void) {
 		signal(number, SIG_IGN);
 	pthread_t thread;
 	for (int count = 0; count < 4; count++)
-		pthread_create(&thread, NULL, more, NULL);
+		pthread_create(&thread, NULL, more, count % 2 ? &thread : NULL);
 	more(NULL);
 }

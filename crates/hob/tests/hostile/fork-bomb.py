@@ -1,6 +1,6 @@
 # tries: forks for as long as it lives, past every error
-# limits: time=3s pids=48
-# expect: reason=pids
+# limits: time=1s pids=48
+# expect: reason=pids|timeout
 import os
 
 while True:

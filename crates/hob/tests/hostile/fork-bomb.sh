@@ -1,6 +1,6 @@
 # tries: forks for as long as it lives, and its children do the same
-# limits: time=3s pids=32
-# expect: reason=pids
+# limits: time=1s pids=32
+# expect: reason=pids|timeout
 # never-output: over
 bomb() { bomb | bomb & }
 bomb

@@ -8,6 +8,8 @@ from attack import must_fail
 
 
 def write(path, text):
+    if os.stat(path).st_rdev == os.stat("/dev/null").st_rdev:
+        raise OSError("covered")
     descriptor = os.open(path, os.O_WRONLY)
     try:
         return os.write(descriptor, text)

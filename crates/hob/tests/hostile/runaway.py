@@ -1,6 +1,6 @@
 # tries: is never where it was: each process forks the next and ends, so that no list of processes is true for long
 # limits: time=2s pids=48
-# expect: reason=timeout gvisor=timeout
+# expect: reason=timeout|pids
 import os
 import signal
 
@@ -8,9 +8,12 @@ signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
 
 def run():
-    os.setsid()
-    while os.fork():
-        os._exit(0)
+    try:
+        os.setsid()
+        while os.fork():
+            os._exit(0)
+    except OSError:
+        pass  # a leader already, or not all that are dead have been waited for
 
 
 for _ in range(8):

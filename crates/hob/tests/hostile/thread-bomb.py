@@ -1,6 +1,6 @@
 # tries: starts threads for as long as it lives
-# limits: time=3s pids=32
-# expect: reason=pids
+# limits: time=1s pids=32
+# expect: reason=pids|timeout
 import threading
 
 while True:
