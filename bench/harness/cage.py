@@ -37,7 +37,7 @@ class Way:
                             *self.argv])
 
     def works(self):
-        return works([*self.prefix, *self.argv])
+        return works([*self.prefix, *(word.replace("{}", "first") for word in self.argv)])
 
 
 def others(bench):

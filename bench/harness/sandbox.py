@@ -12,7 +12,7 @@ import time
 
 from . import cage
 from .hob import Hob
-from .programs import Failed, json_output, wait_for
+from .programs import STOP_LIMIT, Failed, json_output, wait_for
 from .table import Row, median, number
 
 ROUNDS = 4
@@ -168,10 +168,13 @@ def killed(outer, kill):
             pass
         return (time.perf_counter() - start) * 1000
     finally:
-        for pid in below + [outer.pid]:
+        for pid in below:
             if is_alive(pid):
                 os.kill(pid, signal.SIGKILL)
-        outer.wait()
+        try:
+            outer.wait(STOP_LIMIT)  # it may have to clear up
+        finally:
+            outer.kill()
 
 
 # === /proc ===

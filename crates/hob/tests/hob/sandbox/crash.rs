@@ -124,7 +124,7 @@ fn expiry(leases: &[PathBuf]) -> SystemTime {
     let seconds = leases.iter().map(|lease| {
         let text = fs::read_to_string(lease).unwrap();
         let lease: Value = serde_json::from_str(&text).unwrap();
-        lease["expires"].as_u64().expect("when it is over")
+        lease["expires_at"].as_u64().expect("when it is over")
     });
     UNIX_EPOCH + Duration::from_secs(seconds.max().expect("a lease") + 1)
 }

@@ -66,7 +66,11 @@ impl Traces {
 
 /// Counts, once as many cages are ready as the pool has.
 pub(super) fn settled(hob: &Hob, size: usize) -> Counts {
-    let ready = || leases(hob).len() == size;
+    let is_ready = |lease: &PathBuf| {
+        let text = fs::read_to_string(lease).unwrap_or_default();
+        text.contains("\"state\":\"ready\"")
+    };
+    let ready = || leases(hob).iter().filter(|lease| is_ready(lease)).count() == size;
     assert!(wait_until(SETTLE, ready), "{:?}", Traces::of(hob));
     Traces::of(hob).counts(hob)
 }
