@@ -5,9 +5,11 @@ mod language;
 mod limits;
 mod maxima;
 mod order;
+mod paths;
 
 pub use end::{RunEnd, RunEvent, RunTimes};
 pub use language::{FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
 pub use maxima::RunMaxima;
 pub use order::{RunFile, RunOrder};
+pub use paths::{EXECUTE_ALIAS, EXECUTE_PATH, RUN_PATH, asks_for_run};
