@@ -18,6 +18,8 @@ use crate::bench::{handler, write};
 
 const KILLS: usize = 10;
 const SIZE: usize = 3;
+/// In the path of a cgroup that waits for a replica.
+const SPARE: &str = "/spare-";
 /// Longer than any lease here.
 const LEASE_MAX: Duration = Duration::from_secs(30);
 
@@ -156,7 +158,9 @@ fn what_a_dead_hob_left_is_removed_by_another_after_its_lease() {
     second.hob.stop();
     assert!(wait_until(LEASE_MAX, || SystemTime::now() > over));
     second.hob.restart();
-    let left = left(&old, &Traces::of(&first.hob), "");
+    let mut left = left(&old, &Traces::of(&first.hob), "");
+    // Made ahead for functions, of which the next start of its own hob takes care.
+    left.retain(|line| !line.contains(SPARE));
     assert!(left.is_empty(), "{}", left.join("\n"));
     second.ordinary();
     first.hob.restart();

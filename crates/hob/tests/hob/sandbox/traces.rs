@@ -19,6 +19,7 @@ const SETTLE: std::time::Duration = std::time::Duration::from_secs(30);
 pub(super) struct Traces {
     /// By process id and start time.
     pub(super) processes: BTreeSet<(u32, u64)>,
+    /// Of its cages.
     pub(super) cgroups: BTreeSet<PathBuf>,
     pub(super) mounts: BTreeSet<String>,
     /// In its run folder.
@@ -158,10 +159,11 @@ fn cgroups(name: &str) -> BTreeSet<PathBuf> {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            let is_mine = is_mine || entry.file_name() == name;
+            // The folder of all its groups stays for as long as it runs.
             if is_mine {
                 found.insert(entry.path());
             }
+            let is_mine = is_mine || entry.file_name() == name;
             if is_mine || depth < CGROUP_DEPTH {
                 folders.push((entry.path(), depth + 1, is_mine));
             }
