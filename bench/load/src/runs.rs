@@ -28,6 +28,9 @@ pub(crate) struct Runs {
     /// Runs of each caller
     #[arg(long, default_value_t = 1)]
     times: u32,
+    /// Milliseconds between two runs of a caller, for the pool to make the next sandbox
+    #[arg(long, default_value_t = 0)]
+    pause: u64,
     /// Callers at once, each with a connection of its own
     #[arg(long, default_value_t = 1)]
     callers: u32,
@@ -67,6 +70,7 @@ impl Runs {
         let mut connection = Connection::open(&self.target).context("cannot connect")?;
         let mut times = Vec::with_capacity(self.times as usize);
         for _ in 0..self.times {
+            thread::sleep(Duration::from_millis(self.pause));
             let start = Instant::now();
             let answer = connection.call(request).context("a run")?;
             times.push(start.elapsed());
@@ -113,6 +117,7 @@ mod tests {
             path: "/x".into(),
             body: "true".into(),
             times: 2,
+            pause: 0,
             callers: 1,
         };
         let report = runs.run();
