@@ -131,6 +131,9 @@ impl Pump {
     /// What the dead have left in the pipes.
     async fn drain(&mut self) -> VecDeque<RunEvent> {
         let mut rest = VecDeque::new();
+        if self.voices.budget == 0 && self.run.doomed.is_cancelled() {
+            return rest;
+        }
         let all = async {
             while self.voices.is_open() {
                 match self.voices.hear().await {
@@ -205,13 +208,12 @@ impl Voices {
             () = self.stdout.speaks() => self.stdout.read(&mut self.buffer, self.budget),
             () = self.stderr.speaks() => self.stderr.read(&mut self.buffer, self.budget),
         };
-        match read {
-            Heard::Event(event) => {
-                self.budget -= length(&event);
-                Heard::Event(event)
-            }
-            other => other,
+        match &read {
+            Heard::Nothing => {}
+            Heard::Event(event) => self.budget -= length(event),
+            Heard::TooMuch(_) => self.budget = 0,
         }
+        read
     }
 }
 
