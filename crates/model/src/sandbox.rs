@@ -1,5 +1,6 @@
 //! Running once what somebody sent, in a cage that is made for it and destroyed after.
 
+mod counts;
 mod end;
 mod language;
 mod limits;
@@ -7,6 +8,7 @@ mod maxima;
 mod order;
 mod paths;
 
+pub use counts::RunCounts;
 pub use end::{RunEnd, RunEvent, RunTimes};
 pub use language::{FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
