@@ -4,8 +4,8 @@
 # expect-output: planted
 import ctypes
 import os
+import signal
 import socket
-import subprocess
 from attack import libc
 
 WORD = "left-by-another-run"
@@ -43,3 +43,5 @@ if os.fork() == 0:
     while True:
         keeper.accept()[0].send(WORD.encode())
 print("planted", flush=True)
+if os.environ.get("HOSTILE_STAY"):
+    signal.pause()

@@ -12,6 +12,7 @@ use hob_testkit::has_programs;
 
 use super::{
     attempt::{Attempt, Seen},
+    caller::Event,
     stage::{Settings, Stage, is_able, secret},
     traces::{alive_in, assert_as_before, settled},
 };
@@ -35,7 +36,6 @@ fn collection() -> Vec<Vec<Attempt>> {
     paths.retain(|path| path.is_file() && path.extension().is_some_and(|end| end != "md"));
     paths.sort();
     let mut attempts: Vec<_> = paths.iter().map(|path| Attempt::read(path)).collect();
-    attempts.retain(|attempt| attempt.name.contains(&only));
     attempts.retain(|attempt| {
         attempt
             .needs()
@@ -48,7 +48,8 @@ fn collection() -> Vec<Vec<Attempt>> {
     let mut chain = |first: Attempt| -> Vec<Attempt> {
         iter::successors(Some(first), |last| followers.remove(&last.name)).collect()
     };
-    let chains = attempts.into_iter().map(&mut chain).collect();
+    let mut chains: Vec<_> = attempts.into_iter().map(&mut chain).collect();
+    chains.retain(|chain| chain.iter().any(|one| one.name.contains(&only)));
     assert!(
         followers.is_empty(),
         "after nothing: {:?}",
@@ -130,4 +131,22 @@ fn the_collection_ends_as_it_says_inside_gvisor() {
     if is_able(&["python3", "runsc"]) {
         assert_all_ends_well("gvisor");
     }
+}
+
+#[test]
+fn runs_beside_each_other_see_nothing_of_each_other() {
+    if !is_able(&["python3"]) {
+        return;
+    }
+    let stage = Stage::new(Settings::default());
+    let plant = Attempt::read(&folder().join("leftovers-plant.py"));
+    let plant = stage.tempt(plant.order(&folder(), stage.scratch()));
+    let mut planted = plant.env("HOSTILE_STAY", "1").call(stage.hob.address());
+    let said = planted.next();
+    assert!(
+        matches!(&said, Some(Event::Stdout(text)) if text == "planted\n"),
+        "{said:?}"
+    );
+    let look = Attempt::read(&folder().join("leftovers-look.py"));
+    assert_eq!(stage.attempt(&look, "container"), Vec::<String>::new());
 }
