@@ -37,7 +37,8 @@ pub(super) struct Pump {
     pub(super) run: Arc<Run>,
     /// Until it is over.
     pub(super) watched: Watched,
-    pub(super) pidfd: AsyncFd<OwnedFd>,
+    /// Readable when there is news of its end.
+    pub(super) news: AsyncFd<OwnedFd>,
     pub(super) voices: Voices,
     pub(super) events: mpsc::Sender<RunEvent>,
     /// Of the whole pool.
@@ -79,7 +80,7 @@ pub(super) struct Events {
 impl Pump {
     pub(super) async fn work(mut self) {
         self.carry().await;
-        let died = timeout(DEATH, self.pidfd.readable()).await.is_ok();
+        let died = timeout(DEATH, death(&self.news, &self.run)).await.is_ok();
         let lasted = self.began.elapsed();
         let rest = self.drain().await;
         let mut end = self.end(died);
@@ -106,7 +107,7 @@ impl Pump {
             };
             tokio::select! {
                 biased;
-                _ = self.pidfd.readable() => return,
+                () = death(&self.news, &self.run) => return,
                 () = self.run.doomed.cancelled() => return,
                 () = self.closing.cancelled() => {
                     self.run.end_by(End::new(EndReason::Cancelled, "hob is stopping"));
@@ -182,6 +183,16 @@ impl Pump {
             cpu: usage.cpu,
             memory: usage.memory,
         }
+    }
+}
+
+/// Waits until a run is dead, and all that it started.
+async fn death(news: &AsyncFd<OwnedFd>, run: &Run) {
+    while let Ok(mut some) = news.readable().await {
+        if run.has_ended() {
+            return;
+        }
+        some.clear_ready();
     }
 }
 
