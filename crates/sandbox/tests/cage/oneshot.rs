@@ -437,14 +437,14 @@ fn errors() {
     assert!(
         refusal(&yard, &program)
             .to_string()
-            .contains("the files have")
+            .contains("the files take")
     );
     // Two of one name, one in place of a folder.
     program.files = vec![("a".into(), Vec::new()), ("a/b".into(), Vec::new())];
     assert!(
         refusal(&yard, &program)
             .to_string()
-            .contains("write the file a/b")
+            .contains("is a folder of others")
     );
     let first = prepare(&yard, "twice");
     let error = yard

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hob_model::EndReason;
@@ -26,6 +26,7 @@ pub(crate) const TESTS: &[Test] = &[
         "oneshot_end::what_it_left_running_ends_with_it",
         descendants,
     ),
+    ("oneshot_end::what_burns_does_not_hold_up_the_end", burners),
     ("oneshot_end::kill_ends_whatever_it_does", kill),
     ("oneshot_end::a_ready_cage_can_be_dropped_or_die", ready),
     ("oneshot_end::all_die_with_the_daemon", dies_with_daemon),
@@ -126,6 +127,21 @@ fn descendants() {
     assert_eq!(yard.processes(), [""; 0]);
 }
 
+/// They have used up their share of processor time, and would die only as they get more.
+fn burners() {
+    let Some(yard) = yard("burners") else { return };
+    let script =
+        "for i in $(seq 12); do (while :; do :; done) & done; sleep 0.3; date +%s%N; exit 6";
+    let mut program = program(&["bash", "-c", script]);
+    program.limits.cpu_millis = 100;
+    let ran = run(&yard, &program);
+    assert_eq!(ran.end.code, 6);
+    let ended = UNIX_EPOCH + Duration::from_nanos(ran.text().trim().parse().unwrap());
+    let took = SystemTime::now().duration_since(ended).unwrap();
+    println!("  all dead {took:?} after the program's last word");
+    assert_eq!(yard.processes(), [""; 0]);
+}
+
 /// What somebody may do against being killed.
 const AGAINST: [(&str, &str); 6] = [
     (
@@ -166,7 +182,7 @@ fn kill() {
         let end = killed(&running);
         println!("  {name}: {end:?}");
         assert!(end < QUICK, "{name}: {end:?}");
-        let end = running.try_end().unwrap().unwrap();
+        let end = wait(&running);
         assert!(
             matches!(end.end.reason, EndReason::Cancelled | EndReason::Pids),
             "{name}: {end:?}"
