@@ -44,6 +44,7 @@ mod registry;
 mod remote;
 mod restart;
 mod revisions;
+mod runs;
 mod sandbox;
 mod schedules;
 mod secrets;

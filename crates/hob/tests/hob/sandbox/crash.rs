@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     caller::{Caller, Event, Order},
     stage::{Settings, Stage, is_able},
-    traces::{Traces, alive_in, leases, settled},
+    traces::{Traces, leases, processes, settled},
 };
 use crate::bench::{handler, write};
 
@@ -49,7 +49,7 @@ impl Stage {
 
 /// What of `old` is still there, but for what belongs to this replica of a function.
 fn left(old: &Traces, now: &Traces, replica: &str) -> Vec<String> {
-    let kept = alive_in(replica);
+    let kept = processes(|groups| !replica.is_empty() && groups.contains(replica));
     let processes = old.processes.intersection(&now.processes);
     let processes = processes.filter(|one| !kept.contains(one));
     let mut left: Vec<_> = processes.map(|one| format!("process {one:?}")).collect();

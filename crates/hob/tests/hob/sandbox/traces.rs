@@ -95,9 +95,19 @@ pub(super) fn leases(hob: &Hob) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).collect()
 }
 
-/// Processes in a control group of this worker.
+/// Processes in a control group of this worker, but for the init of its cage, which is hob's own: it
+/// has waited for all others, and is gone when the kernel has taken its namespaces down.
 pub(super) fn alive_in(worker: &str) -> BTreeSet<(u32, u64)> {
-    processes(|groups| groups.contains(worker))
+    let mut found = processes(|groups| groups.contains(worker));
+    found.retain(|(pid, _)| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let mut lines = status
+            .lines()
+            .filter_map(|line| line.strip_prefix("NSpid:"));
+        let numbers = lines.next().unwrap_or_default().split_whitespace();
+        !numbers.skip(1).any(|number| number == "1")
+    });
+    found
 }
 
 /// Bytes of memory that a process has.
@@ -128,7 +138,8 @@ fn part_of(groups: &str, name: &str) -> bool {
     lines.any(|line| line.split(['/', ':']).any(|part| part == name))
 }
 
-fn processes(is_one: impl Fn(&str) -> bool) -> BTreeSet<(u32, u64)> {
+/// Processes of whose control groups this holds.
+pub(super) fn processes(is_one: impl Fn(&str) -> bool) -> BTreeSet<(u32, u64)> {
     let entries = fs::read_dir("/proc").unwrap().map_while(Result::ok);
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let mine = pids.filter(|pid| {
