@@ -7,7 +7,6 @@ import socket
 from attack import must_fail
 
 
-
 def connect(address, port):
     visitor = socket.create_connection((address, port), 0.2)
     # By chance it may have met itself.
