@@ -3,9 +3,11 @@
 
 mod line;
 mod worker;
+mod workers;
 
 pub use line::{Line, Place};
 pub use worker::{
     Authorisation, ClientError, Gate, Held, KeyError, Pass, Protocol, PublicKey, SigningKey,
     Unauthorised, WorkerAddress, WorkerClient, WorkerError, WorkerId, WorkerIdError,
 };
+pub use workers::{WorkerConfig, WorkerPool, WorkersConfig};

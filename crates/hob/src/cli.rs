@@ -20,6 +20,7 @@ mod export;
 mod image;
 mod install;
 mod invoke;
+mod keys;
 mod list;
 mod login;
 mod logout;
@@ -103,6 +104,8 @@ enum Verb {
     Ca(ca::Ca),
     #[command(subcommand)]
     Certificate(certificate::Certificate),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Audit(audit::Audit),
     #[command(subcommand)]
     Ban(ban::Ban),
@@ -182,6 +185,7 @@ impl Cli {
             Verb::Context(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
             Verb::Certificate(verb) => verb.run(context),
+            Verb::Keys(verb) => verb.run(),
             Verb::Audit(verb) => verb.run(context),
             Verb::Ban(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),
