@@ -44,6 +44,7 @@ mod status;
 mod token;
 mod uninstall;
 mod up;
+mod worker;
 
 const EXAMPLE: &str = "\
 The first function:
@@ -65,6 +66,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Up(up::Up),
+    Worker(worker::Worker),
     Install(install::Install),
     Uninstall(uninstall::Uninstall),
     New(new::New),
@@ -156,6 +158,7 @@ impl Cli {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.verb {
             Verb::Up(verb) => verb.run(context),
+            Verb::Worker(verb) => verb.run(context),
             Verb::Install(verb) => verb.run(context),
             Verb::Uninstall(verb) => verb.run(context),
             Verb::New(verb) => verb.run(context),

@@ -48,7 +48,7 @@ pub struct WorkersConfig {
 }
 
 /// One worker.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerConfig {
     /// Where it is: `http://10.0.0.2:8001`.
     pub url: String,
@@ -236,3 +236,7 @@ fn cancelled() -> RunEvent {
         memory: None,
     })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -144,6 +144,15 @@ impl Gate {
     }
 }
 
+// === impl Pass ===
+
+impl Pass {
+    /// Whether the body has to be looked at.
+    pub fn is_for_one_body(&self) -> bool {
+        self.0.is_for_one_body()
+    }
+}
+
 // === impl Seen ===
 
 impl Seen {
