@@ -160,11 +160,7 @@ fn usual(guarded: bool) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(address), PORT)
 }
 
-fn id(
-    flag: Option<WorkerId>,
-    key: Option<String>,
-    env: &Environment,
-) -> anyhow::Result<WorkerId> {
+fn id(flag: Option<WorkerId>, key: Option<String>, env: &Environment) -> anyhow::Result<WorkerId> {
     if let Some(id) = flag {
         return Ok(id);
     }
@@ -236,7 +232,11 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (file, args, expected) in [
-            ("[worker]\nid = \"a,b\"\n", &[][..], "`a,b` is no worker's name"),
+            (
+                "[worker]\nid = \"a,b\"\n",
+                &[][..],
+                "`a,b` is no worker's name",
+            ),
             ("[worker]\nname = \"a\"\n", &[], "unknown field `name`"),
             ("", &["--public-key", "12"], "64 hexadecimal digits"),
             (

@@ -14,8 +14,7 @@ use tokio::{
 use super::*;
 use crate::pool::{Gate, Unauthorised};
 
-const HEAD: &str =
-    "HTTP/1.1 200 OK\r\nWorker: w1\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+const HEAD: &str = "HTTP/1.1 200 OK\r\nWorker: w1\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// What a worker of bfaas writes of `echo '<é'; printf '\xff' >&2; exit 3`.
 const EVENTS: &str = "event: stdout\ndata: \"\\u003cé\\n\"\n\nevent: stderr\ndata: \"\\ufffd\"\n\nevent: exit\ndata: {\"code\":3}\n\n";
 
@@ -85,7 +84,9 @@ fn is_whole(request: &[u8]) -> bool {
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;
     };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     body.len() >= length.and_then(|length| length.parse().ok()).unwrap_or(0)
 }
 
@@ -186,13 +187,20 @@ async fn all_that_a_hob_tells_of_the_end_comes_through() {
     assert_eq!(body["args"][0], "a");
     assert_eq!(body["limits"]["pids"], 3);
     let time: Timespan = body["limits"]["time"].as_str().unwrap().parse().unwrap();
-    assert!(time <= limits.time && time > Timespan::from_secs(5), "{time}");
+    assert!(
+        time <= limits.time && time > Timespan::from_secs(5),
+        "{time}"
+    );
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_the_workers_fault() {
     let half = format!("{HEAD}{}", chunk("event: stdout\ndata: \"x\"\n\n"));
-    for says in [half.clone(), whole("event: stdout\ndata: \"x\"\n\n"), whole("event: exit\ndata: no\n\n")] {
+    for says in [
+        half.clone(),
+        whole("event: stdout\ndata: \"x\"\n\n"),
+        whole("event: exit\ndata: no\n\n"),
+    ] {
         let fake = Fake::start(says, Then::Close).await;
         let pool = pool(Protocol::Hob, vec![fake.config("w1")], RunMaxima::default());
         let (_, end) = end(pool.run(order("x")).await.unwrap()).await;
@@ -205,7 +213,10 @@ async fn the_deadline_is_kept_here_too() {
     for (says, output) in [
         (String::new(), 0),
         (HEAD.to_owned(), 0),
-        (format!("{HEAD}{}", chunk("event: stdout\ndata: \"x\"\n\n")), 1),
+        (
+            format!("{HEAD}{}", chunk("event: stdout\ndata: \"x\"\n\n")),
+            1,
+        ),
     ] {
         let mut fake = Fake::start(says, Then::Wait).await;
         let pool = pool(Protocol::Bfaas, vec![fake.config("w1")], quick());
@@ -275,8 +286,7 @@ async fn who_is_not_there_is_passed_over_and_left_alone() {
 async fn what_a_worker_answers_instead_is_told_apart() {
     let says = |head: &str| format!("HTTP/1.1 {head}\r\nContent-Length: 5\r\n\r\nwhy \n");
     let full: fn(&RunError) -> bool = |error| matches!(error, RunError::Full { .. });
-    let refused: fn(&RunError) -> bool =
-        |error| *error == RunError::Refused("why".to_owned());
+    let refused: fn(&RunError) -> bool = |error| *error == RunError::Refused("why".to_owned());
     let away: fn(&RunError) -> bool = |error| matches!(error, RunError::Unavailable(_));
     for (head, is) in [
         ("409 Conflict", full),
@@ -299,7 +309,11 @@ async fn what_a_worker_answers_instead_is_told_apart() {
 #[tokio::test]
 async fn a_worker_of_bfaas_is_not_asked_for_what_it_cannot_do() {
     let address = "127.0.0.1:1".parse().unwrap();
-    let pool = pool(Protocol::Bfaas, vec![at(address, "w1")], RunMaxima::default());
+    let pool = pool(
+        Protocol::Bfaas,
+        vec![at(address, "w1")],
+        RunMaxima::default(),
+    );
     let python = RunOrder {
         language: "python".into(),
         ..order("x")
@@ -348,7 +362,9 @@ async fn runs_are_signed_in_the_way_of_the_worker() {
             end(pool.run(order("x")).await.unwrap()).await;
             let asked = fake.hears().await;
             let (head, body) = asked.split_once("\r\n\r\n").unwrap();
-            let header = head.lines().find_map(|line| line.strip_prefix("authorization: "));
+            let header = head
+                .lines()
+                .find_map(|line| line.strip_prefix("authorization: "));
             let now = SystemTime::now();
             let pass = gate.look(header, now).unwrap();
             assert_eq!(pass.is_for_one_body(), protocol == Protocol::Hob);
