@@ -87,6 +87,12 @@ impl TryFrom<Written> for SandboxesConfig {
             language.check(name)?;
         }
         let workers = Workers::read(written.workers)?;
+        if workers.is_some() && written.level.is_some() {
+            return Err(
+                "sandbox.level is of sandboxes of this machine: with workers, set it in each worker's own configuration"
+                    .into(),
+            );
+        }
         match &written.key {
             Some(key) if !key.is_absolute() => {
                 return Err("sandbox.key must be a whole path, as in /etc/hob/worker.key".into());
@@ -229,6 +235,10 @@ mod tests {
             (
                 "languages.x = { run = [\"x\", \"{file}\"], file = \"a/b\" }",
                 "sandbox.languages.x.file must be the name of a file, without a folder",
+            ),
+            (
+                "level = \"container\"\nworkers = [{ url = \"http://h\", id = \"a\" }]",
+                "set it in each worker's own configuration",
             ),
             ("key = \"worker.key\"", "sandbox.key must be a whole path"),
             (
