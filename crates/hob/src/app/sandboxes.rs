@@ -62,10 +62,7 @@ pub(super) fn local(
 }
 
 /// The pool of other machines.
-fn elsewhere(
-    wanted: &SandboxesConfig,
-    workers: &Workers,
-) -> anyhow::Result<Arc<dyn Sandboxes>> {
+fn elsewhere(wanted: &SandboxesConfig, workers: &Workers) -> anyhow::Result<Arc<dyn Sandboxes>> {
     let key = wanted.key.as_deref().map(key_file::read_private);
     let mut languages = languages_elsewhere(&languages(wanted));
     if workers.protocol == Protocol::Bfaas {
