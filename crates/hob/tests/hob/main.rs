@@ -51,3 +51,4 @@ mod survive;
 mod systemd;
 mod tls;
 mod tokens;
+mod workers;
