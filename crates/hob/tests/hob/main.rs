@@ -53,3 +53,4 @@ mod survive;
 mod systemd;
 mod tls;
 mod tokens;
+mod workers;
