@@ -17,6 +17,8 @@ use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError};
 mod native;
 mod oci;
 
+pub(crate) use oci::run_role_if_asked;
+
 /// The folder in which every program starts, with its files; the only one besides `/tmp` that it
 /// may write to.
 pub const BOX: &str = "/box";
@@ -128,7 +130,8 @@ impl Sandbox {
     /// # Errors
     /// When a leftover does not go away.
     pub fn remove_orphan(&self, record: &CageRecord) -> Result<bool, SandboxError> {
-        native::remove_orphan(self, record)
+        let left = native::remove_orphan(self, record)?;
+        Ok(oci::remove_bundle(record)? || left)
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Sandbox {
     pub(crate) tree: Tree,
     /// The seccomp filter, compiled once, as a file in memory.
     filter: OwnedFd,
-    standard: standard::Cache,
+    pub(crate) standard: standard::Cache,
     /// Whether namespaces can be made without one for users.
     privileged: bool,
     /// A helper that waits for the next cage.

@@ -1,41 +1,365 @@
-use std::os::fd::BorrowedFd;
+//! Sandboxes with a kernel of their own: gVisor's, or that of a virtual machine. An OCI runtime
+//! makes them ahead, with hob's own executable as the first process; it waits for the program.
+//!
+//! All processes of the runtime are in the cage's cgroup: one signal ends the kernel with whatever
+//! runs under it.
 
-use hob_model::sandbox::SandboxLevel;
+use std::{
+    ffi::{OsStr, OsString},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use hob_model::{End, EndReason, Isolation, sandbox::SandboxLevel};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::{OneShot, OneShotEnd, OneShotSpec, Program, Usage};
-use crate::{Able, CageRecord, Sandbox, SandboxError};
+use crate::{
+    Able, Cage, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError,
+    cage::{self, Nature},
+    cgroup::{self, Group, Tally},
+    native::{
+        helper,
+        launch::{First, readable},
+        plan::Failure,
+    },
+    oci::{self, last_words},
+    spec::is_id,
+};
+
+mod bundle;
+mod first;
+mod kvm;
+mod order;
+mod runtime;
+
+use order::{Head, Kernel, Word};
+use runtime::Runtime;
+
+/// The arguments that make hob's executable join a cgroup and become a runtime, and the first
+/// process of a cage.
+const JOIN: &str = "cage-runtime";
+const PROGRAM: &str = "cage-program";
+/// Between the files of the cgroup and the runtime's own words.
+const END_OF_FILES: &str = "--";
+
+/// How long a runtime may take to get a cage ready, on a machine that is busy with other things.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the first process may take to start a program, its files included.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long what was said last may take to arrive after the runtime's end.
+const LAST_WORD_TIMEOUT: Duration = Duration::from_millis(100);
+/// Longest line of the first process, in bytes; a machine that boots may write more than one.
+const MAX_LINE: usize = 4096;
+const MAX_LINES: usize = 1000;
+/// What a shell makes of a signal's number.
+const SIGNALLED: i32 = 128;
 
 #[derive(Debug)]
 pub(super) struct Ready {
-    cage: crate::Cage,
+    // In this order: first all processes end, then their folder goes.
+    cage: Cage,
+    bundle: Bundle,
+    /// The same group as the cage's.
+    group: Option<Box<dyn Group>>,
+    channel: UnixStream,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
 }
 
 #[derive(Debug)]
 pub(super) struct Running {
-    cage: crate::Cage,
+    cage: Cage,
+    bundle: Bundle,
+    group: Option<Box<dyn Group>>,
+    /// Its end ends the first process.
+    channel: UnixStream,
+    limits: CageLimits,
+    killed: AtomicBool,
+    end: Mutex<Option<OneShotEnd>>,
 }
 
-pub(super) fn able(_: &Sandbox, _: SandboxLevel, _: Option<&str>) -> Able {
-    Able::no("it is not built yet", "use level `container`")
+/// A cage's folder.
+#[derive(Debug)]
+struct Bundle {
+    path: PathBuf,
+    id: String,
+    runtime: Runtime,
 }
 
-pub(super) fn prepare(_: &Sandbox, _: OneShotSpec) -> Result<Ready, SandboxError> {
-    Err(SandboxError::Spec("not built yet".into()))
+pub(super) fn able(_: &Sandbox, level: SandboxLevel, runtime: Option<&str>) -> Able {
+    match Runtime::find(level, runtime) {
+        Ok(_) => Able::Yes,
+        Err(able) => able,
+    }
 }
+
+pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, SandboxError> {
+    if !is_id(&spec.id) {
+        return Err(SandboxError::Spec(format!(
+            "id `{}` cannot be used",
+            spec.id
+        )));
+    }
+    let runtime = Runtime::find(spec.level, spec.runtime.as_deref()).map_err(unable)?;
+    let bundle = Bundle {
+        path: sandbox.config.state.join(oci::BUNDLES).join(&spec.id),
+        id: spec.id.clone(),
+        runtime,
+    };
+    let program = bundle::executable(&sandbox.config.helper);
+    program
+        .and_then(|program| {
+            bundle::write(&bundle.path, &program, sandbox.standard.get(), &spec.limits)
+        })
+        .map_err(SandboxError::io("cannot write the bundle", &bundle.path))?;
+    let (cage, channel, stdout, stderr) = launch(sandbox, &spec, &bundle)?;
+    let ready = Ready {
+        cage,
+        bundle,
+        group: sandbox.tree.open(&spec.id),
+        channel,
+        stdout,
+        stderr,
+    };
+    ready.attend(spec.level)?;
+    Ok(ready)
+}
+
+fn unable(able: Able) -> SandboxError {
+    match able {
+        Able::Yes => SandboxError::Spec("nothing is missing".into()),
+        Able::No { why, cure } => SandboxError::UnableLevel { why, cure },
+    }
+}
+
+type Launched = (Cage, UnixStream, OwnedFd, OwnedFd);
+
+/// Starts the runtime in the cage's cgroup, with its end of the channel and of two pipes.
+fn launch(
+    sandbox: &Sandbox,
+    spec: &OneShotSpec,
+    bundle: &Bundle,
+) -> Result<Launched, SandboxError> {
+    let group = sandbox.tree.create(&spec.id);
+    let group = group.map_err(SandboxError::system("cannot make a cgroup"))?;
+    let mut group = Held(group);
+    if let Some(group) = &group.0 {
+        let limits = bundle.runtime.limits(&spec.limits);
+        let limited = group.limit(&limits);
+        limited.map_err(SandboxError::system("cannot limit a cgroup"))?;
+    }
+    let start = || {
+        let (channel, theirs) = UnixStream::pair()?;
+        let (stdout, to_stdout) = io::pipe()?;
+        let (stderr, to_stderr) = io::pipe()?;
+        for pipe in [&stdout, &stderr] {
+            rustix::io::ioctl_fionbio(pipe, true)?;
+        }
+        let folders = group.0.as_ref().map(|group| group.folders());
+        let mut command = Command::new(&sandbox.config.helper);
+        command.arg(JOIN);
+        command.args(
+            folders
+                .unwrap_or_default()
+                .iter()
+                .map(|folder| folder.join("cgroup.procs")),
+        );
+        command.arg(END_OF_FILES).arg(&bundle.runtime.program);
+        command.args(bundle.runtime.run(&bundle.path)).arg(&spec.id);
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+            .stdin(OwnedFd::from(theirs))
+            .stdout(to_stdout)
+            .stderr(to_stderr);
+        // The terminal's Ctrl-C is the daemon's.
+        command.process_group(0);
+        Ok((command.spawn()?, channel, stdout.into(), stderr.into()))
+    };
+    let started: io::Result<_> = start();
+    let (mut child, channel, stdout, stderr) =
+        started.map_err(|error| bundle.refused(error.to_string()))?;
+    let pidfd = oci::open(child.id()).inspect_err(|_| {
+        let _ = child.kill();
+        let _ = child.wait();
+    })?;
+    let first = First {
+        pid: child.id(),
+        pidfd,
+        group: group.0.take(),
+    };
+    let nature = Nature {
+        id: spec.id.clone(),
+        // As it looks from here: processes that only the cgroup holds together.
+        isolation: Isolation::Process,
+        limits: spec.limits,
+    };
+    Ok((Cage::new(nature, first, None), channel, stdout, stderr))
+}
+
+/// A group that is removed, unless somebody takes it.
+struct Held(Option<Box<dyn Group>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(group) = &self.0 {
+            let _ = cgroup::remove(&**group);
+        }
+    }
+}
+
+// === the executable's other roles ===
+
+/// Becomes a runtime in a cgroup, or the first process of a cage, and never returns; else does
+/// nothing.
+pub(crate) fn run_role_if_asked(role: &OsStr, args: impl Iterator<Item = OsString>) {
+    if role == PROGRAM {
+        process::exit(first::run());
+    }
+    if role == JOIN {
+        let problem = become_runtime(args);
+        let _ = io::Write::write_all(&mut io::stderr(), format!("{problem}\n").as_bytes());
+        process::exit(1);
+    }
+}
+
+/// Returns only why that did not work.
+fn become_runtime(mut args: impl Iterator<Item = OsString>) -> String {
+    let files = args.by_ref().take_while(|arg| arg != END_OF_FILES);
+    if let Err(failure) = helper::join(files.collect::<Vec<_>>().into_iter()) {
+        return failure.to_string();
+    }
+    match args.next() {
+        Some(program) => Command::new(program).args(args).exec().to_string(),
+        None => "no runtime is named".into(),
+    }
+}
+
+// === impl Ready ===
 
 impl Ready {
     pub(super) fn record(&self) -> CageRecord {
-        self.cage.record()
+        self.bundle.record(&self.cage)
     }
 
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
         self.cage.pidfd()
     }
 
-    pub(super) fn start(self, _: &Program) -> Result<OneShot, SandboxError> {
-        Err(SandboxError::Spec("not built yet".into()))
+    /// Waits for the first process, and looks at the kernel that it is under.
+    fn attend(&self, level: SandboxLevel) -> Result<(), SandboxError> {
+        let ear = match self.bundle.runtime.passes_sockets() {
+            true => self.channel.as_fd(),
+            false => self.stderr.as_fd(),
+        };
+        let word = hear(ear, Instant::now() + READY_TIMEOUT);
+        match word.map_err(SandboxError::system("cannot listen to the cage"))? {
+            Some(Word::Ready(kernel)) if kernel.is(&Kernel::own()) => {
+                Err(self.bundle.refused(format!(
+                    "gives its cage the host's kernel, which is weaker than level `{level}`: set \
+                     `runtime` to another program"
+                )))
+            }
+            Some(Word::Ready(_)) => Ok(()),
+            Some(_) => Err(self.bundle.refused("is not ready".into())),
+            None => Err(self.bundle.refused(self.last_words())),
+        }
+    }
+
+    fn last_words(&self) -> String {
+        let logged = last_words(&self.bundle.path, |line| !line.is_empty());
+        let mut said = vec![0; MAX_LINE];
+        let length = rustix::io::read(&self.stderr, &mut said).unwrap_or(0);
+        let said = String::from_utf8_lossy(&said[..length]);
+        let said = said.lines().last().map(str::to_owned);
+        said.or(logged)
+            .unwrap_or_else(|| format!("is not ready after {} s", READY_TIMEOUT.as_secs()))
+    }
+
+    pub(super) fn start(self, program: &Program) -> Result<OneShot, SandboxError> {
+        if let Some(group) = &self.group {
+            let limits = self.bundle.runtime.limits(&program.limits);
+            let limited = group.limit(&limits);
+            limited.map_err(SandboxError::system("cannot limit a cgroup"))?;
+        }
+        let deadline = Instant::now() + START_TIMEOUT;
+        let sent = self
+            .channel
+            .set_write_timeout(Some(START_TIMEOUT))
+            .and_then(|()| Head::of(program).send(program, &self.channel));
+        sent.map_err(SandboxError::system("cannot send the program to the cage"))?;
+        if self.bundle.runtime.passes_sockets() {
+            let word = hear(self.channel.as_fd(), deadline);
+            match word.map_err(SandboxError::system("cannot listen to the cage"))? {
+                Some(Word::Started) => {}
+                Some(Word::Failed(failure)) => {
+                    return Err(self.bundle.explain(failure, program));
+                }
+                Some(Word::Ready(_) | Word::Ended { .. }) | None => {
+                    return Err(self.bundle.refused("ended before the program ran".into()));
+                }
+            }
+        }
+        let Self {
+            cage,
+            bundle,
+            group,
+            channel,
+            stdout,
+            stderr,
+        } = self;
+        Ok(OneShot {
+            running: super::Running::Oci(Running {
+                cage,
+                bundle,
+                group,
+                channel,
+                limits: program.limits,
+                killed: AtomicBool::new(false),
+                end: Mutex::new(None),
+            }),
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+        })
     }
 }
+
+/// The next word, or `None` when there is to be none. What is no word is passed over.
+fn hear(from: BorrowedFd<'_>, deadline: Instant) -> io::Result<Option<Word>> {
+    for _ in 0..MAX_LINES {
+        let mut line = Vec::new();
+        loop {
+            let mut byte = [0];
+            if !readable(from, deadline.saturating_duration_since(Instant::now()))?
+                || rustix::io::read(from, &mut byte)? == 0
+            {
+                return Ok(None);
+            }
+            if byte[0] == b'\n' || line.len() > MAX_LINE {
+                break;
+            }
+            line.extend(byte);
+        }
+        if let Some(word) = Word::parse(&line) {
+            return Ok(Some(word));
+        }
+    }
+    Ok(None)
+}
+
+// === impl Running ===
 
 impl Running {
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
@@ -43,14 +367,120 @@ impl Running {
     }
 
     pub(super) fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
         self.cage.kill();
     }
 
     pub(super) fn try_end(&self) -> Result<Option<OneShotEnd>, SandboxError> {
-        Ok(None)
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        if end.is_none() {
+            // Leaves it to the cage to reap it.
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let status = waitid(WaitId::PidFd(self.cage.pidfd()), look);
+            let status = status
+                .ok()
+                .flatten()
+                .and_then(|status| status.exit_status());
+            if self.cage.try_wait()?.is_some() {
+                *end = Some(self.explain(status));
+            }
+        }
+        Ok(end.clone())
+    }
+
+    fn explain(&self, of_runtime: Option<i32>) -> OneShotEnd {
+        let deadline = Instant::now() + LAST_WORD_TIMEOUT;
+        let ended = match self.bundle.runtime.passes_sockets() {
+            true => match hear(self.channel.as_fd(), deadline) {
+                Ok(Some(Word::Ended { code, signal })) => Some((code, signal)),
+                _ => None,
+            },
+            // All that a virtual machine tells is a number.
+            false => of_runtime.map(|code| (code, None)),
+        };
+        let tally = self
+            .group
+            .as_ref()
+            .map_or(Tally::default(), |group| group.tally());
+        let killed = self.killed.load(Ordering::Relaxed);
+        let status = ended.map(|(code, signal)| signal.map_or(code, |signal| SIGNALLED + signal));
+        let end = cage::explain(status, tally, &self.limits, killed);
+        match ended {
+            Some((code, signal)) => OneShotEnd { code, signal, end },
+            None => OneShotEnd {
+                code: -1,
+                signal: None,
+                end: match end.reason {
+                    EndReason::Exit => End::new(EndReason::Host, "the sandbox's kernel ended"),
+                    _ => end,
+                },
+            },
+        }
     }
 
     pub(super) fn usage(&self) -> Usage {
-        Usage::default()
+        let group = self.group.as_ref();
+        Usage {
+            cpu: group.and_then(|group| group.cpu_time()),
+            memory: group.and_then(|group| group.memory()),
+        }
     }
+}
+
+// === impl Bundle ===
+
+impl Bundle {
+    fn record(&self, cage: &Cage) -> CageRecord {
+        CageRecord {
+            isolation: Isolation::Container,
+            mechanism: Mechanism::Oci(self.runtime.program.to_string_lossy().into_owned()),
+            bundle: Some(self.path.clone()),
+            ..cage.record()
+        }
+    }
+
+    fn explain(&self, failure: Failure, program: &Program) -> SandboxError {
+        match failure.step {
+            Some(step) => SandboxError::Step {
+                id: self.id.clone(),
+                step,
+                problem: failure.problem,
+            },
+            None => SandboxError::Exec {
+                program: program.argv.first().cloned().unwrap_or_default(),
+                problem: failure.problem,
+            },
+        }
+    }
+
+    fn refused(&self, problem: String) -> SandboxError {
+        SandboxError::Runtime {
+            program: self.runtime.program.display().to_string(),
+            problem,
+        }
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        if let Err(error) = self.runtime.forget(&self.path, &self.id) {
+            tracing::warn!(cage = %self.id, %error, "cannot remove a bundle");
+        }
+    }
+}
+
+/// Removes what another hob left on disk of a cage whose processes have ended. True when there was
+/// something.
+pub(crate) fn remove_bundle(record: &CageRecord) -> Result<bool, SandboxError> {
+    let (Some(bundle), Mechanism::Oci(program)) = (&record.bundle, &record.mechanism) else {
+        return Ok(false);
+    };
+    // A record is a file; whatever stands in it, only a bundle's folder is removed.
+    let is_bundle = is_id(&record.id) && bundle.ends_with(Path::new(oci::BUNDLES).join(&record.id));
+    if !is_bundle || !bundle.is_dir() {
+        return Ok(false);
+    }
+    let forgotten = Runtime::of(program.into()).forget(bundle, &record.id);
+    forgotten.map_err(SandboxError::io("cannot remove the bundle", bundle))?;
+    Ok(true)
 }

@@ -6,6 +6,7 @@ mod image;
 mod kill;
 mod languages;
 mod layers;
+mod levels;
 mod limits;
 mod nobody;
 mod oci;
@@ -22,6 +23,9 @@ fn main() -> ExitCode {
     if let Some(name) = env::var_os(nobody::TEST) {
         return nobody::main(&name);
     }
+    if let Some(state) = env::var_os(levels::DAEMON) {
+        levels::daemon(state.as_ref());
+    }
     let words: Vec<String> = env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
         kill::TESTS,
         freeze::TESTS,
         layers::TESTS,
+        levels::TESTS,
         process::TESTS,
         nobody::TESTS,
         oci::TESTS,

@@ -37,14 +37,8 @@ impl Yard {
             .tempdir()
             .unwrap();
         let name = format!("hob-test-{}-{test}", std::process::id());
-        let sandbox = Sandbox::new(SandboxConfig {
-            helper: "/proc/self/exe".into(),
-            helper_args: vec!["cage-init".into()],
-            cgroup_name: name.clone(),
-            state: folder.path().join("state"),
-        });
         Self {
-            sandbox: Some(sandbox.unwrap()),
+            sandbox: Some(sandbox(&name, folder.path().join("state"))),
             folder,
             name,
             seen: Cell::new(0),
@@ -149,23 +143,7 @@ impl Yard {
     /// Processes in the yard's cgroups. What has ended and waits for the machine's init to notice
     /// is none.
     pub(crate) fn processes(&self) -> Vec<String> {
-        let all = fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .map(|entry| entry.path());
-        let ours = |path: &PathBuf| {
-            fs::read_to_string(path.join("cgroup")).is_ok_and(|text| text.contains(&self.name))
-        };
-        let name = |path: PathBuf| {
-            let command = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
-            format!("{} {}", path.display(), command.replace('\0', " "))
-        };
-        let living = |path: &PathBuf| {
-            let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
-            stat.rsplit_once(") ")
-                .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-        };
-        all.filter(ours).filter(living).map(name).collect()
+        processes(&self.name)
     }
 
     fn leftovers(&self) -> Vec<String> {
@@ -200,6 +178,38 @@ impl Drop for Yard {
             assert!(left.is_empty(), "left behind: {left:#?}");
         }
     }
+}
+
+/// What makes cages by this executable.
+pub(crate) fn sandbox(name: &str, state: PathBuf) -> Sandbox {
+    let sandbox = Sandbox::new(SandboxConfig {
+        helper: "/proc/self/exe".into(),
+        helper_args: vec!["cage-init".into()],
+        cgroup_name: name.into(),
+        state,
+    });
+    sandbox.unwrap()
+}
+
+/// Living processes in the cgroups of that name.
+pub(crate) fn processes(name: &str) -> Vec<String> {
+    let all = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    let ours = |path: &PathBuf| {
+        fs::read_to_string(path.join("cgroup")).is_ok_and(|text| text.contains(name))
+    };
+    let command = |path: PathBuf| {
+        let words = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
+        format!("{} {}", path.display(), words.replace('\0', " "))
+    };
+    let living = |path: &PathBuf| {
+        let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    };
+    all.filter(ours).filter(living).map(command).collect()
 }
 
 /// Waits until `done`, or fails.
