@@ -17,6 +17,7 @@ use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError};
 mod native;
 mod oci;
 
+pub(crate) use native::carry_out;
 pub(crate) use oci::run_role_if_asked;
 
 /// The folder in which every program starts, with its files; the only one besides `/tmp` that it
@@ -131,7 +132,7 @@ impl Sandbox {
     /// When a leftover does not go away.
     pub fn remove_orphan(&self, record: &CageRecord) -> Result<bool, SandboxError> {
         let left = native::remove_orphan(self, record)?;
-        Ok(oci::remove_bundle(record)? || left)
+        Ok(oci::remove_bundle(self, record)? || left)
     }
 }
 
@@ -169,7 +170,9 @@ impl ReadyCage {
 // === impl OneShot ===
 
 impl OneShot {
-    /// Readable when the program has ended, and all that it started.
+    /// Readable when there is news of the end: [`OneShot::try_end`] tells whether the program and all
+    /// that it started are dead. If not yet, this is readable again when there is more. After the end
+    /// it stays readable.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         match &self.running {
             Running::Native(running) => running.pidfd(),

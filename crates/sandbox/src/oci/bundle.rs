@@ -26,6 +26,9 @@ pub(crate) struct Resources {
     pub(crate) limits: CageLimits,
 }
 
+/// What tells a runtime all.
+pub(crate) const CONFIG: &str = "config.json";
+
 /// Version of the OCI runtime specification.
 pub(crate) const OCI_VERSION: &str = "1.0.2";
 
@@ -66,10 +69,7 @@ pub(crate) fn write_root(
 }
 
 pub(crate) fn write_config(bundle: &Path, config: &Value) -> io::Result<()> {
-    fs::write(
-        bundle.join("config.json"),
-        serde_json::to_vec_pretty(config)?,
-    )
+    fs::write(bundle.join(CONFIG), serde_json::to_vec_pretty(config)?)
 }
 
 fn inner(path: &Path) -> &Path {
@@ -157,7 +157,7 @@ fn linux(network: &CageNetwork, resources: &Resources) -> Value {
         "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
             "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        "seccomp": seccomp::oci_profile(),
+        "seccomp": seccomp::oci_profile(&seccomp::FUNCTION),
     });
     if !is_privileged() {
         namespaces.push("user");

@@ -6,7 +6,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    io,
+    fs, io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::{net::UnixStream, process::CommandExt},
@@ -20,18 +20,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::{End, EndReason, Isolation, sandbox::SandboxLevel};
+use hob_model::{Isolation, sandbox::SandboxLevel};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-use super::{OneShot, OneShotEnd, OneShotSpec, Program, Usage};
+use super::{
+    OneShot, OneShotEnd, OneShotSpec, Program, Usage,
+    native::{self, Ended},
+};
 use crate::{
     Able, Cage, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError,
-    cage::{self, Nature},
-    cgroup::{self, Group, Tally},
+    cage::Nature,
+    cgroup::{self, Group},
     native::{
         helper,
         launch::{First, readable},
-        plan::Failure,
     },
     oci::{self, last_words},
     spec::is_id,
@@ -62,8 +64,6 @@ const LAST_WORD_TIMEOUT: Duration = Duration::from_millis(100);
 /// Longest line of the first process, in bytes; a machine that boots may write more than one.
 const MAX_LINE: usize = 4096;
 const MAX_LINES: usize = 1000;
-/// What a shell makes of a signal's number.
-const SIGNALLED: i32 = 128;
 
 #[derive(Debug)]
 pub(super) struct Ready {
@@ -75,6 +75,7 @@ pub(super) struct Ready {
     channel: UnixStream,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    limits: CageLimits,
 }
 
 #[derive(Debug)]
@@ -85,6 +86,8 @@ pub(super) struct Running {
     /// Its end ends the first process.
     channel: UnixStream,
     limits: CageLimits,
+    /// Processor time that went into making it.
+    spent: Duration,
     killed: AtomicBool,
     end: Mutex<Option<OneShotEnd>>,
 }
@@ -105,12 +108,7 @@ pub(super) fn able(_: &Sandbox, level: SandboxLevel, runtime: Option<&str>) -> A
 }
 
 pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, SandboxError> {
-    if !is_id(&spec.id) {
-        return Err(SandboxError::Spec(format!(
-            "id `{}` cannot be used",
-            spec.id
-        )));
-    }
+    native::check_spec(&spec)?;
     let runtime = Runtime::find(spec.level, spec.runtime.as_deref()).map_err(unable)?;
     let bundle = Bundle {
         path: sandbox.config.state.join(oci::BUNDLES).join(&spec.id),
@@ -120,7 +118,7 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
     let program = bundle::executable(&sandbox.config.helper);
     program
         .and_then(|program| {
-            bundle::write(&bundle.path, &program, sandbox.standard.get(), &spec.limits)
+            bundle::write(&bundle.path, &program, &sandbox.bare.get(), &spec.limits)
         })
         .map_err(SandboxError::io("cannot write the bundle", &bundle.path))?;
     let (cage, channel, stdout, stderr) = launch(sandbox, &spec, &bundle)?;
@@ -131,6 +129,7 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
         channel,
         stdout,
         stderr,
+        limits: spec.limits,
     };
     ready.attend(spec.level)?;
     Ok(ready)
@@ -161,11 +160,8 @@ fn launch(
     }
     let start = || {
         let (channel, theirs) = UnixStream::pair()?;
-        let (stdout, to_stdout) = io::pipe()?;
-        let (stderr, to_stderr) = io::pipe()?;
-        for pipe in [&stdout, &stderr] {
-            rustix::io::ioctl_fionbio(pipe, true)?;
-        }
+        let (stdout, to_stdout) = native::pipe()?;
+        let (stderr, to_stderr) = native::pipe()?;
         let folders = group.0.as_ref().map(|group| group.folders());
         let mut command = Command::new(&sandbox.config.helper);
         command.arg(JOIN);
@@ -186,7 +182,7 @@ fn launch(
             .stderr(to_stderr);
         // The terminal's Ctrl-C is the daemon's.
         command.process_group(0);
-        Ok((command.spawn()?, channel, stdout.into(), stderr.into()))
+        Ok((command.spawn()?, channel, stdout, stderr))
     };
     let started: io::Result<_> = start();
     let (mut child, channel, stdout, stderr) =
@@ -289,6 +285,7 @@ impl Ready {
     }
 
     pub(super) fn start(self, program: &Program) -> Result<OneShot, SandboxError> {
+        native::check_program(program, &self.limits, native::MAX_INODES)?;
         if let Some(group) = &self.group {
             let limits = self.bundle.runtime.limits(&program.limits);
             let limited = group.limit(&limits);
@@ -298,16 +295,17 @@ impl Ready {
         let sent = self
             .channel
             .set_write_timeout(Some(START_TIMEOUT))
-            .and_then(|()| Head::of(program).send(program, &self.channel));
+            .and_then(|()| Head::of(program, self.limits.tmp).send(program, &self.channel));
         sent.map_err(SandboxError::system("cannot send the program to the cage"))?;
         if self.bundle.runtime.passes_sockets() {
             let word = hear(self.channel.as_fd(), deadline);
             match word.map_err(SandboxError::system("cannot listen to the cage"))? {
                 Some(Word::Started) => {}
                 Some(Word::Failed(failure)) => {
-                    return Err(self.bundle.explain(failure, program));
+                    let name = program.argv.first().map_or("", String::as_str);
+                    return Err(native::explain(&self.bundle.id, name, failure));
                 }
-                Some(Word::Ready(_) | Word::Ended { .. }) | None => {
+                Some(Word::Ready(_) | Word::Ended(_)) | None => {
                     return Err(self.bundle.refused("ended before the program ran".into()));
                 }
             }
@@ -319,7 +317,9 @@ impl Ready {
             channel,
             stdout,
             stderr,
+            limits: _,
         } = self;
+        let spent = group.as_ref().and_then(|group| group.cpu_time());
         Ok(OneShot {
             running: super::Running::Oci(Running {
                 cage,
@@ -327,6 +327,7 @@ impl Ready {
                 group,
                 channel,
                 limits: program.limits,
+                spent: spent.unwrap_or_default(),
                 killed: AtomicBool::new(false),
                 end: Mutex::new(None),
             }),
@@ -362,67 +363,80 @@ fn hear(from: BorrowedFd<'_>, deadline: Instant) -> io::Result<Option<Word>> {
 // === impl Running ===
 
 impl Running {
+    /// The channel closes as well when the runtime ends.
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.cage.pidfd()
+        match self.bundle.runtime.passes_sockets() {
+            true => self.channel.as_fd(),
+            false => self.cage.pidfd(),
+        }
     }
 
     pub(super) fn kill(&self) {
         self.killed.store(true, Ordering::Relaxed);
-        self.cage.kill();
+        self.end_all();
     }
 
     pub(super) fn try_end(&self) -> Result<Option<OneShotEnd>, SandboxError> {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         if end.is_none() {
-            // Leaves it to the cage to reap it.
-            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-            let status = waitid(WaitId::PidFd(self.cage.pidfd()), look);
-            let status = status
-                .ok()
-                .flatten()
-                .and_then(|status| status.exit_status());
-            if self.cage.try_wait()?.is_some() {
-                *end = Some(self.explain(status));
-            }
+            let ended = match self.bundle.runtime.passes_sockets() {
+                true => self.told()?,
+                false => self.status()?,
+            };
+            let explain = |ended| {
+                let tally = self.group.as_ref().map(|group| group.tally());
+                let killed = self.killed.load(Ordering::Relaxed);
+                native::explain_end(ended, tally.unwrap_or_default(), &self.limits, killed)
+            };
+            *end = ended.map(explain);
         }
         Ok(end.clone())
     }
 
-    fn explain(&self, of_runtime: Option<i32>) -> OneShotEnd {
-        let deadline = Instant::now() + LAST_WORD_TIMEOUT;
-        let ended = match self.bundle.runtime.passes_sockets() {
-            true => match hear(self.channel.as_fd(), deadline) {
-                Ok(Some(Word::Ended { code, signal })) => Some((code, signal)),
-                _ => None,
-            },
-            // All that a virtual machine tells is a number.
-            false => of_runtime.map(|code| (code, None)),
-        };
-        let tally = self
-            .group
-            .as_ref()
-            .map_or(Tally::default(), |group| group.tally());
-        let killed = self.killed.load(Ordering::Relaxed);
-        let status = ended.map(|(code, signal)| signal.map_or(code, |signal| SIGNALLED + signal));
-        let end = cage::explain(status, tally, &self.limits, killed);
-        match ended {
-            Some((code, signal)) => OneShotEnd { code, signal, end },
-            None => OneShotEnd {
-                code: -1,
-                signal: None,
-                end: match end.reason {
-                    EndReason::Exit => End::new(EndReason::Host, "the sandbox's kernel ended"),
-                    _ => end,
-                },
-            },
+    /// What the first process told; `None` inside when it cannot any more.
+    fn told(&self) -> Result<Option<Option<Ended>>, SandboxError> {
+        let wrong = "cannot listen to the cage";
+        let news = readable(self.channel.as_fd(), Duration::ZERO);
+        if !news.map_err(SandboxError::system(wrong))? {
+            return Ok(None);
         }
+        let word = hear(self.channel.as_fd(), Instant::now() + LAST_WORD_TIMEOUT);
+        // Its kernel would take a tenth of a second to end by itself, and keep the pipes open.
+        self.end_all();
+        Ok(Some(match word.map_err(SandboxError::system(wrong))? {
+            Some(Word::Ended(ended)) => Some(ended),
+            Some(Word::Ready(_) | Word::Started | Word::Failed(_)) | None => None,
+        }))
+    }
+
+    /// All that a virtual machine tells is a number. Inside none when it was killed.
+    fn status(&self) -> Result<Option<Option<Ended>>, SandboxError> {
+        // Leaves it to the cage to reap it.
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::PidFd(self.cage.pidfd()), look)
+            .ok()
+            .flatten();
+        let ended = self.cage.try_wait()?.is_some();
+        let code = status.and_then(|status| status.exit_status());
+        Ok(ended.then(|| code.map(Ended::Exited)))
+    }
+
+    /// Nobody in the cage is spared, its kernel neither.
+    fn end_all(&self) {
+        if let Some(group) = &self.group
+            && let Err(error) = group.end()
+        {
+            tracing::warn!(cage = %self.bundle.id, %error, "cannot hurry the end of a cage");
+        }
+        self.cage.kill();
     }
 
     pub(super) fn usage(&self) -> Usage {
         let group = self.group.as_ref();
+        let used = group.and_then(|group| group.cpu_time());
         Usage {
-            cpu: group.and_then(|group| group.cpu_time()),
-            memory: group.and_then(|group| group.memory()),
+            cpu: used.map(|used| used.saturating_sub(self.spent)),
+            memory: group.and_then(|group| group.peak()),
         }
     }
 }
@@ -436,20 +450,6 @@ impl Bundle {
             mechanism: Mechanism::Oci(self.runtime.program.to_string_lossy().into_owned()),
             bundle: Some(self.path.clone()),
             ..cage.record()
-        }
-    }
-
-    fn explain(&self, failure: Failure, program: &Program) -> SandboxError {
-        match failure.step {
-            Some(step) => SandboxError::Step {
-                id: self.id.clone(),
-                step,
-                problem: failure.problem,
-            },
-            None => SandboxError::Exec {
-                program: program.argv.first().cloned().unwrap_or_default(),
-                problem: failure.problem,
-            },
         }
     }
 
@@ -471,16 +471,18 @@ impl Drop for Bundle {
 
 /// Removes what another hob left on disk of a cage whose processes have ended. True when there was
 /// something.
-pub(crate) fn remove_bundle(record: &CageRecord) -> Result<bool, SandboxError> {
-    let (Some(bundle), Mechanism::Oci(program)) = (&record.bundle, &record.mechanism) else {
+///
+/// A record is only text that somebody wrote: whatever stands in it, nothing but a bundle's folder
+/// is removed, and no program is run.
+pub(super) fn remove_bundle(sandbox: &Sandbox, record: &CageRecord) -> Result<bool, SandboxError> {
+    let Some(bundle) = &record.bundle else {
         return Ok(false);
     };
-    // A record is a file; whatever stands in it, only a bundle's folder is removed.
-    let is_bundle = is_id(&record.id) && bundle.ends_with(Path::new(oci::BUNDLES).join(&record.id));
-    if !is_bundle || !bundle.is_dir() {
+    let named = is_id(&record.id) && bundle.ends_with(Path::new(oci::BUNDLES).join(&record.id));
+    let is_own = bundle.starts_with(&sandbox.config.state);
+    if !named || is_own || !bundle.join(bundle::CONFIG).is_file() {
         return Ok(false);
     }
-    let forgotten = Runtime::of(program.into()).forget(bundle, &record.id);
-    forgotten.map_err(SandboxError::io("cannot remove the bundle", bundle))?;
+    fs::remove_dir_all(bundle).map_err(SandboxError::io("cannot remove the bundle", bundle))?;
     Ok(true)
 }

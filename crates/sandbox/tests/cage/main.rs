@@ -10,7 +10,10 @@ mod levels;
 mod limits;
 mod nobody;
 mod oci;
+mod oneshot;
+mod oneshot_end;
 mod process;
+mod stranger;
 mod view;
 mod yard;
 
@@ -23,8 +26,8 @@ fn main() -> ExitCode {
     if let Some(name) = env::var_os(nobody::TEST) {
         return nobody::main(&name);
     }
-    if let Some(state) = env::var_os(levels::DAEMON) {
-        levels::daemon(state.as_ref());
+    if env::var_os(oneshot_end::DAEMON).is_some() {
+        oneshot_end::daemon();
     }
     let words: Vec<String> = env::args()
         .skip(1)
@@ -41,6 +44,8 @@ fn main() -> ExitCode {
         nobody::TESTS,
         oci::TESTS,
         languages::TESTS,
+        oneshot::TESTS,
+        oneshot_end::TESTS,
     ];
     let wanted =
         |test: &&Test| words.is_empty() || words.iter().any(|word| test.0.contains(word.as_str()));

@@ -15,6 +15,9 @@ use hob_sandbox::{
 };
 use tempfile::TempDir;
 
+/// Names the cgroups of a yard that another process has made them for.
+pub(crate) const CGROUP: &str = "HOB_CAGE_TEST_CGROUP";
+
 /// Long enough for a busy machine, short enough for a hang to be noticed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -36,9 +39,16 @@ impl Yard {
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir()
             .unwrap();
-        let name = format!("hob-test-{}-{test}", std::process::id());
+        let own = || format!("hob-test-{}-{test}", std::process::id());
+        let name = env::var(CGROUP).unwrap_or_else(|_| own());
+        let sandbox = Sandbox::new(SandboxConfig {
+            helper: "/proc/self/exe".into(),
+            helper_args: vec!["cage-init".into()],
+            cgroup_name: name.clone(),
+            state: folder.path().join("state"),
+        });
         Self {
-            sandbox: Some(sandbox(&name, folder.path().join("state"))),
+            sandbox: Some(sandbox.unwrap()),
             folder,
             name,
             seen: Cell::new(0),
@@ -143,7 +153,23 @@ impl Yard {
     /// Processes in the yard's cgroups. What has ended and waits for the machine's init to notice
     /// is none.
     pub(crate) fn processes(&self) -> Vec<String> {
-        processes(&self.name)
+        let all = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path());
+        let ours = |path: &PathBuf| {
+            fs::read_to_string(path.join("cgroup")).is_ok_and(|text| text.contains(&self.name))
+        };
+        let name = |path: PathBuf| {
+            let command = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
+            format!("{} {}", path.display(), command.replace('\0', " "))
+        };
+        let living = |path: &PathBuf| {
+            let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+        };
+        all.filter(ours).filter(living).map(name).collect()
     }
 
     fn leftovers(&self) -> Vec<String> {
@@ -155,7 +181,7 @@ impl Yard {
         let folders = controllers.map(|entry| entry.path().join(&self.name));
         left.extend(
             folders
-                .filter(|path| path.exists())
+                .filter(|path| path.exists() && (env::var_os(CGROUP).is_none() || holds_some(path)))
                 .map(|path| path.display().to_string()),
         );
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -180,36 +206,10 @@ impl Drop for Yard {
     }
 }
 
-/// What makes cages by this executable.
-pub(crate) fn sandbox(name: &str, state: PathBuf) -> Sandbox {
-    let sandbox = Sandbox::new(SandboxConfig {
-        helper: "/proc/self/exe".into(),
-        helper_args: vec!["cage-init".into()],
-        cgroup_name: name.into(),
-        state,
-    });
-    sandbox.unwrap()
-}
-
-/// Living processes in the cgroups of that name.
-pub(crate) fn processes(name: &str) -> Vec<String> {
-    let all = fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .map(|entry| entry.path());
-    let ours = |path: &PathBuf| {
-        fs::read_to_string(path.join("cgroup")).is_ok_and(|text| text.contains(name))
-    };
-    let command = |path: PathBuf| {
-        let words = fs::read_to_string(path.join("cmdline")).unwrap_or_default();
-        format!("{} {}", path.display(), words.replace('\0', " "))
-    };
-    let living = |path: &PathBuf| {
-        let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
-        stat.rsplit_once(") ")
-            .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-    };
-    all.filter(ours).filter(living).map(command).collect()
+/// Whether there are folders in it.
+fn holds_some(folder: &Path) -> bool {
+    let mut entries = fs::read_dir(folder).unwrap().flatten();
+    entries.any(|entry| entry.path().is_dir())
 }
 
 /// Waits until `done`, or fails.

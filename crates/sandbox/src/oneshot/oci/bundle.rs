@@ -8,38 +8,36 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::PROGRAM;
+use super::{super::native::HOSTNAME, PROGRAM};
+pub(super) use crate::oci::bundle::CONFIG;
 use crate::{
-    BOX, CAGE_UID, CageLimits,
-    native::{plan::Standard, standard},
+    BOX, CageLimits,
+    native::{
+        plan::Standard,
+        standard::{self, STRANGER_ID},
+    },
     oci::bundle::{OCI_VERSION, bind, fresh, kernel_mounts, write_config, write_root},
 };
 
-/// What the cage's machine is called.
-const HOSTNAME: &str = "box";
 /// Where hob's own executable is inside, in a folder that only the first process may enter.
 const OWN_FOLDER: &str = ".hob";
-/// What the first process needs to make another user of the program's process, and no more.
-const CAPABILITIES: [&str; 3] = ["CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
+/// What the first process needs to make another user of the program's process and to end all of
+/// that user's, and no more.
+const CAPABILITIES: [&str; 4] = ["CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
 
 /// Writes all of it. `helper` is hob's own executable.
 pub(super) fn write(
     bundle: &Path,
     helper: &Path,
-    standard: Standard,
+    standard: &Standard,
     limits: &CageLimits,
 ) -> io::Result<()> {
-    let mut files = standard::files(HOSTNAME);
-    // Of the host's own names and addresses it learns nothing.
-    files.extend(standard::files_over_image(HOSTNAME));
-    files.push(("/etc/resolv.conf".into(), String::new()));
-    let standard = standard.without(&files);
-    write_root(bundle, &standard, &files)?;
+    write_root(bundle, standard, &standard::files_of_stranger(HOSTNAME))?;
     let mut private = fs::DirBuilder::new();
     private
         .mode(0o700)
         .create(bundle.join("root").join(OWN_FOLDER))?;
-    write_config(bundle, &config(helper, &standard, limits))
+    write_config(bundle, &config(helper, standard, limits))
 }
 
 fn config(helper: &Path, standard: &Standard, limits: &CageLimits) -> Value {
@@ -76,7 +74,7 @@ fn config(helper: &Path, standard: &Standard, limits: &CageLimits) -> Value {
 
 fn mounts(helper: &Path, own: &Path, standard: &Standard, limits: &CageLimits) -> Vec<Value> {
     let size = format!("size={}", limits.tmp);
-    let (uid, gid) = (format!("uid={CAGE_UID}"), format!("gid={CAGE_UID}"));
+    let (uid, gid) = (format!("uid={STRANGER_ID}"), format!("gid={STRANGER_ID}"));
     let mut mounts = kernel_mounts();
     mounts.push(fresh("/tmp", "tmpfs", &["mode=1777", &size]));
     mounts.push(fresh(BOX, "tmpfs", &["mode=755", &uid, &gid, &size]));

@@ -17,16 +17,22 @@ use rustix::{
     termios::{OptionalActions, isatty, tcgetattr, tcsetattr},
 };
 
-use super::order::{Head, Kernel, Word};
+use super::{
+    super::native::Ended,
+    order::{Head, Kernel, Word},
+};
 use crate::{
-    BOX, CAGE_UID,
-    native::{identity, launch::memory_file, plan::Failure, program},
+    BOX,
+    native::{identity, launch::memory_file, plan::Failure, program, standard::STRANGER_ID},
 };
 
 /// Exit status when there is no program, or nobody left to run it for.
 const FAILED: i32 = 125;
 /// Added to the number of the signal that ended the program, as shells do.
 const SIGNALLED: i32 = 128;
+
+/// Of each file, so that a script among them can be started as it is.
+const FILE_MODE: u32 = 0o755;
 
 /// Where the words go.
 struct Voice {
@@ -37,6 +43,8 @@ struct Voice {
 
 /// Never returns before the program has ended.
 pub(super) fn run() -> i32 {
+    // What a machine's init may have left open. All that is opened from here on, exec closes.
+    identity::close_all_but_output();
     match attend() {
         Ok(status) => status,
         Err(error) => {
@@ -66,9 +74,13 @@ fn attend() -> io::Result<i32> {
     };
     voice.tell(&Word::Started)?;
     watch(orders);
-    let (code, signal) = reap_until(program)?;
-    voice.tell(&Word::Ended { code, signal })?;
-    Ok(signal.map_or(code, |signal| SIGNALLED + signal))
+    let ended = reap_until(program)?;
+    bury();
+    voice.tell(&Word::Ended(ended))?;
+    Ok(match ended {
+        Ended::Exited(code) => code,
+        Ended::Signalled(signal) => SIGNALLED + signal,
+    })
 }
 
 /// Without the daemon there is nobody to run anything for. The end of this process is that of
@@ -80,15 +92,27 @@ fn watch(mut orders: File) {
     });
 }
 
-fn reap_until(program: Pid) -> io::Result<(i32, Option<i32>)> {
+fn reap_until(program: Pid) -> io::Result<Ended> {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid == program => {
-                let signal = status.terminating_signal();
-                return Ok((status.exit_status().unwrap_or(-1), signal));
+                let signal = status.terminating_signal().map(Ended::Signalled);
+                let code = status.exit_status().map(Ended::Exited);
+                return Ok(signal.or(code).unwrap_or(Ended::Exited(FAILED)));
             }
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Ends what the program left behind. Some of it may be born while it is counted.
+fn bury() {
+    loop {
+        let _ = identity::signal_all(libc::SIGKILL);
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return,
         }
     }
 }
@@ -125,10 +149,10 @@ fn become_program(head: &Head, orders: &mut File) -> Failure {
 }
 
 fn prepare(head: &Head, orders: &mut File) -> Result<(), Failure> {
-    rustix::process::setsid().map_err(Failure::at("make a session"))?;
+    identity::new_session().map_err(Failure::at("make a session"))?;
     identity::set_groups(&[])?;
     identity::gain_nothing()?;
-    identity::change_user(CAGE_UID, CAGE_UID)?;
+    identity::change_user(STRANGER_ID, STRANGER_ID)?;
     identity::drop_capabilities()?;
     rustix::process::chdir(BOX).map_err(Failure::at("enter the box"))?;
     // As the program's user, and before its limits: what it may not write, this may not either,
@@ -140,15 +164,14 @@ fn prepare(head: &Head, orders: &mut File) -> Result<(), Failure> {
     let stdin = input(head.stdin, orders).map_err(Failure::at("keep the input"))?;
     rustix::stdio::dup2_stdin(stdin).map_err(Failure::at("redirect the input"))?;
     limit(head).map_err(Failure::at("set resource limits"))?;
-    identity::close_on_exec().map_err(Failure::at("close descriptors"))?;
     identity::reset_signals().map_err(Failure::at("reset signals"))
 }
 
 fn file(path: &Path, length: u64, orders: &mut File) -> io::Result<()> {
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
     let mut options = File::options();
-    let file = options.write(true).create(true).truncate(true).mode(0o755);
-    copy(length, orders, &mut file.open(path)?)
+    options.write(true).create_new(true).mode(FILE_MODE);
+    copy(length, orders, &mut options.open(path)?)
 }
 
 fn input(length: u64, orders: &mut File) -> io::Result<OwnedFd> {
@@ -179,7 +202,10 @@ fn limit(head: &Head) -> io::Result<()> {
         setrlimit(resource, both)
     };
     set(Resource::Nofile, head.open_files)?;
-    set(Resource::Fsize, head.file_size)?;
+    if let Some(bytes) = head.file_size {
+        // The size of what is mounted cannot be changed any more.
+        set(Resource::Fsize, bytes)?;
+    }
     set(Resource::Core, 0)?;
     // gVisor's kernel has no such limit; there the cgroup on the host's side holds.
     let _ = set(Resource::Nproc, head.processes);

@@ -10,6 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use super::super::native::Ended;
 use crate::{Program, native::plan::Failure};
 
 /// Longest head, in bytes: arguments, environment and names of files.
@@ -28,8 +29,8 @@ pub(super) struct Head {
     pub(super) stdin: u64,
     /// Open files of each process.
     pub(super) open_files: u64,
-    /// Longest file that it may write, in bytes.
-    pub(super) file_size: u64,
+    /// Longest file that it may write, in bytes, where that is less than there is room.
+    pub(super) file_size: Option<u64>,
     /// Processes of the user, where the cage's kernel counts them.
     pub(super) processes: u64,
 }
@@ -43,13 +44,8 @@ pub(super) enum Word {
     Started,
     /// The program does not run, and will not.
     Failed(Failure),
-    /// The program has ended.
-    Ended {
-        /// Its exit status; −1 when a signal ended it.
-        code: i32,
-        /// That signal.
-        signal: Option<i32>,
-    },
+    /// The program has ended, and all that it started is dead.
+    Ended(Ended),
 }
 
 /// Which kernel a process is under.
@@ -64,7 +60,8 @@ pub(super) struct Kernel {
 // === impl Head ===
 
 impl Head {
-    pub(super) fn of(program: &Program) -> Self {
+    /// `room` is what there is for files.
+    pub(super) fn of(program: &Program, room: u64) -> Self {
         let env = program.env.iter();
         let files = program.files.iter();
         Self {
@@ -75,7 +72,7 @@ impl Head {
                 .collect(),
             stdin: program.stdin.len() as u64,
             open_files: program.limits.files.into(),
-            file_size: program.limits.tmp,
+            file_size: Some(program.limits.tmp).filter(|size| *size < room),
             processes: program.limits.pids.into(),
         }
     }
@@ -174,13 +171,17 @@ mod tests {
     #[test]
     fn an_order_arrives_as_it_was_sent() {
         let mut bytes = Vec::new();
-        Head::of(&program()).send(&program(), &mut bytes).unwrap();
+        Head::of(&program(), 9)
+            .send(&program(), &mut bytes)
+            .unwrap();
         let mut rest = bytes.as_slice();
         let head = Head::receive(&mut rest).unwrap().unwrap();
         assert_eq!(head.argv, ["cat", "a b"]);
         assert_eq!(head.env, ["A=1"]);
         assert_eq!(head.files, [("x/y".into(), 3), ("z".into(), 0)]);
         assert_eq!((head.stdin, head.open_files, head.processes), (3, 5, 3));
+        assert_eq!(head.file_size, Some(4));
+        assert_eq!(Head::of(&program(), 4).file_size, None);
         assert_eq!(rest, b"onetwo");
     }
 
