@@ -12,7 +12,7 @@ use std::{
 
 use hob_model::{End, sandbox::SandboxLevel};
 
-use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError};
+use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError, probe};
 
 mod native;
 mod oci;
@@ -62,7 +62,7 @@ pub struct ReadyCage(Ready);
 #[derive(Debug)]
 enum Ready {
     Native(native::Ready),
-    Oci(oci::Ready),
+    Oci(Box<oci::Ready>),
 }
 
 /// A program that runs in its cage. Dropping it ends everything inside and leaves nothing behind;
@@ -79,7 +79,7 @@ pub struct OneShot {
 #[derive(Debug)]
 enum Running {
     Native(native::Running),
-    Oci(oci::Running),
+    Oci(Box<oci::Running>),
 }
 
 /// How a program ended.
@@ -113,6 +113,12 @@ impl Sandbox {
         }
     }
 
+    /// Like [`Sandbox::able_oneshot`], but by making one where it looks possible; takes up to
+    /// seconds.
+    pub fn probe_oneshot(&self, level: SandboxLevel, runtime: Option<&str>) -> Able {
+        probe::probe_oneshot(self, level, runtime)
+    }
+
     /// Builds a cage and has it wait for its program. Blocks: for some milliseconds, or for some
     /// tenths of a second at the levels above `container`.
     ///
@@ -121,7 +127,9 @@ impl Sandbox {
     pub fn prepare(&self, spec: OneShotSpec) -> Result<ReadyCage, SandboxError> {
         Ok(ReadyCage(match spec.level {
             SandboxLevel::Container => Ready::Native(native::prepare(self, spec)?),
-            SandboxLevel::Gvisor | SandboxLevel::Vm => Ready::Oci(oci::prepare(self, spec)?),
+            SandboxLevel::Gvisor | SandboxLevel::Vm => {
+                Ready::Oci(Box::new(oci::prepare(self, spec)?))
+            }
         }))
     }
 

@@ -321,7 +321,7 @@ impl Ready {
         } = self;
         let spent = group.as_ref().and_then(|group| group.cpu_time());
         Ok(OneShot {
-            running: super::Running::Oci(Running {
+            running: super::Running::Oci(Box::new(Running {
                 cage,
                 bundle,
                 group,
@@ -330,7 +330,7 @@ impl Ready {
                 spent: spent.unwrap_or_default(),
                 killed: AtomicBool::new(false),
                 end: Mutex::new(None),
-            }),
+            })),
             stdout: Some(stdout),
             stderr: Some(stderr),
         })
