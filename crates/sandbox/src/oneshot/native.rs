@@ -38,7 +38,7 @@ mod program;
 mod users;
 mod watch;
 
-pub(super) use able::able;
+pub(super) use able::{able, limits as able_limits};
 pub(crate) use build::carry_out;
 pub(super) use orphan::remove as remove_orphan;
 

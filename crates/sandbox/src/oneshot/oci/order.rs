@@ -5,16 +5,25 @@
 
 use std::{
     io::{self, Read, Write},
+    os::fd::BorrowedFd,
     path::PathBuf,
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::super::native::Ended;
-use crate::{Program, native::plan::Failure};
+use crate::{
+    Program,
+    native::{launch::readable, plan::Failure},
+};
 
 /// Longest head, in bytes: arguments, environment and names of files.
 const MAX_HEAD: u32 = 16 << 20;
+
+/// Longest line of the first process, in bytes; a machine that boots may write more than one.
+const MAX_LINE: usize = 4096;
+const MAX_LINES: usize = 1000;
 
 /// All but the contents.
 #[derive(Debug, Serialize, Deserialize)]
@@ -119,8 +128,27 @@ impl Word {
         to.write_all(&line)
     }
 
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
-        serde_json::from_slice(line).ok()
+    /// The next word, or `None` when there is to be none. What is no word is passed over.
+    pub(super) fn hear(from: BorrowedFd<'_>, deadline: Instant) -> io::Result<Option<Self>> {
+        for _ in 0..MAX_LINES {
+            let mut line = Vec::new();
+            loop {
+                let mut byte = [0];
+                if !readable(from, deadline.saturating_duration_since(Instant::now()))?
+                    || rustix::io::read(from, &mut byte)? == 0
+                {
+                    return Ok(None);
+                }
+                if byte[0] == b'\n' || line.len() > MAX_LINE {
+                    break;
+                }
+                line.extend(byte);
+            }
+            if let Ok(word) = serde_json::from_slice(&line) {
+                return Ok(Some(word));
+            }
+        }
+        Ok(None)
     }
 }
 
