@@ -2,5 +2,7 @@
 //! machines that are rented for it. Each implements the port `Sandboxes`.
 
 mod line;
+pub mod local;
 
 pub use line::{Line, Place};
+pub use local::{LocalPool, LocalPoolConfig};

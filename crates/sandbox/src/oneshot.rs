@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use hob_model::{End, sandbox::SandboxLevel};
+use hob_model::{End, Isolation, sandbox::SandboxLevel};
 
-use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError, probe};
+use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage::boot_id, probe};
 
 mod native;
 mod oci;
@@ -117,6 +117,26 @@ impl Sandbox {
     /// seconds.
     pub fn probe_oneshot(&self, level: SandboxLevel, runtime: Option<&str>) -> Able {
         probe::probe_oneshot(self, level, runtime)
+    }
+
+    /// What is known of a cage before it is made: no process yet, but the cgroups that it will
+    /// have. Enough for [`Sandbox::remove_orphan`], should hob die while it makes it.
+    pub fn record_ahead(&self, spec: &OneShotSpec) -> CageRecord {
+        let group = self.tree.open(&spec.id);
+        CageRecord {
+            id: spec.id.clone(),
+            isolation: Isolation::Container,
+            mechanism: Mechanism::Native,
+            limits: spec.limits,
+            boot: boot_id(),
+            pid: 0,
+            start_time: 0,
+            cgroups: group.map(|group| group.folders()).unwrap_or_default(),
+            bundle: match spec.level {
+                SandboxLevel::Container => None,
+                SandboxLevel::Gvisor | SandboxLevel::Vm => Some(oci::folder(self, &spec.id)),
+            },
+        }
     }
 
     /// Builds a cage and has it wait for its program. Blocks: for some milliseconds, or for some

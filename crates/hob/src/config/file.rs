@@ -9,7 +9,9 @@ use clap::Args;
 use hob_model::{Isolation, Label, Memory};
 use serde::Deserialize;
 
-use super::{BansConfig, LimitsConfig, MetricsAddress, TlsConfig, access_log, proxy};
+use super::{
+    BansConfig, LimitsConfig, MetricsAddress, SandboxesConfig, TlsConfig, access_log, proxy,
+};
 use crate::{environment::Environment, exit::Failure};
 
 const DATA_OF_ROOT: &str = "/var/lib/hob";
@@ -49,6 +51,7 @@ pub(super) struct File {
     pub(super) bans: BansConfig,
     pub(super) limits: LimitsConfig,
     pub(super) access_log: Option<access_log::Table>,
+    pub(super) sandbox: SandboxesConfig,
 }
 
 impl PlaceArgs {

@@ -98,7 +98,7 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
     native::check_spec(&spec)?;
     let runtime = find(sandbox, spec.level, spec.runtime.as_deref()).map_err(unable)?;
     let bundle = Bundle {
-        path: sandbox.config.state.join(oci::BUNDLES).join(&spec.id),
+        path: folder(sandbox, &spec.id),
         id: spec.id.clone(),
         runtime,
     };
@@ -120,6 +120,11 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
     };
     ready.attend(spec.level)?;
     Ok(ready)
+}
+
+/// Where the bundle of a cage is.
+pub(super) fn folder(sandbox: &Sandbox, id: &str) -> PathBuf {
+    sandbox.config.state.join(oci::BUNDLES).join(id)
 }
 
 fn unable(able: Able) -> SandboxError {

@@ -13,7 +13,7 @@ use hob_sandbox::{Able, OneShot, OneShotSpec, Program, ReadyCage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Test, oneshot_end,
+    Test, oneshot_left,
     stranger::{self, Ran, finish, program, wait},
     yard::{PATIENCE, Yard, eventually, has, is_root, skip},
 };
@@ -233,7 +233,7 @@ fn unused() {
 fn without_daemon() {
     let Some(yard) = yard("daemon") else { return };
     let name = format!("hob-test-{}-daemon-g", std::process::id());
-    let records = oneshot_end::abandoned(&name, SandboxLevel::Gvisor);
+    let records = oneshot_left::abandoned(&name, SandboxLevel::Gvisor);
     let groups = || records.iter().flat_map(|record| &record.cgroups);
     let lives = |folder| fs::read_to_string(folder).is_ok_and(|pids: String| !pids.is_empty());
     // Nobody tells the cages; they notice.
@@ -246,7 +246,7 @@ fn without_daemon() {
     assert!(!bundle.exists());
     assert!(!yard.sandbox().remove_orphan(&records[0]).unwrap());
     let state = std::env::temp_dir().join(&name);
-    let successor = oneshot_end::sandbox(&name, &state);
+    let successor = oneshot_left::sandbox(&name, &state);
     assert_eq!(successor.sweep(&BTreeSet::new()).unwrap(), 1);
     assert!(!records[1].bundle.as_ref().unwrap().exists());
     drop(successor);

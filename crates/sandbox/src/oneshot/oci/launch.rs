@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Cage, Sandbox, SandboxError,
     cage::Nature,
-    cgroup::{self, Group},
+    cgroup::{self, Group, Tree},
     native::{helper, launch::First},
     oci,
 };
@@ -51,14 +51,15 @@ pub(super) fn launch(
         let (stdout, to_stdout) = native::pipe()?;
         let (stderr, to_stderr) = native::pipe()?;
         let folders = group.0.as_ref().map(|group| group.folders());
+        let file = match sandbox.tree {
+            // Moves one thread, for which the kernel need not hold up every fork.
+            Tree::V1(_) => "tasks",
+            Tree::V2(_) | Tree::None(_) => "cgroup.procs",
+        };
+        let files = folders.into_iter().flatten();
         let mut command = Command::new(&sandbox.config.helper);
         command.arg(JOIN);
-        command.args(
-            folders
-                .unwrap_or_default()
-                .iter()
-                .map(|folder| folder.join("cgroup.procs")),
-        );
+        command.args(files.map(|folder| folder.join(file)));
         command.arg(END_OF_FILES).arg(&bundle.runtime.program);
         command.args(bundle.runtime.run(&bundle.path)).arg(&spec.id);
         command
