@@ -5,7 +5,7 @@
 //! runs under it.
 
 use std::{
-    fs,
+    fs, io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
@@ -16,6 +16,7 @@ use std::{
 };
 
 use hob_model::{Isolation, sandbox::SandboxLevel};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{OneShot, OneShotSpec, Program, native};
 use crate::{
@@ -48,6 +49,8 @@ const PROGRAM: &str = "cage-program";
 
 /// How long a runtime may take to get a cage ready, on a machine that is busy with other things.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most lines on stderr until then: a machine that boots may have much to say.
+const MAX_LINES: usize = 10_000;
 /// How long the first process may take to start a program, its files included.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -59,6 +62,8 @@ pub(super) struct Ready {
     /// The same group as the cage's.
     group: Option<Box<dyn Group>>,
     channel: UnixStream,
+    /// Whether the first process has the other end of the channel, which no program has.
+    private: bool,
     stdout: OwnedFd,
     stderr: OwnedFd,
     limits: CageLimits,
@@ -109,11 +114,12 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
         })
         .map_err(SandboxError::io("cannot write the bundle", &bundle.path))?;
     let (cage, channel, stdout, stderr) = launch::launch(sandbox, &spec, &bundle)?;
-    let ready = Ready {
+    let mut ready = Ready {
         cage,
         bundle,
         group: sandbox.tree.open(&spec.id),
         channel,
+        private: false,
         stdout,
         stderr,
         limits: spec.limits,
@@ -146,12 +152,8 @@ impl Ready {
     }
 
     /// Waits for the first process, and looks at the kernel that it is under.
-    fn attend(&self, level: SandboxLevel) -> Result<(), SandboxError> {
-        let ear = match self.bundle.runtime.passes_sockets() {
-            true => self.channel.as_fd(),
-            false => self.stderr.as_fd(),
-        };
-        let word = Word::hear(ear, Instant::now() + READY_TIMEOUT);
+    fn attend(&mut self, level: SandboxLevel) -> Result<(), SandboxError> {
+        let word = self.first_word();
         match word.map_err(SandboxError::system("cannot listen to the cage"))? {
             Some(Word::Ready(kernel)) if kernel.is(&Kernel::own()) => {
                 Err(self.bundle.refused(format!(
@@ -159,10 +161,37 @@ impl Ready {
                      `runtime` to another program"
                 )))
             }
+            // What a program says on stderr could not be told from the first process's words.
+            Some(Word::Ready(_)) if level == SandboxLevel::Gvisor && !self.private => Err(self
+                .bundle
+                .refused("does not pass its stdin on as it is: set `runtime` to gVisor's".into())),
             Some(Word::Ready(_)) => Ok(()),
             Some(_) => Err(self.bundle.refused("is not ready".into())),
             None => Err(self.bundle.refused(self.last_words())),
         }
+    }
+
+    /// From the channel where the runtime passes that on, else among all that is on stderr.
+    fn first_word(&mut self) -> io::Result<Option<Word>> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        for _ in 0..MAX_LINES {
+            let (channel, stderr) = (self.channel.as_fd(), self.stderr.as_fd());
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut both = [channel, stderr].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+            let left = Timespec::try_from(left).map_err(io::Error::other)?;
+            rustix::io::retry_on_intr(|| poll(&mut both, Some(&left)))?;
+            self.private = !both[0].revents().is_empty();
+            if self.private {
+                return Word::hear(channel, deadline);
+            }
+            let Some(line) = order::line(stderr, deadline)? else {
+                return Ok(None);
+            };
+            if let Some(word) = Word::parse(&line) {
+                return Ok(Some(word));
+            }
+        }
+        Ok(None)
     }
 
     fn last_words(&self) -> String {
@@ -188,7 +217,7 @@ impl Ready {
             .set_write_timeout(Some(START_TIMEOUT))
             .and_then(|()| Head::of(program, self.limits.tmp).send(program, &self.channel));
         sent.map_err(SandboxError::system("cannot send the program to the cage"))?;
-        if self.bundle.runtime.passes_sockets() {
+        if self.private {
             let word = Word::hear(self.channel.as_fd(), deadline);
             match word.map_err(SandboxError::system("cannot listen to the cage"))? {
                 Some(Word::Started) => {}
@@ -206,6 +235,7 @@ impl Ready {
             bundle,
             group,
             channel,
+            private,
             stdout,
             stderr,
             limits: _,
@@ -217,6 +247,7 @@ impl Ready {
                 bundle,
                 group,
                 channel,
+                private,
                 limits: program.limits,
                 spent: spent.unwrap_or_default(),
                 killed: AtomicBool::new(false),

@@ -21,9 +21,8 @@ use crate::{
 /// Longest head, in bytes: arguments, environment and names of files.
 const MAX_HEAD: u32 = 16 << 20;
 
-/// Longest line of the first process, in bytes; a machine that boots may write more than one.
+/// Longest line of the first process, in bytes.
 const MAX_LINE: usize = 4096;
-const MAX_LINES: usize = 1000;
 
 /// All but the contents.
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,28 +127,32 @@ impl Word {
         to.write_all(&line)
     }
 
-    /// The next word, or `None` when there is to be none. What is no word is passed over.
+    /// The next word, or `None` when there is to be none.
     pub(super) fn hear(from: BorrowedFd<'_>, deadline: Instant) -> io::Result<Option<Self>> {
-        for _ in 0..MAX_LINES {
-            let mut line = Vec::new();
-            loop {
-                let mut byte = [0];
-                if !readable(from, deadline.saturating_duration_since(Instant::now()))?
-                    || rustix::io::read(from, &mut byte)? == 0
-                {
-                    return Ok(None);
-                }
-                if byte[0] == b'\n' || line.len() > MAX_LINE {
-                    break;
-                }
-                line.extend(byte);
-            }
-            if let Ok(word) = serde_json::from_slice(&line) {
-                return Ok(Some(word));
-            }
-        }
-        Ok(None)
+        Ok(line(from, deadline)?.and_then(|line| Self::parse(&line)))
     }
+
+    /// `None` for what is no word.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        serde_json::from_slice(line).ok()
+    }
+}
+
+/// The next line, cut at [`MAX_LINE`]; `None` when none comes in time, or any more.
+pub(super) fn line(from: BorrowedFd<'_>, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    while line.len() < MAX_LINE {
+        let mut byte = [0];
+        let left = deadline.saturating_duration_since(Instant::now());
+        if !readable(from, left)? || rustix::io::read(from, &mut byte)? == 0 {
+            return Ok(None);
+        }
+        if byte == *b"\n" {
+            break;
+        }
+        line.extend(byte);
+    }
+    Ok(Some(line))
 }
 
 // === impl Kernel ===

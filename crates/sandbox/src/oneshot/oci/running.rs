@@ -34,6 +34,8 @@ pub(in super::super) struct Running {
     pub(super) group: Option<Box<dyn Group>>,
     /// Its end ends the first process.
     pub(super) channel: UnixStream,
+    /// Whether the first process speaks by it.
+    pub(super) private: bool,
     pub(super) limits: CageLimits,
     /// Processor time that went into making it.
     pub(super) spent: Duration,
@@ -46,7 +48,7 @@ pub(in super::super) struct Running {
 impl Running {
     /// The channel closes as well when the runtime ends.
     pub(in super::super) fn pidfd(&self) -> BorrowedFd<'_> {
-        match self.bundle.runtime.passes_sockets() {
+        match self.private {
             true => self.channel.as_fd(),
             false => self.cage.pidfd(),
         }
@@ -60,7 +62,7 @@ impl Running {
     pub(in super::super) fn try_end(&self) -> Result<Option<OneShotEnd>, SandboxError> {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         if end.is_none() {
-            let ended = match self.bundle.runtime.passes_sockets() {
+            let ended = match self.private {
                 true => self.told()?,
                 false => self.status()?,
             };

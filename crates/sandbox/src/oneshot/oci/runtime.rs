@@ -82,11 +82,6 @@ impl Runtime {
         Self { kind, program }
     }
 
-    /// Whether the first process is reached by a socket, which only it holds.
-    pub(super) fn passes_sockets(&self) -> bool {
-        self.kind == Kind::Gvisor
-    }
-
     /// All arguments up to the container's name.
     pub(super) fn run(&self, bundle: &Path) -> Vec<OsString> {
         let mut words = self.global(bundle);
