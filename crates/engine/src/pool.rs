@@ -2,5 +2,14 @@
 //! machines that are rented for it. Each implements the port `Sandboxes`.
 
 mod line;
+pub mod local;
+mod worker;
+mod workers;
 
 pub use line::{Line, Place};
+pub use local::{LocalPool, LocalPoolConfig};
+pub use worker::{
+    Authorisation, ClientError, Gate, Held, KeyError, Pass, Protocol, PublicKey, SigningKey,
+    Unauthorised, WorkerAddress, WorkerClient, WorkerError, WorkerId, WorkerIdError,
+};
+pub use workers::{WorkerConfig, WorkerPool, WorkersConfig};

@@ -9,7 +9,7 @@ use std::{
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{GatewayHandle, Listeners};
-use hob_model::Isolation;
+use hob_model::{Isolation, port::Sandboxes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, Store};
 use sha2::{Digest, Sha256};
@@ -26,12 +26,15 @@ mod local_socket;
 mod metrics_server;
 mod parts;
 mod run_folder;
+mod sandboxes;
+mod worker;
 
 use end::Unserved;
 use local_socket::LocalSocket;
 use metrics_server::MetricsServer;
 use parts::{Ground, Shared};
 pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
+pub(crate) use worker::WorkerApp;
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
 const CONTROL_THREADS: usize = 2;
@@ -52,6 +55,7 @@ pub(crate) struct App {
     socket: LocalSocket,
     metrics: Option<MetricsServer>,
     engine: Arc<LocalEngine>,
+    sandboxes: Option<Arc<dyn Sandboxes>>,
     background: JoinHandle<()>,
     stop: CancellationToken,
     run: RunFolder,
@@ -107,6 +111,7 @@ impl App {
         env: &Environment,
     ) -> anyhow::Result<Self> {
         let address = doors.calls.local_addr()?;
+        doors.refuse_open_runs(&config)?;
         // First: it keeps every other server out of the data directory.
         let store = Store::open(&config.data)?;
         let id = id(&config.data)?;
@@ -125,12 +130,14 @@ impl App {
         let unserved = Unserved(Some(Arc::clone(&engine)));
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
+        let sandboxes = sandboxes::sandboxes(&config, &sandbox, run.path(), env)?;
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.warnings.extend(doors.warnings);
         let ground = Ground {
             store,
             sandbox,
             engine: Arc::clone(&engine),
+            sandboxes: sandboxes.clone(),
             shared: shared.clone(),
         };
         let parts = ground.control_parts(&config, address, env)?;
@@ -157,6 +164,7 @@ impl App {
             socket,
             metrics,
             engine,
+            sandboxes,
             background,
             stop,
             run,
@@ -204,6 +212,18 @@ impl From<TcpListener> for Doors {
             redirect: None,
             warnings: Vec::new(),
         }
+    }
+}
+
+impl Doors {
+    /// Strangers may have something run only as often as the owner says.
+    fn refuse_open_runs(&self, config: &Config) -> anyhow::Result<()> {
+        let doors = [Some(&self.calls), self.tls.as_ref()];
+        let listening = doors.into_iter().flatten().map(TcpListener::local_addr);
+        let listening = listening.collect::<Result<Vec<_>, _>>()?;
+        let proxied = !config.proxies.trusted.is_empty();
+        let open = config.sandbox.check_open(&listening, proxied);
+        open.map_err(|problem| Failure::usage(problem).into())
     }
 }
 
@@ -264,6 +284,7 @@ fn control_config(
         queue: config.queue,
         keep_revisions: config.keep_revisions,
         warnings: notices.warnings.clone(),
+        runs: config.sandbox.runs(),
         runtime: Handle::current(),
     })
 }

@@ -12,7 +12,9 @@ mod file;
 mod kept;
 mod limits;
 mod proxy;
+mod sandbox;
 mod tls;
+mod worker;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -37,7 +39,9 @@ use file::data;
 pub(crate) use kept::KEEP_REVISIONS;
 use kept::{keep_revisions, log_quota, queue};
 pub(crate) use limits::LimitsConfig;
+pub(crate) use sandbox::{SandboxesConfig, Workers};
 pub(crate) use tls::TlsConfig;
+pub(crate) use worker::{WorkerArgs, WorkerConfig};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";
@@ -180,6 +184,8 @@ pub(crate) struct Config {
     pub(crate) limits: LimitsConfig,
     /// Where each request leaves a line, if anywhere.
     pub(crate) access_log: Option<AccessLog>,
+    /// Whether and how strangers' programs are run.
+    pub(crate) sandbox: SandboxesConfig,
 }
 
 impl Config {
@@ -258,6 +264,7 @@ impl ServerArgs {
             bans: file.bans,
             limits: file.limits,
             access_log: file.access_log.map(|table| table.0),
+            sandbox: file.sandbox,
         })
     }
 }

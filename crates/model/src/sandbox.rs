@@ -1,11 +1,17 @@
 //! Running once what somebody sent, in a cage that is made for it and destroyed after.
 
+mod counts;
 mod end;
 mod language;
 mod limits;
+mod maxima;
 mod order;
+mod paths;
 
+pub use counts::RunCounts;
 pub use end::{RunEnd, RunEvent, RunTimes};
 pub use language::{FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
+pub use maxima::RunMaxima;
 pub use order::{RunFile, RunOrder};
+pub use paths::{EXECUTE_ALIAS, EXECUTE_PATH, RUN_PATH, asks_for_run};

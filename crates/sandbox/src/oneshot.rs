@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
-use hob_model::{End, sandbox::SandboxLevel};
+use hob_model::{End, Isolation, sandbox::SandboxLevel};
 
-use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError};
+use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage::boot_id};
 
 mod native;
 mod oci;
+
+pub(crate) use native::carry_out;
 
 /// The folder in which every program starts, with its files; the only one besides `/tmp` that it
 /// may write to.
@@ -110,6 +112,22 @@ impl Sandbox {
         }
     }
 
+    /// What is known of a cage before it is made: no process yet, but the cgroups that it will
+    /// have. Enough for [`Sandbox::remove_orphan`], should hob die while it makes it.
+    pub fn record_ahead(&self, spec: &OneShotSpec) -> CageRecord {
+        let group = self.tree.open(&spec.id);
+        CageRecord {
+            id: spec.id.clone(),
+            isolation: Isolation::Container,
+            mechanism: Mechanism::Native,
+            limits: spec.limits,
+            boot: boot_id(),
+            pid: 0,
+            start_time: 0,
+            cgroups: group.map(|group| group.folders()).unwrap_or_default(),
+        }
+    }
+
     /// Builds a cage and has it wait for its program. Blocks: for some milliseconds, or for some
     /// tenths of a second at the levels above `container`.
     ///
@@ -166,7 +184,9 @@ impl ReadyCage {
 // === impl OneShot ===
 
 impl OneShot {
-    /// Readable when the program has ended, and all that it started.
+    /// Readable when there is news of the end: [`OneShot::try_end`] tells whether the program and all
+    /// that it started are dead. If not yet, this is readable again when there is more. After the end
+    /// it stays readable.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         match &self.running {
             Running::Native(running) => running.pidfd(),

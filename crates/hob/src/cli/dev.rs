@@ -26,7 +26,8 @@ use crate::{
     app::{self, App},
     client::{Address, Client, empty},
     config::{
-        BansConfig, Config, KEEP_REVISIONS, LimitsConfig, MetricsAddress, parse_listen, parse_log,
+        BansConfig, Config, KEEP_REVISIONS, LimitsConfig, MetricsAddress, SandboxesConfig,
+        parse_listen, parse_log,
     },
     exit::report,
     output, pack,
@@ -88,8 +89,9 @@ impl Dev {
             bans: BansConfig::default(),
             limits: LimitsConfig::default(),
             access_log: None,
+            sandbox: SandboxesConfig::default(),
         };
-        up::log(&config);
+        up::log(&config.log);
         let doors = up::doors(&config, PassedSockets::default())?;
         app::runtime()?.block_on(async {
             let kinds = [

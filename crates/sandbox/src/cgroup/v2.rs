@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Alarm, CONTROLLERS, CPU_PERIOD, STAND_STILL, Tally, kill_processes, number, processes,
+    Alarm, CONTROLLERS, CPU_PERIOD, STAND_STILL, Tally, WEIGHT, kill_processes, number, processes,
     stand_still, write,
 };
 use crate::{Able, CageLimits};
@@ -153,6 +153,14 @@ fn enable(folder: &Path, controllers: &[&str]) -> io::Result<()> {
 // === impl Group ===
 
 impl Group {
+    /// The one of these folders, if it stands below a mount of this version.
+    pub(super) fn at(mountinfo: &str, folders: &[&Path]) -> Option<Self> {
+        let tops: Vec<_> = super::mounts(mountinfo, "cgroup2").collect();
+        let below = |folder: &&&Path| tops.iter().any(|(top, _)| folder.starts_with(top));
+        let folder = folders.iter().find(below)?.to_path_buf();
+        Some(Self { folder })
+    }
+
     fn has(&self, file: &str) -> bool {
         self.folder.join(file).exists()
     }
@@ -235,6 +243,28 @@ impl super::Group for Group {
 
     fn cpu_time(&self) -> Option<Duration> {
         number(&self.folder.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
+    }
+
+    fn peak(&self) -> Option<u64> {
+        // Kernels before 5.19 have none.
+        let peak = fs::read_to_string(self.folder.join("memory.peak")).ok()?;
+        peak.trim().parse().ok()
+    }
+
+    fn end(&self) -> io::Result<()> {
+        if self.has("cgroup.kill") {
+            write(&self.folder.join("cgroup.kill"), 1)?;
+        } else {
+            kill_processes(&self.folder);
+        }
+        if self.is_frozen() {
+            self.thaw()?;
+        }
+        if self.has("cpu.max") {
+            write(&self.folder.join("cpu.weight"), WEIGHT.end())?;
+            write(&self.folder.join("cpu.max"), format!("max {CPU_PERIOD}"))?;
+        }
+        Ok(())
     }
 
     fn tally(&self) -> Tally {
@@ -356,6 +386,36 @@ mod tests {
     }
 
     #[test]
+    fn the_dying_are_not_held_back() {
+        let fake = Fake::new("end");
+        let files = [
+            ("cgroup.kill", ""),
+            ("cgroup.freeze", "1"),
+            ("cpu.max", ""),
+            ("cpu.weight", ""),
+        ];
+        let folder = fake.folder("c", &files);
+        let group = Group {
+            folder: folder.clone(),
+        };
+        group.end().unwrap();
+        let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        let told = files.map(|(name, _)| text(name));
+        assert_eq!(told, ["1", "0", "max 100000", "10000"]);
+        assert_eq!(group.peak(), None);
+    }
+
+    #[test]
+    fn another_s_group_is_one_below_the_mount() {
+        let mounts = "35 25 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let at = |folder: &str| Group::at(mounts, &[Path::new(folder)]).map(|group| group.folder);
+        let folder = "/sys/fs/cgroup/a/hob-1/c";
+        assert_eq!(at(folder), Some(folder.into()));
+        assert_eq!(at("/sys/fs/cgroups/hob-1/c"), None);
+        assert_eq!(at("/home/hob-1/c"), None);
+    }
+
+    #[test]
     fn limits_go_to_their_files_and_events_come_back() {
         let fake = Fake::new("limits");
         let names = [
@@ -392,6 +452,8 @@ mod tests {
         };
         group.limit(&limits).unwrap();
         group.kill().unwrap();
+        fs::write(folder.join("memory.peak"), "123456\n").unwrap();
+        assert_eq!(group.peak(), Some(123_456));
         let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         assert_eq!(text("memory.max"), "67108864");
         assert_eq!(text("memory.swap.max"), "0");

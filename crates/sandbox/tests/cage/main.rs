@@ -9,7 +9,12 @@ mod layers;
 mod limits;
 mod nobody;
 mod oci;
+mod oneshot;
+mod oneshot_end;
+mod oneshot_files;
+mod oneshot_left;
 mod process;
+mod stranger;
 mod view;
 mod yard;
 
@@ -21,6 +26,9 @@ fn main() -> ExitCode {
     hob_sandbox::run_helper_if_asked();
     if let Some(name) = env::var_os(nobody::TEST) {
         return nobody::main(&name);
+    }
+    if env::var_os(oneshot_left::DAEMON).is_some() {
+        oneshot_left::daemon();
     }
     let words: Vec<String> = env::args()
         .skip(1)
@@ -36,6 +44,10 @@ fn main() -> ExitCode {
         nobody::TESTS,
         oci::TESTS,
         languages::TESTS,
+        oneshot::TESTS,
+        oneshot_files::TESTS,
+        oneshot_end::TESTS,
+        oneshot_left::TESTS,
     ];
     let wanted =
         |test: &&Test| words.is_empty() || words.iter().any(|word| test.0.contains(word.as_str()));
