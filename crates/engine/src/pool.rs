@@ -3,6 +3,13 @@
 
 mod line;
 pub mod local;
+mod worker;
+mod workers;
 
 pub use line::{Line, Place};
 pub use local::{LocalPool, LocalPoolConfig};
+pub use worker::{
+    Authorisation, ClientError, Gate, Held, KeyError, Pass, Protocol, PublicKey, SigningKey,
+    Unauthorised, WorkerAddress, WorkerClient, WorkerError, WorkerId, WorkerIdError,
+};
+pub use workers::{WorkerConfig, WorkerPool, WorkersConfig};

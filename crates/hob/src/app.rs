@@ -27,12 +27,14 @@ mod metrics_server;
 mod parts;
 mod run_folder;
 mod sandboxes;
+mod worker;
 
 use end::Unserved;
 use local_socket::LocalSocket;
 use metrics_server::MetricsServer;
 use parts::{Ground, Shared};
 pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
+pub(crate) use worker::WorkerApp;
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
 const CONTROL_THREADS: usize = 2;

@@ -37,6 +37,7 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::DropGuard;
 
 pub use config::{LanguageSetting, LocalPoolConfig};
+pub use languages::languages_elsewhere;
 
 use super::{Line, Place};
 use counts::Counts;

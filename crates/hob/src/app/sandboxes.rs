@@ -7,21 +7,24 @@ use std::{
 };
 
 use hob_engine::pool::{
-    LocalPool, LocalPoolConfig,
-    local::{LanguageSetting, PoolError},
+    LocalPool, LocalPoolConfig, Protocol, WorkerPool, WorkersConfig,
+    local::{LanguageSetting, PoolError, languages_elsewhere},
 };
 use hob_model::port::Sandboxes;
 use hob_sandbox::Sandbox;
 
 use crate::{
     app::candidates,
-    config::{Config, SandboxesConfig},
+    config::{Config, SandboxesConfig, Workers},
     environment::Environment,
     exit::Failure,
+    key_file,
 };
 
 /// Each user who is logged in has a folder here.
 const USERS: &str = "/run/user";
+/// All that workers of bfaas run.
+const BFAAS_LANGUAGE: &str = "bash";
 
 /// The pool that the owner wants, if any. `run` is this server's run folder, and `sandbox` has been
 /// swept. Has to be called inside the runtime.
@@ -38,12 +41,45 @@ pub(super) fn sandboxes(
     if !wanted.enabled {
         return Ok(None);
     }
-    let pool = LocalPool::new(local(wanted, run, env), Arc::clone(sandbox));
-    let pool = pool.map_err(|error: PoolError| Failure::failed(error.to_string()))?;
-    Ok(Some(pool))
+    Ok(Some(match &wanted.workers {
+        Some(workers) => elsewhere(wanted, workers)?,
+        None => local(wanted, sandbox, run, env)?,
+    }))
 }
 
-fn local(wanted: &SandboxesConfig, run: &Path, env: &Environment) -> LocalPoolConfig {
+/// The pool of this machine; see [`sandboxes`].
+///
+/// # Errors
+/// When it is not possible here.
+pub(super) fn local(
+    wanted: &SandboxesConfig,
+    sandbox: &Arc<Sandbox>,
+    run: &Path,
+    env: &Environment,
+) -> anyhow::Result<Arc<dyn Sandboxes>> {
+    let pool = LocalPool::new(local_config(wanted, run, env), Arc::clone(sandbox));
+    Ok(pool.map_err(|error: PoolError| Failure::failed(error.to_string()))?)
+}
+
+/// The pool of other machines.
+fn elsewhere(wanted: &SandboxesConfig, workers: &Workers) -> anyhow::Result<Arc<dyn Sandboxes>> {
+    let key = wanted.key.as_deref().map(key_file::read_private);
+    let mut languages = languages_elsewhere(&languages(wanted));
+    if workers.protocol == Protocol::Bfaas {
+        languages.retain(|language| language.name == BFAAS_LANGUAGE);
+    }
+    let pool = WorkerPool::new(WorkersConfig {
+        workers: workers.workers.clone(),
+        protocol: workers.protocol,
+        key: key.transpose()?,
+        limits: wanted.limits.run,
+        queue: wanted.pool.queue,
+        languages,
+    });
+    Ok(Arc::new(pool?))
+}
+
+fn languages(wanted: &SandboxesConfig) -> Vec<LanguageSetting> {
     let languages = wanted.languages.iter();
     let languages = languages.map(|(name, language)| LanguageSetting {
         name: name.clone(),
@@ -52,6 +88,10 @@ fn local(wanted: &SandboxesConfig, run: &Path, env: &Environment) -> LocalPoolCo
         aliases: language.aliases.clone(),
         version: language.version.clone(),
     });
+    languages.collect()
+}
+
+fn local_config(wanted: &SandboxesConfig, run: &Path, env: &Environment) -> LocalPoolConfig {
     LocalPoolConfig {
         run: run.to_owned(),
         neighbours: neighbours(env),
@@ -62,7 +102,7 @@ fn local(wanted: &SandboxesConfig, run: &Path, env: &Environment) -> LocalPoolCo
         lease: wanted.pool.lease,
         limits: wanted.limits.run,
         cpu_millis: wanted.limits.cores.0,
-        languages: languages.collect(),
+        languages: languages(wanted),
     }
 }
 

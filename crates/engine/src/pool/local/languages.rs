@@ -171,6 +171,15 @@ impl Languages {
     }
 }
 
+/// The built-in languages and the owner's, of which another machine knows whether it has them.
+pub fn languages_elsewhere(settings: &[LanguageSetting]) -> Vec<Language> {
+    let setting = |name| settings.iter().find(|one| one.name == name);
+    let built_in = BUILT_IN.iter().map(|one| one.with(setting(one.name)));
+    let is_new = |one: &&LanguageSetting| BUILT_IN.iter().all(|old| old.name != one.name);
+    let new = settings.iter().filter(is_new).filter_map(Draft::of);
+    built_in.chain(new).map(|draft| draft.language).collect()
+}
+
 // === impl Known ===
 
 impl Known {
