@@ -82,6 +82,9 @@ impl Tries {
         self.repeats += 1;
         if is_new {
             another(call, replicas, backend).await;
+        } else if replicas.ready().len() > 1 {
+            // It may be well, or about to die: there is only one repeat, and others are there.
+            backend.eject();
         }
         true
     }

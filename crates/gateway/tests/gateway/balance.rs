@@ -4,6 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Sender},
     },
     time::{Duration, Instant},
@@ -28,6 +29,12 @@ impl Way {
             length => format!("Content-Length: {length}\n"),
         };
         format!("{method} /function/hello{rest} HTTP/1.1\nHost: h\n{mark}{length}\n{body}")
+    }
+
+    fn get(self, world: &World) -> Client {
+        let mut client = world.connect();
+        client.send(self.request("GET", "", "").replace("\n", "\r\n"));
+        client
     }
 
     fn send(self, world: &World, rest: &str) -> Client {
@@ -122,6 +129,33 @@ fn what_may_be_sent_twice_goes_to_another_replica_when_its_own_dies() {
             assert_eq!((dead.accepted(), alive.accepted()), (1, 1));
             assert_eq!((world.totals(), retried(&world)), ((1, 0), 1));
         }
+    }
+}
+
+/// A kept connection that breaks may be the first that is seen of a replica's death.
+#[test]
+fn after_a_broken_kept_connection_a_call_goes_to_another_replica() {
+    // Which replica is leased is drawn, and so each way is tried some times.
+    for way in Way::BOTH.repeat(10) {
+        let world = World::start();
+        let replicas = world.function("hello", |_| {});
+        let dies = AtomicBool::new(false);
+        let dying = world.replica(move |mut conn: Conn| {
+            while conn.request().is_some() && !dies.swap(true, Ordering::Relaxed) {
+                conn.answer("ok");
+            }
+        });
+        let alive = world.replica(echo);
+        replicas.replace(vec![dying.backend.clone()]);
+        let mut client = way.get(&world);
+        assert_eq!(client.reply("GET").unwrap().text(), "ok", "{way:?}");
+        replicas.replace(vec![dying.backend.clone(), alive.backend.clone()]);
+        eventually!({
+            client.send(way.request("GET", "", "").replace("\n", "\r\n"));
+            let reply = client.reply("GET").unwrap();
+            assert_eq!(reply.text(), "GET / HTTP/1.1|", "{way:?}");
+            retried(&world) == 1
+        });
     }
 }
 

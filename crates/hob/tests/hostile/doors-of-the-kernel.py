@@ -1,6 +1,9 @@
 # tries: the system calls by which cages are broken: bpf, perf, io_uring, userfaultfd, modules, kexec, clocks and more
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: io_uring_setup
+# gvisor-allows: syslog
+# gvisor-allows: mknodat
 # expect-output: done
 import ctypes
 import os

@@ -1,6 +1,7 @@
 # tries: puts a filter of its own before hob's, and asks the kernel to tell it of calls in place of refusing them
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: unshare
 # expect-output: done
 import ctypes
 import os

@@ -1,6 +1,7 @@
 # tries: writes to files of the kernel: settings, SysRq, maps of users, scores, control groups
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: /proc/self/oom_score_adj
 # expect-output: done
 import glob
 import os

@@ -1,6 +1,8 @@
 # tries: makes namespaces, where it would be root, and enters those of others
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: unshare
+# gvisor-allows: a child in a namespace of its own
 # expect-output: done
 import ctypes
 import os

@@ -1,6 +1,9 @@
 # tries: the same by the programs that are there for it
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: unshare
+# gvisor-allows: mknod
+# gvisor-allows: renice
 # expect-output: done
 broken() { echo "BROKEN: $*"; }
 unshare -U true 2>/dev/null && broken unshare -U

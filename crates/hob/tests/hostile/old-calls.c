@@ -1,6 +1,7 @@
 // tries: calls the kernel as 32-bit programs do, whose numbers are others, to pass by the list of calls
 // limits: time=5s
 // expect: reason=ok|exit
+// gvisor-allows: 32-bit call 26
 #include <errno.h>
 #include <stdio.h>
 #include <sys/wait.h>

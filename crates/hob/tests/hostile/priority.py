@@ -1,6 +1,8 @@
 # tries: has itself preferred to others, and its limits raised
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: nice
+# gvisor-allows: setpriority
 # expect-output: done
 import os
 import resource

@@ -1,6 +1,7 @@
 # tries: becomes root: by programs that are, by own ones that say so, and by asking
 # limits: time=15s
 # expect: reason=ok code=0
+# gvisor-allows: Seccomp
 # expect-output: done
 import os
 import shutil

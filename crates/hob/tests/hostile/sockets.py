@@ -1,6 +1,7 @@
 # tries: opens sockets that are no ordinary ones
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: netlink 15
 # expect-output: done
 import socket
 import struct

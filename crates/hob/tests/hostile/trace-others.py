@@ -1,6 +1,7 @@
 # tries: traces and reads other processes: its init, its parent, a sibling
 # limits: time=10s
 # expect: reason=ok code=0
+# gvisor-allows: ptrace
 # expect-output: done
 import ctypes
 import os
