@@ -2,5 +2,10 @@
 //! machines that are rented for it. Each implements the port `Sandboxes`.
 
 mod line;
+mod worker;
 
 pub use line::{Line, Place};
+pub use worker::{
+    Authorisation, ClientError, Gate, Held, KeyError, Pass, Protocol, PublicKey, SigningKey,
+    Unauthorised, WorkerAddress, WorkerClient, WorkerError, WorkerId, WorkerIdError,
+};

@@ -1,0 +1,130 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hob_model::{
+    Timespan,
+    sandbox::{RunFile, RunLimits, RunOrder},
+};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::client::{Held, Protocol};
+
+/// An order as it goes to a worker.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// With its `?`, or empty.
+    pub(super) query: &'static str,
+    pub(super) content_type: &'static str,
+    pub(super) body: Vec<u8>,
+}
+
+/// The JSON body of `POST /run`.
+#[derive(Serialize)]
+struct Body<'a> {
+    language: &'a str,
+    script: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<File<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    args: &'a [String],
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    env: serde_json::Map<String, serde_json::Value>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    stdin: &'a str,
+    limits: RunLimits,
+}
+
+#[derive(Serialize)]
+struct File<'a> {
+    name: &'a str,
+    content: String,
+    encoding: &'static str,
+}
+
+/// Writes `order` for a worker.
+///
+/// # Errors
+/// What of it cannot be told to such a worker, in one line.
+pub(super) fn encode(protocol: Protocol, order: &RunOrder, held: Held) -> Result<Sent, String> {
+    match protocol {
+        Protocol::Hob => to_hob(order, held),
+        Protocol::Bfaas => to_bfaas(order),
+    }
+}
+
+fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
+    let text = |bytes, what| {
+        std::str::from_utf8(bytes)
+            .map_err(|_| format!("{what} is not UTF-8, and cannot be sent to a worker"))
+    };
+    let left = held.deadline.saturating_duration_since(Instant::now());
+    let env = order.env.iter();
+    let body = Body {
+        language: &order.language,
+        script: text(&order.script, "the script")?,
+        files: order.files.iter().map(File::from).collect(),
+        args: &order.args,
+        env: env
+            .map(|(name, value)| (name.clone(), value.as_str().into()))
+            .collect(),
+        stdin: text(&order.stdin, "stdin")?,
+        limits: RunLimits {
+            // At least something: the coordinator's own clock has the last word.
+            time: Some(Timespan(left.max(std::time::Duration::from_millis(1)))),
+            ..order.limits.clone()
+        },
+    };
+    let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
+    Ok(Sent {
+        query: "",
+        content_type: "application/json",
+        body,
+    })
+}
+
+fn to_bfaas(order: &RunOrder) -> Result<Sent, String> {
+    let limits = &order.limits;
+    let problem = if order.language != "bash" {
+        Some("run bash scripts only")
+    } else if !order.files.is_empty() {
+        Some("take no files")
+    } else if !order.args.is_empty() {
+        Some("take no arguments")
+    } else if !order.env.is_empty() {
+        Some("take no environment")
+    } else if !order.stdin.is_empty() {
+        Some("take no stdin")
+    } else if limits.cpu.is_some()
+        || limits.memory.is_some()
+        || limits.pids.is_some()
+        || limits.disk.is_some()
+    {
+        Some("limit nothing but time and output")
+    } else {
+        None
+    };
+    match problem {
+        Some(problem) => Err(format!(
+            "the workers of this server speak bfaas, and {problem}"
+        )),
+        None => Ok(Sent {
+            query: "",
+            // As clients of bfaas send it.
+            content_type: "application/x-www-form-urlencoded",
+            body: order.script.clone(),
+        }),
+    }
+}
+
+impl<'a> From<&'a RunFile> for File<'a> {
+    fn from(file: &'a RunFile) -> Self {
+        let (content, encoding) = match std::str::from_utf8(&file.contents) {
+            Ok(text) => (text.to_owned(), "utf8"),
+            Err(_) => (STANDARD.encode(&file.contents), "base64"),
+        };
+        Self {
+            name: &file.path,
+            content,
+            encoding,
+        }
+    }
+}
