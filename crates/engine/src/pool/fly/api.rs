@@ -112,7 +112,11 @@ impl Api {
     }
 
     pub(super) async fn get(&self, id: &MachineId) -> Result<Seen, ApiError> {
-        let ask = self.ask(Method::GET, self.at(id, None), format!("look at machine {id}"));
+        let ask = self.ask(
+            Method::GET,
+            self.at(id, None),
+            format!("look at machine {id}"),
+        );
         ask.retry(Retry::Safe).send().await
     }
 

@@ -197,7 +197,11 @@ impl Shared {
             return Ok(());
         }
         let lease = self.api.lease(&seen.id, None, BRIEFLY).await?;
-        tracing::info!("machine {} ({}) was left and is destroyed", seen.id, seen.name);
+        tracing::info!(
+            "machine {} ({}) was left and is destroyed",
+            seen.id,
+            seen.name
+        );
         self.api.destroy(&seen.id, Some(&lease.nonce)).await
     }
 }

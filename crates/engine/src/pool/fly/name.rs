@@ -77,8 +77,7 @@ impl FromStr for PoolName {
     type Err = FlyError;
 
     fn from_str(text: &str) -> Result<Self, FlyError> {
-        let fits =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let good = !text.is_empty()
             && text.len() <= LONGEST
             && text.bytes().all(fits)
@@ -109,7 +108,13 @@ mod tests {
         assert_eq!(pool.kin(&pool.machine(u64::MAX)), Kin::Ours);
         assert_eq!(pool.kin("worker-my-own-7"), Kin::Foreign);
         assert_eq!(pool.kin("worker-my-own-2-7-7"), Kin::Foreign);
-        for stranger in ["web", "worker-", "worker-7", "worker--7", "worker-my-own-2-x"] {
+        for stranger in [
+            "web",
+            "worker-",
+            "worker-7",
+            "worker--7",
+            "worker-my-own-2-x",
+        ] {
             assert_eq!(pool.kin(stranger), Kin::Stranger, "{stranger}");
         }
         assert_eq!(pool.id("registry/image:1"), "my-own-2//registry/image:1");

@@ -1,7 +1,7 @@
 //! How patient the pool is, and how fast it asks.
 
-use std::{sync::Arc, time::Duration};
 use std::time::{SystemTime, UNIX_EPOCH};
+use std::{sync::Arc, time::Duration};
 
 /// Longest times, and the pauses between tries. The usual ones are [`Pace::default`].
 #[derive(Debug, Clone)]

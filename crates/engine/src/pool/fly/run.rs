@@ -68,7 +68,8 @@ pub(super) async fn run(shared: &Arc<Shared>, order: RunOrder) -> Result<Started
             }
             Err(error) => error,
         };
-        if !error.nothing_ran() || tries == TRIES {
+        let hopeless = matches!(error, WorkerError::Unauthorised { .. });
+        if hopeless || !error.nothing_ran() || tries == TRIES {
             return Err(refused(hired, error));
         }
         tracing::warn!("{error}: another machine is tried");
@@ -113,7 +114,9 @@ async fn ask(
     held: Held,
 ) -> Result<StartedRun, WorkerError> {
     let problem = |problem: &str| WorkerError::Refused(problem.into());
-    let machine = hired.machine().ok_or_else(|| problem("it has no machine"))?;
+    let machine = hired
+        .machine()
+        .ok_or_else(|| problem("it has no machine"))?;
     let id = machine.id.as_str();
     let value = HeaderValue::from_str(id).map_err(|_| problem("its machine has a bad name"))?;
     let address = WorkerAddress {
@@ -131,6 +134,8 @@ async fn ask(
 fn refused(mut hired: Hired, error: WorkerError) -> RunError {
     match error {
         WorkerError::Refused(problem) => RunError::Refused(problem),
+        // Another machine has the same image and the same key.
+        WorkerError::Unauthorised { .. } => RunError::Unavailable(error.to_string()),
         error => {
             hired.fate(Fate::Destroy);
             RunError::Unavailable(error.to_string())

@@ -128,7 +128,7 @@ impl<'a> Ask<'a> {
             Problem::Unanswered(_) | Problem::Garbled(_) => {
                 (self.retry != Retry::IfNotDone, pace.busy)
             }
-            Problem::Refused { .. } => (false, pace.busy),
+            Problem::Refused { .. } | Problem::Debt(_) | Problem::Closed => (false, pace.busy),
         };
         let usual = first.saturating_mul(1 << tried);
         may.then(|| failure.after.unwrap_or(usual).min(LONGEST_PAUSE))
