@@ -151,7 +151,7 @@ impl Shared {
         if !(over || gone || odd) {
             return;
         }
-        if self.roster.doom_unchanged(&machine.id, entry.stamp).await {
+        if self.roster.doom_unchanged(&machine.id, entry.stamp) {
             if odd && !gone {
                 tracing::warn!(
                     "machine {} was changed by somebody else: it is destroyed",
@@ -159,6 +159,7 @@ impl Shared {
                 );
             }
             self.doomed.notify_one();
+            self.roster.save().await;
         }
     }
 

@@ -209,9 +209,10 @@ impl Shared {
                     self.roster.renew(&machine).await;
                 }
                 Err(error) => {
-                    // Leased, and by nobody who can prove it.
+                    // Leased, and by nobody who can prove it. Another one may fare better.
                     self.condemn(&machine).await;
-                    return Err(error);
+                    let problem = Problem::Unanswered(error.to_string());
+                    return Err(making.failed(problem));
                 }
             }
         }

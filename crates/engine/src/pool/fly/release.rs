@@ -34,9 +34,10 @@ impl Shared {
 
     /// Has a machine destroyed, now or later.
     pub(super) async fn condemn(&self, machine: &Machine) {
-        let doomed = self.roster.doom(&machine.id);
+        // Both before anything can end this future.
+        self.roster.doom(&machine.id);
         self.doomed.notify_one();
-        doomed.await;
+        self.roster.save().await;
     }
 
     async fn put_down(&self, machine: &Machine) -> Result<(), ApiError> {

@@ -117,24 +117,17 @@ impl Roster {
         is && entries.set(id, to).is_some()
     }
 
-    /// Has a machine destroyed, whatever is done with it.
-    pub(super) async fn doom(&self, id: &MachineId) {
-        if self.entries().set(id, Phase::Doomed).is_some() {
-            self.save().await;
-        }
+    /// Has a machine destroyed, whatever is done with it, from now on. [`Roster::save`] has it on
+    /// disk.
+    pub(super) fn doom(&self, id: &MachineId) {
+        self.entries().set(id, Phase::Doomed);
     }
 
     /// The same, unless anything was done with it since it had that stamp.
-    pub(super) async fn doom_unchanged(&self, id: &MachineId, stamp: u64) -> bool {
-        let doomed = {
-            let mut entries = self.entries();
-            let same = entries.find(id).is_some_and(|entry| entry.stamp == stamp);
-            same && entries.set(id, Phase::Doomed).is_some()
-        };
-        if doomed {
-            self.save().await;
-        }
-        doomed
+    pub(super) fn doom_unchanged(&self, id: &MachineId, stamp: u64) -> bool {
+        let mut entries = self.entries();
+        let same = entries.find(id).is_some_and(|entry| entry.stamp == stamp);
+        same && entries.set(id, Phase::Doomed).is_some()
     }
 
     /// Writes down a lease that lasts longer.
@@ -172,7 +165,7 @@ impl Roster {
 
     /// Writes the file. One that cannot be written is told of and not fatal: what it lacks is
     /// found by name, and the next change writes all of it.
-    async fn save(&self) {
+    pub(super) async fn save(&self) {
         let snapshot = || self.entries_now();
         if let Err(error) = self.file.write(snapshot).await {
             let path = self.file.path().display();
@@ -246,7 +239,8 @@ mod tests {
             roster.add(b.clone(), Phase::Busy).await;
             assert_eq!(roster.take_free(), Some(a.clone()));
             assert_eq!(roster.take_free(), None);
-            roster.doom(&b.id).await;
+            roster.doom(&b.id);
+            roster.save().await;
         }
         let roster = Roster::open(path.clone()).unwrap();
         assert_eq!(roster.all(Phase::Left), [a.clone()]);
@@ -265,9 +259,9 @@ mod tests {
         let seen = roster.entries_now()[0].stamp;
         roster.take_free().unwrap();
         assert!(roster.turn(&a.id, Phase::Busy, Phase::Free));
-        assert!(!roster.doom_unchanged(&a.id, seen).await);
+        assert!(!roster.doom_unchanged(&a.id, seen));
         let seen = roster.entries_now()[0].stamp;
-        assert!(roster.doom_unchanged(&a.id, seen).await);
+        assert!(roster.doom_unchanged(&a.id, seen));
         assert!(!roster.turn(&a.id, Phase::Busy, Phase::Free));
     }
 
