@@ -37,6 +37,8 @@ use hob_sandbox::{Sandbox, network::NetworkConfig};
 use tokio::task::spawn_blocking;
 
 use fleets::Fleets;
+pub(crate) use host::listen_to;
+
 use host::Host;
 use inherit::Estate;
 use places::Places;

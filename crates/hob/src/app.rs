@@ -9,7 +9,7 @@ use std::{
 use hob_control::{Access, Control, ControlConfig};
 use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{GatewayHandle, Listeners};
-use hob_model::Isolation;
+use hob_model::{Isolation, port::Sandboxes};
 use hob_sandbox::{Able, Mechanism, Sandbox, SandboxConfig};
 use hob_store::{AdminPassword, Store};
 use sha2::{Digest, Sha256};
@@ -26,12 +26,15 @@ mod local_socket;
 mod metrics_server;
 mod parts;
 mod run_folder;
+mod sandboxes;
+mod worker;
 
 use end::Unserved;
 use local_socket::LocalSocket;
 use metrics_server::MetricsServer;
 use parts::{Ground, Shared};
 pub(crate) use run_folder::{RunFolder, candidates, is_tmpfs};
+pub(crate) use worker::WorkerApp;
 
 /// Threads of the control plane; calls have threads of their own in the gateway.
 const CONTROL_THREADS: usize = 2;
@@ -52,6 +55,7 @@ pub(crate) struct App {
     socket: LocalSocket,
     metrics: Option<MetricsServer>,
     engine: Arc<LocalEngine>,
+    sandboxes: Option<Arc<dyn Sandboxes>>,
     background: JoinHandle<()>,
     stop: CancellationToken,
     run: RunFolder,
@@ -125,12 +129,14 @@ impl App {
         let unserved = Unserved(Some(Arc::clone(&engine)));
         // After the engine has swept up what an earlier server left, or it would sweep this.
         sandbox.warm();
+        let sandboxes = sandboxes::sandboxes(&config, &sandbox, run.path(), env)?;
         let mut notices = notices(&config, &sandbox, &run, address)?;
         notices.warnings.extend(doors.warnings);
         let ground = Ground {
             store,
             sandbox,
             engine: Arc::clone(&engine),
+            sandboxes: sandboxes.clone(),
             shared: shared.clone(),
         };
         let parts = ground.control_parts(&config, address, env)?;
@@ -157,6 +163,7 @@ impl App {
             socket,
             metrics,
             engine,
+            sandboxes,
             background,
             stop,
             run,

@@ -20,6 +20,7 @@ mod export;
 mod image;
 mod install;
 mod invoke;
+mod keys;
 mod list;
 mod login;
 mod logout;
@@ -43,6 +44,7 @@ mod status;
 mod token;
 mod uninstall;
 mod up;
+mod worker;
 
 const EXAMPLE: &str = "\
 The first function:
@@ -64,6 +66,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Up(up::Up),
+    Worker(worker::Worker),
     Install(install::Install),
     Uninstall(uninstall::Uninstall),
     New(new::New),
@@ -103,6 +106,8 @@ enum Verb {
     Ca(ca::Ca),
     #[command(subcommand)]
     Certificate(certificate::Certificate),
+    #[command(subcommand)]
+    Keys(keys::Keys),
     Audit(audit::Audit),
     #[command(subcommand)]
     Ban(ban::Ban),
@@ -153,6 +158,7 @@ impl Cli {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self.verb {
             Verb::Up(verb) => verb.run(context),
+            Verb::Worker(verb) => verb.run(context),
             Verb::Install(verb) => verb.run(context),
             Verb::Uninstall(verb) => verb.run(context),
             Verb::New(verb) => verb.run(context),
@@ -182,6 +188,7 @@ impl Cli {
             Verb::Context(verb) => verb.run(context),
             Verb::Ca(verb) => verb.run(context),
             Verb::Certificate(verb) => verb.run(context),
+            Verb::Keys(verb) => verb.run(),
             Verb::Audit(verb) => verb.run(context),
             Verb::Ban(verb) => verb.run(context),
             Verb::Backup(verb) => verb.run(context),

@@ -14,6 +14,7 @@ mod limits;
 mod proxy;
 mod sandbox;
 mod tls;
+mod worker;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -38,8 +39,9 @@ use file::data;
 pub(crate) use kept::KEEP_REVISIONS;
 use kept::{keep_revisions, log_quota, queue};
 pub(crate) use limits::LimitsConfig;
-pub(crate) use sandbox::SandboxesConfig;
+pub(crate) use sandbox::{SandboxesConfig, Workers};
 pub(crate) use tls::TlsConfig;
+pub(crate) use worker::{WorkerArgs, WorkerConfig};
 
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 const LOG: &str = "info";

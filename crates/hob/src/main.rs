@@ -8,6 +8,7 @@ mod config;
 mod contexts;
 mod environment;
 mod exit;
+mod key_file;
 mod output;
 mod pack;
 mod restore;

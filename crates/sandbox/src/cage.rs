@@ -337,20 +337,8 @@ fn explain(status: Option<i32>, tally: Tally, limits: &CageLimits, killed: bool)
     if status == Some(0) {
         return End::new(EndReason::Ok, "exit status 0");
     }
-    if tally.oom_kills > 0 {
-        return End::new(
-            EndReason::Memory,
-            format!("over its limit of {} bytes of memory", limits.memory),
-        );
-    }
-    if tally.refused_forks > 0 {
-        return End::new(
-            EndReason::Pids,
-            format!("over its limit of {} processes and threads", limits.pids),
-        );
-    }
-    if killed {
-        return End::new(EndReason::Cancelled, "killed by hob");
+    if let Some(end) = enforced(tally, limits, killed) {
+        return end;
     }
     let signal = |status: &i32| (SIGNALLED + 1..=SIGNALLED + LAST_SIGNAL).contains(status);
     End::new(
@@ -363,6 +351,23 @@ fn explain(status: Option<i32>, tally: Tally, limits: &CageLimits, killed: bool)
             None => "exit status unknown".into(),
         },
     )
+}
+
+/// The end that a limit or hob brought about.
+pub(crate) fn enforced(tally: Tally, limits: &CageLimits, killed: bool) -> Option<End> {
+    if tally.oom_kills > 0 {
+        return Some(End::new(
+            EndReason::Memory,
+            format!("over its limit of {} bytes of memory", limits.memory),
+        ));
+    }
+    if tally.refused_forks > 0 {
+        return Some(End::new(
+            EndReason::Pids,
+            format!("over its limit of {} processes and threads", limits.pids),
+        ));
+    }
+    killed.then(|| End::new(EndReason::Cancelled, "killed by hob"))
 }
 
 /// Which boot of the machine this is; empty where the kernel does not tell.

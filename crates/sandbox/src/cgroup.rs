@@ -6,7 +6,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     ops::RangeInclusive,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -18,6 +18,9 @@ pub(crate) mod v1;
 pub(crate) mod v2;
 
 pub use alarm::Alarm;
+
+/// Beginning of the name of the folder that holds a daemon's groups.
+const FOLDER: &str = "hob-";
 
 /// The controllers that a cage's limits need.
 pub(crate) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
@@ -74,6 +77,12 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn memory(&self) -> Option<u64>;
     /// Processor time used so far.
     fn cpu_time(&self) -> Option<Duration>;
+    /// The most resident bytes at once, as far as the kernel keeps count.
+    fn peak(&self) -> Option<u64>;
+    /// Hurries the end of processes whose pid namespace has lost its first one, so that none is
+    /// born any more. Lifts the limit of processor time, since who has used it up does not get to
+    /// die, and has the frozen go on; there is no way back.
+    fn end(&self) -> io::Result<()>;
     /// What the limits did so far.
     fn tally(&self) -> Tally;
     /// Tells when the tally has changed and the group may live on.
@@ -200,6 +209,38 @@ impl Tree {
             },
         }
     }
+}
+
+/// The group that another hob made for its cage `id`, by its folders. Those that do not stand where
+/// a hob's groups do are left alone.
+pub(crate) fn foreign<'a>(
+    id: &str,
+    folders: impl Iterator<Item = &'a PathBuf>,
+) -> Option<Box<dyn Group>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let folders: Vec<&Path> = folders
+        .map(PathBuf::as_path)
+        .filter(|folder| is_of_hob(folder, id))
+        .collect();
+    let first = v1::Group::at(&mounts, &folders);
+    match first {
+        Some(group) => Some(Box::new(group)),
+        None => Some(Box::new(v2::Group::at(&mounts, &folders)?)),
+    }
+}
+
+/// Whether a path says that it is a hob's group for the cage `id`.
+fn is_of_hob(folder: &Path, id: &str) -> bool {
+    let plain = |part| matches!(part, Component::RootDir | Component::Normal(_));
+    let parent = folder.parent().and_then(Path::file_name);
+    let parent = parent.and_then(|name| name.to_str()).unwrap_or_default();
+    let named = folder.file_name().is_some_and(|name| name == id);
+    folder.is_absolute()
+        && folder.components().all(plain)
+        && named
+        && parent
+            .strip_prefix(FOLDER)
+            .is_some_and(|rest| !rest.is_empty())
 }
 
 // === what both versions share ===

@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
-use hob_model::{End, sandbox::SandboxLevel};
+use hob_model::{End, Isolation, sandbox::SandboxLevel};
 
-use crate::{Able, CageLimits, CageRecord, Sandbox, SandboxError};
+use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage::boot_id};
 
 mod native;
 mod oci;
+
+pub(crate) use native::carry_out;
 
 /// The folder in which every program starts, with its files; the only one besides `/tmp` that it
 /// may write to.
@@ -107,6 +109,22 @@ impl Sandbox {
         match level {
             SandboxLevel::Container => native::able(self),
             SandboxLevel::Gvisor | SandboxLevel::Vm => oci::able(self, level, runtime),
+        }
+    }
+
+    /// What is known of a cage before it is made: no process yet, but the cgroups that it will
+    /// have. Enough for [`Sandbox::remove_orphan`], should hob die while it makes it.
+    pub fn record_ahead(&self, spec: &OneShotSpec) -> CageRecord {
+        let group = self.tree.open(&spec.id);
+        CageRecord {
+            id: spec.id.clone(),
+            isolation: Isolation::Container,
+            mechanism: Mechanism::Native,
+            limits: spec.limits,
+            boot: boot_id(),
+            pid: 0,
+            start_time: 0,
+            cgroups: group.map(|group| group.folders()).unwrap_or_default(),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     cgroup::{self, Tree},
     native::{
         launch::{Helper, memory_file},
-        plan::{Base, Failure, Level, Plan, Rlimits, Root, User, UserNamespace},
+        plan::{Base, Failure, Level, Plan, Proc, Rlimits, Root, Scratch, User, UserNamespace},
         standard,
     },
     oci, probe, seccomp,
@@ -43,10 +43,10 @@ pub struct Sandbox {
     capabilities: Capabilities,
     pub(crate) tree: Tree,
     /// The seccomp filter, compiled once, as a file in memory.
-    filter: OwnedFd,
-    standard: standard::Cache,
+    pub(crate) filter: OwnedFd,
+    pub(crate) standard: standard::Cache,
     /// Whether namespaces can be made without one for users.
-    privileged: bool,
+    pub(crate) privileged: bool,
     /// A helper that waits for the next cage.
     spare: Mutex<Option<Helper>>,
     spares: AtomicU64,
@@ -275,7 +275,8 @@ impl Sandbox {
             base,
             files,
             binds: spec.binds.clone(),
-            tmp: spec.limits.tmp,
+            scratch: Scratch::Tmp(spec.limits.tmp),
+            proc: Proc::Usual,
         }
     }
 

@@ -151,7 +151,7 @@ pub(super) async fn told(news: Option<&AsyncFd<OwnedFd>>) {
 
 /// Tells when there is something to read at what `fd` stands for. Has to be called inside a tokio
 /// runtime.
-pub(super) fn listen_to(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn listen_to(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<OwnedFd>> {
     let fd = fd.try_clone_to_owned()?;
     #[expect(
         deprecated,

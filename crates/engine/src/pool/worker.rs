@@ -12,3 +12,4 @@ pub use authorisation::{Authorisation, WorkerId, WorkerIdError};
 pub use client::{ClientError, Held, Protocol, WorkerAddress, WorkerClient, WorkerError};
 pub use gate::{Gate, Pass, Unauthorised};
 pub use keys::{KeyError, PublicKey, SigningKey};
+pub(super) use order::fits;

@@ -54,6 +54,10 @@ impl App {
         let socket = self.socket.stop(REQUESTS_GRACE);
         let (_, _, _, background) = tokio::join!(gateway, socket, metrics, self.background);
         background?;
+        // What they run has had its grace with the other calls.
+        if let Some(sandboxes) = self.sandboxes {
+            sandboxes.close().await;
+        }
         Ok((self.engine, self.run))
     }
 }

@@ -9,7 +9,7 @@ use hob_engine::{
     build::{BuilderConfig, FolderBuilder, ImageMaker},
 };
 use hob_image::{ImageStore, RegistryClient};
-use hob_model::{Bans, Routes};
+use hob_model::{Bans, Routes, port::Sandboxes};
 use hob_sandbox::Sandbox;
 use hob_store::{CallQueue, SecretStore, Store};
 
@@ -30,6 +30,8 @@ pub(super) struct Ground {
     pub(super) store: Store,
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) engine: Arc<LocalEngine>,
+    /// Runs what strangers send, if the owner wants that.
+    pub(super) sandboxes: Option<Arc<dyn Sandboxes>>,
     pub(super) shared: Shared,
 }
 
@@ -96,7 +98,7 @@ impl Ground {
             certificates: certificates(config, keyring, &routes)?,
             routes,
             bans,
-            sandboxes: None,
+            sandboxes: self.sandboxes,
         })
     }
 }

@@ -19,7 +19,8 @@ const MODE: u32 = 0o711;
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    link: PathBuf,
+    /// Where the data directory has a link to it.
+    link: Option<PathBuf>,
     on_tmpfs: bool,
 }
 
@@ -36,7 +37,7 @@ impl RunFolder {
                 .with_context(|| format!("cannot make the link {}", link.display()))?;
             return Ok(Self {
                 path,
-                link,
+                link: Some(link),
                 on_tmpfs: true,
             });
         }
@@ -45,9 +46,22 @@ impl RunFolder {
         }
         own(&link).with_context(|| format!("cannot make the folder {}", link.display()))?;
         Ok(Self {
-            path: link.clone(),
-            link,
+            path: link,
+            link: None,
             on_tmpfs: false,
+        })
+    }
+
+    /// Makes one for a process that keeps no data. `id` tells it from all others on the machine.
+    pub(crate) fn apart(id: &str, env: &Environment) -> anyhow::Result<Self> {
+        let path = candidates(id, env)
+            .into_iter()
+            .find(|path| is_tmpfs(path) && own(path).is_ok())
+            .context("no tmpfs is at hand: mount one at /dev/shm, or set XDG_RUNTIME_DIR to one")?;
+        Ok(Self {
+            path,
+            link: None,
+            on_tmpfs: true,
         })
     }
 
@@ -61,7 +75,7 @@ impl RunFolder {
         (!self.on_tmpfs).then(|| {
             format!(
                 "no tmpfs is at hand for {}: secrets of running functions are written to disk",
-                self.link.display()
+                self.path.display()
             )
         })
     }
@@ -73,8 +87,8 @@ impl RunFolder {
 
     fn clear(&self) -> io::Result<()> {
         fs::remove_dir_all(&self.path)?;
-        if self.on_tmpfs {
-            fs::remove_file(&self.link)?;
+        if let Some(link) = &self.link {
+            fs::remove_file(link)?;
         }
         Ok(())
     }

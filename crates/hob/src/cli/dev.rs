@@ -91,7 +91,7 @@ impl Dev {
             access_log: None,
             sandbox: SandboxesConfig::default(),
         };
-        up::log(&config);
+        up::log(&config.log);
         let doors = up::doors(&config, PassedSockets::default())?;
         app::runtime()?.block_on(async {
             let kinds = [

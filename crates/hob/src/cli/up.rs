@@ -38,7 +38,7 @@ impl Up {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let started = Instant::now();
         let config = self.server.resolve(&context.env)?;
-        log(&config);
+        log(&config.log);
         // Before there are threads, and before a child could get hold of them.
         let passed = PassedSockets::take(&context.env)?;
         let manager = Manager::of(&context.env);
@@ -105,9 +105,9 @@ pub(super) fn shown_once(password: &AdminPassword) -> [String; 2] {
 const QUIET: &str = "h2=error";
 
 /// Sends what hob has to tell to standard error.
-pub(super) fn log(config: &Config) {
+pub(super) fn log(asked: &str) {
     // What odd clients do to a connection is no news, and a stranger must not fill the log with it.
-    let quiet = format!("{QUIET},{}", config.log);
+    let quiet = format!("{QUIET},{asked}");
     let filter = EnvFilter::try_new(quiet).unwrap_or_default();
     let colour = io::IsTerminal::is_terminal(&io::stderr());
     // The first one stands: `hob dev` may have been there before.

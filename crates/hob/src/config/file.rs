@@ -10,7 +10,7 @@ use hob_model::{Isolation, Label, Memory};
 use serde::Deserialize;
 
 use super::{
-    BansConfig, LimitsConfig, MetricsAddress, SandboxesConfig, TlsConfig, access_log, proxy,
+    BansConfig, LimitsConfig, MetricsAddress, SandboxesConfig, TlsConfig, access_log, proxy, worker,
 };
 use crate::{environment::Environment, exit::Failure};
 
@@ -52,9 +52,15 @@ pub(super) struct File {
     pub(super) limits: LimitsConfig,
     pub(super) access_log: Option<access_log::Table>,
     pub(super) sandbox: SandboxesConfig,
+    pub(super) worker: worker::Table,
 }
 
 impl PlaceArgs {
+    /// Of a verb that has a configuration and no data directory.
+    pub(super) fn of_file(config: Option<PathBuf>) -> Self {
+        Self { config, data: None }
+    }
+
     /// The data directory.
     ///
     /// # Errors

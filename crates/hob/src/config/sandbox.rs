@@ -3,8 +3,9 @@
 mod languages;
 mod limits;
 mod pool;
+mod workers;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use hob_model::{Rate, RateBy, sandbox::SandboxLevel};
 use serde::Deserialize;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 pub(crate) use languages::LanguageConfig;
 pub(crate) use limits::SandboxLimits;
 pub(crate) use pool::PoolConfig;
+pub(crate) use workers::Workers;
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -25,6 +27,8 @@ struct Written {
     pool: PoolConfig,
     limits: SandboxLimits,
     languages: BTreeMap<String, LanguageConfig>,
+    workers: Vec<workers::Worker>,
+    key: Option<PathBuf>,
 }
 
 /// The same, checked.
@@ -47,6 +51,17 @@ pub(crate) struct SandboxesConfig {
     pub(crate) limits: SandboxLimits,
     /// Languages beside the built-in ones, and what is different of those; by name.
     pub(crate) languages: BTreeMap<String, LanguageConfig>,
+    /// Other machines that make the runs in place of this one.
+    pub(crate) workers: Option<Workers>,
+    /// File with the private key by which runs at workers are authorised.
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl SandboxesConfig {
+    /// Whether runs are made by other machines.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.workers.is_some()
+    }
 }
 
 impl TryFrom<Written> for SandboxesConfig {
@@ -71,6 +86,25 @@ impl TryFrom<Written> for SandboxesConfig {
         for (name, language) in &written.languages {
             language.check(name)?;
         }
+        let workers = Workers::read(written.workers)?;
+        if workers.is_some() && written.level.is_some() {
+            return Err(
+                "sandbox.level is of sandboxes of this machine: with workers, set it in each worker's own configuration"
+                    .into(),
+            );
+        }
+        match &written.key {
+            Some(key) if !key.is_absolute() => {
+                return Err("sandbox.key must be a whole path, as in /etc/hob/worker.key".into());
+            }
+            Some(_) if workers.is_none() => {
+                return Err(
+                    "sandbox.key is for workers, and there are none: add `[[sandbox.workers]]`, or remove it"
+                        .into(),
+                );
+            }
+            _ => {}
+        }
         Ok(Self {
             enabled: written.enabled,
             level,
@@ -80,6 +114,8 @@ impl TryFrom<Written> for SandboxesConfig {
             pool: written.pool,
             limits: written.limits,
             languages: written.languages,
+            workers,
+            key: written.key,
         })
     }
 }
@@ -127,6 +163,26 @@ mod tests {
         assert_eq!(config.limits.cores.0, 500);
         let lua = &config.languages["lua"];
         assert_eq!(lua.run.as_deref().map(<[_]>::len), Some(2));
+    }
+
+    #[test]
+    fn workers_make_the_runs_in_place_of_this_machine() {
+        let text = r#"
+            enabled = true
+            key = "/etc/hob/worker.key"
+            [[workers]]
+            url = "http://10.0.0.2:8001"
+            id = "one"
+            slots = 4
+            [[workers]]
+            url = "https://two.example"
+            id = "two"
+        "#;
+        let config: SandboxesConfig = toml::from_str(text).expect("valid");
+        assert!(config.is_elsewhere());
+        let workers = config.workers.expect("workers");
+        let slots: Vec<_> = workers.workers.iter().map(|one| one.slots).collect();
+        assert_eq!(slots, [4, 1]);
     }
 
     #[test]
@@ -179,6 +235,39 @@ mod tests {
             (
                 "languages.x = { run = [\"x\", \"{file}\"], file = \"a/b\" }",
                 "sandbox.languages.x.file must be the name of a file, without a folder",
+            ),
+            (
+                "level = \"container\"\nworkers = [{ url = \"http://h\", id = \"a\" }]",
+                "set it in each worker's own configuration",
+            ),
+            ("key = \"worker.key\"", "sandbox.key must be a whole path"),
+            (
+                "key = \"/worker.key\"",
+                "sandbox.key is for workers, and there are none",
+            ),
+            (
+                "workers = [{ url = \"10.0.0.2:8001\", id = \"a\" }]",
+                "url `10.0.0.2:8001` of worker `a` is invalid",
+            ),
+            (
+                "workers = [{ url = \"http://h/run\", id = \"a\" }]",
+                "url `http://h/run` of worker `a` is invalid",
+            ),
+            (
+                "workers = [{ url = \"http://h\", id = \"a,b\" }]",
+                "`a,b` is no worker's name",
+            ),
+            (
+                "workers = [{ url = \"http://h\", id = \"a\" }, { url = \"http://i\", id = \"a\" }]",
+                "worker `a` is there twice",
+            ),
+            (
+                "workers = [{ url = \"http://h\", id = \"a\", protocol = \"bfaas\" }, { url = \"http://i\", id = \"b\" }]",
+                "must have the same `protocol`",
+            ),
+            (
+                "workers = [{ url = \"http://h\", id = \"a\", slots = 0 }]",
+                "sandbox.workers.slots must be 1 to 10000",
             ),
         ] {
             let error = toml::from_str::<SandboxesConfig>(text).expect_err(text);

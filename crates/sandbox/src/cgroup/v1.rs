@@ -123,6 +123,21 @@ impl Tree {
 // === impl Group ===
 
 impl Group {
+    /// The one of these folders, of those that stand below mounts of this version.
+    pub(super) fn at(mountinfo: &str, folders: &[&Path]) -> Option<Self> {
+        let mut found = Vec::new();
+        for (point, options) in super::mounts(mountinfo, "cgroup") {
+            let Some(folder) = folders.iter().find(|folder| folder.starts_with(&point)) else {
+                continue;
+            };
+            let wanted = CONTROLLERS.into_iter().chain([FREEZER, ACCOUNT]);
+            let here =
+                wanted.filter(|controller| options.split(',').any(|option| option == *controller));
+            found.extend(here.map(|controller| (controller, folder.to_path_buf())));
+        }
+        (!found.is_empty()).then_some(Self { folders: found })
+    }
+
     fn unique(&self) -> Vec<PathBuf> {
         unique(&self.folders)
     }
@@ -237,6 +252,24 @@ impl super::Group for Group {
         let usage = self.folder(ACCOUNT)?.join("cpuacct.usage");
         let nanoseconds = fs::read_to_string(usage).ok()?;
         nanoseconds.trim().parse().ok().map(Duration::from_nanos)
+    }
+
+    fn peak(&self) -> Option<u64> {
+        let peak = self.folder("memory")?.join("memory.max_usage_in_bytes");
+        fs::read_to_string(peak).ok()?.trim().parse().ok()
+    }
+
+    fn end(&self) -> io::Result<()> {
+        if let Some(folder) = self.folder("cpu") {
+            write(&folder.join("cpu.cfs_quota_us"), -1)?;
+        }
+        if self.is_frozen() {
+            self.thaw()?;
+        }
+        if let Some((_, folder)) = self.folders.first() {
+            kill_processes(folder);
+        }
+        Ok(())
     }
 
     fn tally(&self) -> Tally {

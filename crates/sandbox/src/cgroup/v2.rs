@@ -153,6 +153,14 @@ fn enable(folder: &Path, controllers: &[&str]) -> io::Result<()> {
 // === impl Group ===
 
 impl Group {
+    /// The one of these folders, if it stands below a mount of this version.
+    pub(super) fn at(mountinfo: &str, folders: &[&Path]) -> Option<Self> {
+        let tops: Vec<_> = super::mounts(mountinfo, "cgroup2").collect();
+        let below = |folder: &&&Path| tops.iter().any(|(top, _)| folder.starts_with(top));
+        let folder = folders.iter().find(below)?.to_path_buf();
+        Some(Self { folder })
+    }
+
     fn has(&self, file: &str) -> bool {
         self.folder.join(file).exists()
     }
@@ -235,6 +243,26 @@ impl super::Group for Group {
 
     fn cpu_time(&self) -> Option<Duration> {
         number(&self.folder.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
+    }
+
+    fn peak(&self) -> Option<u64> {
+        // Kernels before 5.19 have none.
+        let peak = fs::read_to_string(self.folder.join("memory.peak")).ok()?;
+        peak.trim().parse().ok()
+    }
+
+    fn end(&self) -> io::Result<()> {
+        if self.has("cpu.max") {
+            write(&self.folder.join("cpu.max"), format!("max {CPU_PERIOD}"))?;
+        }
+        if self.is_frozen() {
+            self.thaw()?;
+        }
+        if self.has("cgroup.kill") {
+            return write(&self.folder.join("cgroup.kill"), 1);
+        }
+        kill_processes(&self.folder);
+        Ok(())
     }
 
     fn tally(&self) -> Tally {

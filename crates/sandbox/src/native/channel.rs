@@ -9,8 +9,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-/// Most descriptors in one message: plan, output and filter on the way in.
-pub(crate) const MAX_FDS: usize = 3;
+/// Most descriptors in one message: a program, and its input, output and error.
+pub(crate) const MAX_FDS: usize = 4;
 /// Longest message, in bytes. Plans do not travel as messages but as files.
 const MAX_MESSAGE: usize = 4096;
 

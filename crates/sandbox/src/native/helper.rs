@@ -16,10 +16,14 @@ use super::{
     init,
     plan::{Failure, Level, Plan, Report, UserNamespace},
 };
-use crate::{cgroup, network::join_network, seccomp};
+use crate::{cgroup, network::join_network, oneshot, seccomp};
 
 /// The argument that makes the executable the helper.
 pub(crate) const HELPER: &str = "cage-init";
+
+/// The words before a plan: what kind of cage it is of.
+pub(crate) const FUNCTION: &[u8] = b"function";
+pub(crate) const ONE_SHOT: &[u8] = b"one-shot";
 
 /// Exit status when there is nobody left to tell.
 const LOST: i32 = 125;
@@ -62,6 +66,7 @@ fn run(cgroups: impl Iterator<Item = OsString>) -> i32 {
         match channel::receive(&channel) {
             // The daemon has gone or needs no more cages.
             Ok(None) => Ok(()),
+            Ok(Some(order)) if order.bytes == ONE_SHOT => oneshot::carry_out(order, &channel),
             Ok(Some(order)) => carry_out(order, channel.as_fd()),
             Err(error) => Err(Failure::at("receive the plan")(error)),
         }
@@ -84,14 +89,15 @@ fn join(procs: impl Iterator<Item = OsString>) -> Result<(), Failure> {
 }
 
 fn carry_out(order: Message, channel: BorrowedFd<'_>) -> Result<(), Failure> {
-    let Ok([plan, output, filter]) = <[OwnedFd; channel::MAX_FDS]>::try_from(order.fds) else {
+    let Ok([plan, output, filter]) = <[OwnedFd; 3]>::try_from(order.fds) else {
         return Err(Failure::at("receive the plan")("descriptors are missing"));
     };
-    redirect(&output).map_err(Failure::at("redirect the output"))?;
+    null_stdin()
+        .and_then(|()| redirect(&output))
+        .map_err(Failure::at("redirect the output"))?;
     let plan: Plan =
         serde_json::from_slice(&contents(plan)?).map_err(Failure::at("read the plan"))?;
-    let filter = seccomp::decode(&contents(filter)?);
-    let mut filter = filter.ok_or_else(|| Failure::at("read the filter")("it is cut short"))?;
+    let mut filter = read_filter(filter)?;
     // While it has the rights to, and before the first process is born, which inherits it.
     if let Some(network) = &plan.network {
         let step = format!("enter the network namespace {}", network.display());
@@ -103,7 +109,11 @@ fn carry_out(order: Message, channel: BorrowedFd<'_>) -> Result<(), Failure> {
     }
     let cgroup = plan.cgroup.as_deref().map(open_folder).transpose();
     let cgroup = cgroup.map_err(Failure::at("open the cgroup"))?;
-    match first_process(&plan, cgroup.as_ref().map(AsFd::as_fd)) {
+    let namespaces = match plan.level {
+        Level::Container(_) => NAMESPACES,
+        Level::Process { .. } => 0,
+    };
+    match first_process(namespaces, cgroup.as_ref().map(AsFd::as_fd)) {
         Ok(Some((pid, pidfd))) => {
             report(channel, &Report::Started { pid }, &[pidfd.as_fd()]);
             Ok(())
@@ -119,19 +129,23 @@ pub(crate) fn report(channel: BorrowedFd<'_>, report: &Report, fds: &[BorrowedFd
     let _ = channel::send(channel, &bytes, fds);
 }
 
-fn redirect(output: &OwnedFd) -> io::Result<()> {
+/// In place of the channel, which must close when its last owner wants it to.
+pub(crate) fn null_stdin() -> io::Result<()> {
     let null = File::options()
         .read(true)
         .custom_flags(libc::O_CLOEXEC)
         .open("/dev/null")?;
-    rustix::stdio::dup2_stdin(null)?;
+    Ok(rustix::stdio::dup2_stdin(null)?)
+}
+
+fn redirect(output: &OwnedFd) -> io::Result<()> {
     rustix::stdio::dup2_stdout(output)?;
     rustix::stdio::dup2_stderr(output)?;
     Ok(())
 }
 
 /// What a memory file holds, wherever its offset is: all helpers share that of the filter.
-fn contents(fd: OwnedFd) -> Result<Vec<u8>, Failure> {
+pub(crate) fn contents(fd: OwnedFd) -> Result<Vec<u8>, Failure> {
     let read = |file: &File| -> io::Result<Vec<u8>> {
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
         let mut bytes = vec![0; length];
@@ -141,14 +155,19 @@ fn contents(fd: OwnedFd) -> Result<Vec<u8>, Failure> {
     read(&File::from(fd)).map_err(Failure::at("read what the daemon sent"))
 }
 
-fn open_folder(path: &Path) -> io::Result<File> {
+pub(crate) fn read_filter(fd: OwnedFd) -> Result<seccomp::Filter, Failure> {
+    let filter = seccomp::decode(&contents(fd)?);
+    filter.ok_or_else(|| Failure::at("read the filter")("it is cut short"))
+}
+
+pub(crate) fn open_folder(path: &Path) -> io::Result<File> {
     File::options()
         .read(true)
         .custom_flags(libc::O_DIRECTORY | libc::O_CLOEXEC)
         .open(path)
 }
 
-fn enter_user_namespace(users: &UserNamespace) -> Result<(), Failure> {
+pub(crate) fn enter_user_namespace(users: &UserNamespace) -> Result<(), Failure> {
     let step = "make a user namespace";
     // SAFETY: this process has one thread and no file system state shared with another.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER) }
@@ -163,16 +182,10 @@ fn enter_user_namespace(users: &UserNamespace) -> Result<(), Failure> {
 
 /// Clones this process into the cage. In the helper the answer is the child's pid and pidfd, in
 /// the child `None`. The daemon becomes the child's parent and so can wait for it.
-fn first_process(
-    plan: &Plan,
+pub(crate) fn first_process(
+    namespaces: i32,
     cgroup: Option<BorrowedFd<'_>>,
 ) -> io::Result<Option<(u32, OwnedFd)>> {
-    let namespaces = match plan.level {
-        Level::Container(_) => {
-            libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS
-        }
-        Level::Process { .. } => 0,
-    };
     let mut pidfd: i32 = -1;
     let mut args = CloneArgs {
         flags: bits(namespaces | libc::CLONE_PARENT | libc::CLONE_PIDFD),
@@ -196,6 +209,10 @@ fn first_process(
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// What every container has of its own.
+pub(crate) const NAMESPACES: i32 =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 /// Makes the child start in a cgroup of version 2, which costs no move.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

@@ -1,13 +1,17 @@
 //! Giving up what a program in a cage must not have, and the calls that need `unsafe` for it.
 
-use std::{io, mem::MaybeUninit};
+use std::{
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+};
 
 use rustix::{
     process::{DumpableBehavior, Pid, Resource, Rlimit, Signal, setrlimit},
     thread::{CapabilitySet, CapabilitySets},
 };
 
-use super::plan::{Failure, Plan, Rlimits, User};
+use super::plan::{Failure, Plan, Rlimits};
 
 /// Permissions that new files lack.
 const UMASK: u32 = 0o022;
@@ -20,14 +24,26 @@ const FIRST_CLOSED: libc::c_uint = 3;
 
 /// Changes to the cage's user and gives up every capability for good.
 pub(crate) fn become_user(plan: &Plan) -> Result<(), Failure> {
-    limit(&plan.rlimits).map_err(Failure::at("set resource limits"))?;
-    rustix::thread::set_no_new_privs(true).map_err(Failure::at("set no_new_privs"))?;
-    drop_bounding_set().map_err(Failure::at("drop the bounding set"))?;
+    limit(&plan.rlimits)?;
+    gain_nothing()?;
     if let Some(user) = &plan.user {
-        let in_namespace = plan.user_namespace.is_some();
-        let step = format!("become uid {} and gid {}", user.uid, user.gid);
-        change_user(user, in_namespace).map_err(Failure::at(step))?;
+        // A user namespace of one user has no say over supplementary groups.
+        if plan.user_namespace.is_none() {
+            set_groups(&user.groups)?;
+        }
+        change_user(user.uid, user.gid)?;
     }
+    drop_capabilities()
+}
+
+/// Whatever is executed from now on, it gains no rights by it.
+pub(crate) fn gain_nothing() -> Result<(), Failure> {
+    rustix::thread::set_no_new_privs(true).map_err(Failure::at("set no_new_privs"))?;
+    drop_bounding_set().map_err(Failure::at("drop the bounding set"))
+}
+
+/// Gives up every capability for good.
+pub(crate) fn drop_capabilities() -> Result<(), Failure> {
     rustix::thread::clear_ambient_capability_set()
         .map_err(Failure::at("drop ambient capabilities"))?;
     let none = CapabilitySet::empty();
@@ -44,7 +60,11 @@ pub(crate) fn become_user(plan: &Plan) -> Result<(), Failure> {
         .map_err(Failure::at("become not dumpable"))
 }
 
-fn limit(limits: &Rlimits) -> io::Result<()> {
+pub(crate) fn limit(limits: &Rlimits) -> Result<(), Failure> {
+    set_limits(limits).map_err(Failure::at("set resource limits"))
+}
+
+fn set_limits(limits: &Rlimits) -> io::Result<()> {
     let set = |resource, value| {
         let both = Rlimit {
             current: Some(value),
@@ -85,17 +105,22 @@ pub(crate) fn set_umask() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(UMASK));
 }
 
-/// A user namespace of one user has no say over supplementary groups.
-fn change_user(user: &User, in_namespace: bool) -> io::Result<()> {
-    let User { uid, gid, groups } = user;
-    if !in_namespace {
-        // SAFETY: reads as many groups as there are.
-        check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) })?;
-    }
-    // SAFETY: these take numbers and touch no memory of ours.
-    check(unsafe { libc::setresgid(*gid, *gid, *gid) })?;
-    // SAFETY: as above.
-    check(unsafe { libc::setresuid(*uid, *uid, *uid) })
+/// Sets the supplementary groups.
+pub(crate) fn set_groups(groups: &[u32]) -> Result<(), Failure> {
+    // SAFETY: reads as many groups as there are.
+    let done = check(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) });
+    done.map_err(Failure::at("set the supplementary groups"))
+}
+
+/// Changes to this user and group, as this process's user namespace numbers them.
+pub(crate) fn change_user(uid: u32, gid: u32) -> Result<(), Failure> {
+    let change = || {
+        // SAFETY: these take numbers and touch no memory of ours.
+        check(unsafe { libc::setresgid(gid, gid, gid) })?;
+        // SAFETY: as above.
+        check(unsafe { libc::setresuid(uid, uid, uid) })
+    };
+    change().map_err(Failure::at(format!("become uid {uid} and gid {gid}")))
 }
 
 /// Sends a signal by its number, which may be a real-time one.
@@ -129,6 +154,32 @@ pub(crate) fn next_signal() -> Signal {
             return signal;
         }
     }
+}
+
+/// A descriptor that is readable when a child has ended; signals must be blocked.
+pub(crate) fn child_signals() -> io::Result<OwnedFd> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: the first call fills the whole set, which the others change and read.
+    let fd = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    };
+    check(fd.min(0))?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes what [`child_signals`] has to tell, so that it is readable again by the next child.
+pub(crate) fn take_signal(signals: &OwnedFd) {
+    let mut details = [0; size_of::<libc::signalfd_siginfo>()];
+    let _ = rustix::io::read(signals, &mut details);
+}
+
+/// Makes a cgroup namespace whose root is where this process is.
+pub(crate) fn own_cgroup_namespace() -> io::Result<()> {
+    // SAFETY: this process has one thread, and shares nothing that this would part.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }?)
 }
 
 fn all_signals() -> libc::sigset_t {
@@ -182,6 +233,21 @@ pub(crate) fn close_all_but_output() {
     // SAFETY: every owner of such a descriptor in this process is about to exit or to exec, and
     // uses none of them again.
     unsafe { libc::syscall(libc::SYS_close_range, FIRST_CLOSED, libc::c_uint::MAX, 0) };
+}
+
+/// Closes whatever is open beyond standard input, output and error, but for `kept`.
+pub(crate) fn close_all_but(kept: &OwnedFd) {
+    let kept = kept.as_raw_fd().unsigned_abs();
+    let ranges = [
+        (FIRST_CLOSED, kept.saturating_sub(1)),
+        (kept.saturating_add(1), libc::c_uint::MAX),
+    ];
+    for (first, last) in ranges {
+        if first <= last {
+            // SAFETY: as in `close_all_but_output`: this process only watches from now on.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
 }
 
 /// Has everything beyond standard input, output and error closed by exec.

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{
     channel,
+    helper::FUNCTION,
     plan::{Failure, Plan, Report},
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// How long the building of a cage may take, on a machine that is busy with other things.
-const BUILD_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const BUILD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A helper that waits for its plan, inside the cage's cgroups where those can be joined ahead.
 #[derive(Debug)]
@@ -52,13 +53,17 @@ impl Helper {
         } else {
             None
         };
-        let folders = group
-            .as_ref()
-            .map(|group| group.folders())
-            .unwrap_or_default();
-        let joins = folders
-            .into_iter()
-            .map(|folder| folder.join("cgroup.procs"));
+        let joins = group.as_ref().map(|group| group.folders());
+        Self::within(config, group, joins.unwrap_or_default())
+    }
+
+    /// The same for a group that is made already, with the folders that it is to move itself to.
+    pub(crate) fn within(
+        config: &SandboxConfig,
+        group: Option<Box<dyn Group>>,
+        joins: Vec<PathBuf>,
+    ) -> io::Result<Self> {
+        let joins = joins.into_iter().map(|folder| folder.join("cgroup.procs"));
         match spawn(&config.helper, &config.helper_args, joins) {
             Ok((child, channel)) => Ok(Self {
                 child,
@@ -75,17 +80,8 @@ impl Helper {
     /// Names the group after the cage, once the helper is in it; makes it where that could not
     /// be done ahead.
     pub(crate) fn adopt(&mut self, tree: &Tree, id: &str) -> io::Result<Option<&dyn Group>> {
-        let mut none = None;
-        let deadline = Instant::now() + BUILD_TIMEOUT;
-        match next_report(&self.channel, deadline, &mut none) {
-            Ok(Some((Report::Ready, _))) => {}
-            Ok(Some((Report::Failed(failure), _))) | Err(failure) => {
-                return Err(io::Error::other(failure.to_string()));
-            }
-            Ok(Some((Report::Started { .. }, _)) | None) => {
-                return Err(io::Error::other("it ended before it was ready"));
-            }
-        }
+        self.ready()
+            .map_err(|failure| io::Error::other(failure.to_string()))?;
         match &mut self.group {
             Some(group) => group.rename(id)?,
             None => self.group = tree.create(id)?,
@@ -93,31 +89,50 @@ impl Helper {
         Ok(self.group.as_deref())
     }
 
+    /// Waits until it is in its cgroups and takes a plan.
+    pub(crate) fn ready(&self) -> Result<(), Failure> {
+        match next_report(&self.channel, Instant::now() + BUILD_TIMEOUT, &mut None)? {
+            Some((Report::Ready, _)) => Ok(()),
+            Some((Report::Failed(failure), _)) => Err(failure),
+            Some((Report::Started { .. } | Report::Built, _)) | None => {
+                Err(Failure::at("run the helper")(
+                    "it ended before it was ready",
+                ))
+            }
+        }
+    }
+
     /// Hands over the plan. An error means that the helper has gone.
     pub(crate) fn order(&self, plan: &Plan, output: &File, filter: &OwnedFd) -> io::Result<()> {
         let plan = memory_file("hob-plan", &serde_json::to_vec(plan)?)?;
-        channel::send(
-            &self.channel,
-            b"go",
-            &[plan.as_fd(), output.as_fd(), filter.as_fd()],
-        )
+        self.send(FUNCTION, &[plan.as_fd(), output.as_fd(), filter.as_fd()])
+    }
+
+    pub(crate) fn send(&self, words: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        channel::send(&self.channel, words, fds)
     }
 
     /// Waits until the program runs.
-    pub(crate) fn finish(mut self) -> Result<First, Failure> {
-        let outcome = first_process(&self.channel, Instant::now() + BUILD_TIMEOUT);
-        match outcome {
-            Ok((pid, pidfd)) => {
-                // It exits right after its report.
-                let _ = self.child.wait();
-                Ok(First {
-                    pid,
-                    pidfd,
-                    group: self.group.take(),
-                })
-            }
-            Err(failure) => Err(failure),
-        }
+    pub(crate) fn finish(self) -> Result<First, Failure> {
+        self.follow(Until::Exec)
+    }
+
+    /// Waits until a one-shot cage stands, and returns the channel to it as well.
+    pub(crate) fn built(self) -> Result<(First, OwnedFd), Failure> {
+        let channel = self.channel.try_clone();
+        let channel = channel.map_err(Failure::at("keep the channel"))?;
+        Ok((self.follow(Until::Built)?, channel))
+    }
+
+    fn follow(mut self, until: Until) -> Result<First, Failure> {
+        let (pid, pidfd) = first_process(&self.channel, until)?;
+        // It exits right after its report.
+        let _ = self.child.wait();
+        Ok(First {
+            pid,
+            pidfd,
+            group: self.group.take(),
+        })
     }
 }
 
@@ -162,19 +177,31 @@ pub(crate) fn memory_file(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Reads reports until the channel closes, which it does by the exec of the program.
-fn first_process(channel: &OwnedFd, deadline: Instant) -> Result<(u32, OwnedFd), Failure> {
-    let mut first = None;
-    let mut failed = None;
+/// Which report is the last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// None: the channel closes by the exec of the program.
+    Exec,
+    /// That a one-shot cage stands. Before it, the channel must not close.
+    Built,
+}
+
+fn first_process(channel: &OwnedFd, until: Until) -> Result<(u32, OwnedFd), Failure> {
+    let deadline = Instant::now() + BUILD_TIMEOUT;
+    let (mut first, mut failed, mut done) = (None, None, until == Until::Exec);
     while let Some((report, fd)) = next_report(channel, deadline, &mut first)? {
         match (report, fd) {
             (Report::Started { pid }, Some(pidfd)) => first = Some((pid, pidfd)),
             (Report::Started { .. }, None) | (Report::Ready, _) => {}
             (Report::Failed(failure), _) => failed = Some(failure),
+            (Report::Built, _) => done = true,
+        }
+        if until == Until::Built && done && first.is_some() {
+            break;
         }
     }
     match (first, failed) {
-        (Some(first), None) => Ok(first),
+        (Some(first), None) if done => Ok(first),
         (first, failed) => {
             if let Some((_, pidfd)) = first {
                 end(&pidfd);
@@ -186,7 +213,7 @@ fn first_process(channel: &OwnedFd, deadline: Instant) -> Result<(u32, OwnedFd),
 
 type Answer = Option<(Report, Option<OwnedFd>)>;
 
-fn next_report(
+pub(crate) fn next_report(
     channel: &OwnedFd,
     deadline: Instant,
     first: &mut Option<(u32, OwnedFd)>,
@@ -215,7 +242,7 @@ fn next_report(
 }
 
 /// Ends and reaps a first process whose program never ran.
-fn end(pidfd: &OwnedFd) {
+pub(crate) fn end(pidfd: &OwnedFd) {
     let _ = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
     let _ = rustix::process::waitid(
         rustix::process::WaitId::PidFd(pidfd.as_fd()),

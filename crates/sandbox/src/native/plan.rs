@@ -56,8 +56,39 @@ pub(crate) struct Root {
     pub(crate) files: Vec<(PathBuf, String)>,
     /// What this cage has on top.
     pub(crate) binds: Vec<Bind>,
-    /// Size of `/tmp`, in bytes.
-    pub(crate) tmp: u64,
+    /// What its program may write to.
+    pub(crate) scratch: Scratch,
+    /// What it shows of the kernel.
+    pub(crate) proc: Proc,
+}
+
+/// What the program of a container may write to.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Scratch {
+    /// A `/tmp` of this many bytes, and a `/dev/shm`.
+    Tmp(u64),
+    /// The box, `/tmp` and `/dev/shm`, which are of one size together.
+    Box(BoxSize),
+}
+
+/// How much there may be in the box, `/tmp` and `/dev/shm` together.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct BoxSize {
+    /// Of all files' contents.
+    pub(crate) bytes: u64,
+    /// Files, folders and links.
+    pub(crate) inodes: u64,
+    /// uid and gid of the box, in the user namespace that the mounts belong to.
+    pub(crate) owner: (u32, u32),
+}
+
+/// How much `/proc` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Proc {
+    /// All but what stands in a list, as in Docker.
+    Usual,
+    /// Of the machine only what stands in a list, and of the cage only the program's processes.
+    Bare,
 }
 
 /// What a root shows of programs and libraries.
@@ -118,6 +149,8 @@ pub(crate) enum Report {
         /// Process id as the host sees it.
         pid: u32,
     },
+    /// A one-shot cage stands and waits for its program.
+    Built,
     /// A step did not work; nothing runs.
     Failed(Failure),
 }

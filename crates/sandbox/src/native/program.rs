@@ -25,7 +25,7 @@ pub(crate) fn exec(plan: &Plan, filter: &mut Filter, rules: Option<RulesetCreate
         Err(failure) => failure,
         Ok(()) => Failure {
             step: None,
-            problem: replace(plan),
+            problem: replace(&plan.argv, &plan.env),
         },
     }
 }
@@ -45,22 +45,21 @@ fn prepare(plan: &Plan, filter: &mut Filter, rules: Option<RulesetCreated>) -> R
 }
 
 /// Tries every place where the program may be; returns what was wrong with the best of them.
-fn replace(plan: &Plan) -> String {
+pub(crate) fn replace(argv: &[String], env: &[String]) -> String {
     let text = |text: &str| CString::new(text).unwrap_or_default();
-    let argv: Vec<CString> = plan.argv.iter().map(|arg| text(arg)).collect();
-    let env: Vec<CString> = plan.env.iter().map(|pair| text(pair)).collect();
-    let path = plan
-        .env
+    let arguments: Vec<CString> = argv.iter().map(|arg| text(arg)).collect();
+    let environment: Vec<CString> = env.iter().map(|pair| text(pair)).collect();
+    let path = env
         .iter()
         .find_map(|pair| pair.strip_prefix("PATH="))
         .unwrap_or(DEFAULT_PATH);
-    let name = &plan.argv[0];
+    let name = &argv[0];
     let mut best: Option<(PathBuf, io::Error)> = None;
     for place in places(name, path) {
         let Ok(program) = CString::new(place.as_os_str().as_bytes()) else {
             continue;
         };
-        let Err(error) = execve(&program, &argv, &env);
+        let Err(error) = execve(&program, &arguments, &environment);
         let absent =
             matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) && !place.exists();
         if !absent && best.is_none() {

@@ -5,12 +5,12 @@
 //! be resolved against the host, and no symlink of the host against the cage.
 
 use std::{
-    fs, io,
+    io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
-use rustix::{fs::CWD, io::Errno, mount::MountFlags};
+use rustix::{fs::CWD, mount::MountFlags};
 
 use super::{
     identity,
@@ -22,36 +22,17 @@ use crate::{Access, Bind};
 mod host;
 mod layers;
 mod mounts;
+mod proc;
+mod scratch;
 mod skeleton;
+
+pub(crate) use scratch::resize;
 
 use mounts::{Piece, clone_tree, hang, set_attributes};
 use skeleton::Skeleton;
 
-/// Size of `/dev/shm`, in bytes; as Docker's. It counts as the cage's memory.
-const SHM_SIZE: u64 = 64 << 20;
 /// Size of the root itself, in bytes: it holds folders, links and a few small files.
 const ROOT_SIZE: u64 = 1 << 20;
-
-/// Parts of `/proc` that tell of the host or of the kernel's insides, as in Docker's default.
-const HIDDEN: [&str; 9] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-];
-/// Parts of `/proc` that change the host when written.
-const READ_ONLY: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
 
 /// What is hung into the finished root, opened as the host sees it.
 struct Hanging {
@@ -77,9 +58,8 @@ pub(crate) fn build(plan: &Root, cwd: &Path) -> Result<(), Failure> {
 
     hang(&hanging.proc, Path::new("/proc")).map_err(Failure::at("mount /proc"))?;
     hang_all(&hanging.devices)?;
-    mask_proc()?;
-    mounts::tmpfs("/dev/shm", SHM_SIZE)?;
-    mounts::tmpfs("/tmp", plan.tmp)?;
+    proc::mask(plan.proc)?;
+    scratch::hang_in(&plan.scratch)?;
     // The private /tmp has just covered the mount points that were made below it.
     let skeleton = Skeleton { at: Path::new("/") };
     hanging
@@ -110,7 +90,7 @@ impl Hanging {
             binds: plan.binds.iter().map(bind).collect::<Result<_, _>>()?,
             // Before the host's /proc is gone: a user namespace may mount one only while it sees
             // one.
-            proc: mounts::filesystem("proc", &[]).map_err(Failure::at("mount /proc"))?,
+            proc: proc::open(plan.proc).map_err(Failure::at("mount /proc"))?,
         })
     }
 
@@ -151,34 +131,4 @@ fn hang_bind(bind: &Bind, piece: &Piece) -> Result<(), Failure> {
     set_attributes(&piece.tree, "", attributes)
         .and_then(|()| hang(&piece.tree, &piece.target))
         .map_err(Failure::at(step))
-}
-
-fn mask_proc() -> Result<(), Failure> {
-    // The root's own, which is empty and sealed.
-    let nothing = Path::new("/sys");
-    for path in HIDDEN.map(Path::new) {
-        let Ok(found) = fs::metadata(path) else {
-            continue;
-        };
-        let cover = if found.is_dir() {
-            clone_tree(nothing)
-        } else {
-            clone_tree(Path::new(DEVICES[0]))
-        };
-        let hidden = cover
-            .map_err(io::Error::from)
-            .and_then(|cover| hang(&cover, path));
-        hidden.map_err(Failure::at(format!("hide {}", path.display())))?;
-    }
-    for path in READ_ONLY.map(Path::new) {
-        match clone_tree(path) {
-            Err(Errno::NOENT) => continue,
-            tree => tree.map_err(io::Error::from).and_then(|tree| {
-                set_attributes(&tree, "", mounts::SEALED)?;
-                hang(&tree, path)
-            }),
-        }
-        .map_err(Failure::at(format!("protect {}", path.display())))?;
-    }
-    Ok(())
 }

@@ -9,7 +9,9 @@ mod layers;
 mod limits;
 mod nobody;
 mod oci;
+mod oneshot;
 mod process;
+mod stranger;
 mod view;
 mod yard;
 
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         nobody::TESTS,
         oci::TESTS,
         languages::TESTS,
+        oneshot::TESTS,
     ];
     let wanted =
         |test: &&Test| words.is_empty() || words.iter().any(|word| test.0.contains(word.as_str()));

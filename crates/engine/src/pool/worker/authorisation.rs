@@ -129,6 +129,10 @@ impl Authorisation {
         self.nonce.is_none()
     }
 
+    pub(super) fn is_for_one_body(&self) -> bool {
+        self.body.is_some()
+    }
+
     pub(super) fn covers(&self, body: &[u8]) -> bool {
         self.body
             .is_none_or(|digest| digest == <[u8; 32]>::from(Sha256::digest(body)))

@@ -100,6 +100,8 @@ pub enum WorkerError {
         worker: WorkerId,
         /// In words.
         problem: String,
+        /// Whether its machine answers, and it may just be starting.
+        refused: bool,
     },
     /// It has a run, or has had its only one. Nothing was run.
     #[error("worker {worker} is busy")]
@@ -146,7 +148,7 @@ impl WorkerError {
     /// one that does not listen yet; one of bfaas cannot have run the order and take it again.
     fn passes(&self, protocol: Protocol) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { refused, .. } => *refused,
             Self::Reset { .. } => protocol == Protocol::Bfaas,
             _ => false,
         }
@@ -236,7 +238,7 @@ impl WorkerClient {
         protocol: Protocol,
         sent: Sent,
     ) -> Result<RequestBuilder, WorkerError> {
-        let url = format!("{}/run{}", worker.url.trim_end_matches('/'), sent.query);
+        let url = format!("{}/run", worker.url.trim_end_matches('/'));
         let mut request = self.http.post(url).headers(worker.headers.clone());
         request = request.header(header::CONTENT_TYPE, sent.content_type);
         if protocol == Protocol::Hob {
@@ -310,9 +312,17 @@ fn unsent(worker: &WorkerAddress, error: &reqwest::Error) -> WorkerError {
     let problem = words(error);
     let worker = worker.id.clone();
     if error.is_connect() {
-        return WorkerError::Unreachable { worker, problem };
+        let refused = is_io(
+            error,
+            &[ErrorKind::ConnectionRefused, ErrorKind::ConnectionReset],
+        );
+        return WorkerError::Unreachable {
+            worker,
+            problem,
+            refused,
+        };
     }
-    if is_reset(error) {
+    if is_io(error, &[ErrorKind::ConnectionReset]) {
         return WorkerError::Reset { worker };
     }
     WorkerError::Failed { worker, problem }
@@ -325,11 +335,11 @@ fn failed(worker: &WorkerAddress, problem: String) -> WorkerError {
     }
 }
 
-fn is_reset(error: &reqwest::Error) -> bool {
+fn is_io(error: &reqwest::Error, kinds: &[ErrorKind]) -> bool {
     let mut source = error.source();
     while let Some(error) = source {
         let io = error.downcast_ref::<std::io::Error>();
-        if io.is_some_and(|error| error.kind() == ErrorKind::ConnectionReset) {
+        if io.is_some_and(|error| kinds.contains(&error.kind())) {
             return true;
         }
         source = error.source();

@@ -144,6 +144,15 @@ impl Gate {
     }
 }
 
+// === impl Pass ===
+
+impl Pass {
+    /// Whether the body has to be looked at.
+    pub fn is_for_one_body(&self) -> bool {
+        self.0.is_for_one_body()
+    }
+}
+
 // === impl Seen ===
 
 impl Seen {
@@ -180,10 +189,10 @@ mod tests {
 
     use super::{super::SigningKey, *};
 
-    const START: u64 = 1_734_600_000;
+    const START: f64 = 1_734_600_000.0;
 
     fn at(seconds: f64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(START) + Duration::from_secs_f64(seconds)
+        UNIX_EPOCH + Duration::from_secs_f64(START + seconds)
     }
 
     struct Both {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hob_model::{
     Timespan,
@@ -8,11 +10,14 @@ use tokio::time::Instant;
 
 use super::client::{Held, Protocol};
 
+/// All that workers of bfaas run.
+const BASH: &str = "bash";
+/// The least time that a worker takes; the coordinator's own clock has the last word.
+const LEAST_TIME: Duration = Duration::from_millis(10);
+
 /// An order as it goes to a worker.
 #[derive(Debug)]
 pub(super) struct Sent {
-    /// With its `?`, or empty.
-    pub(super) query: &'static str,
     pub(super) content_type: &'static str,
     pub(super) body: Vec<u8>,
 }
@@ -40,22 +45,42 @@ struct File<'a> {
     encoding: &'static str,
 }
 
+/// Whether a worker can be told the whole of `order`.
+///
+/// # Errors
+/// What it cannot be told, in one line.
+pub(in crate::pool) fn fits(protocol: Protocol, order: &RunOrder) -> Result<(), String> {
+    match protocol {
+        Protocol::Hob => {
+            text(&order.script, "the script")?;
+            text(&order.stdin, "stdin").map(drop)
+        }
+        Protocol::Bfaas => match lack(order) {
+            Some(lack) => Err(format!(
+                "the workers of this server are of bfaas, and {lack}"
+            )),
+            None => Ok(()),
+        },
+    }
+}
+
 /// Writes `order` for a worker.
 ///
 /// # Errors
-/// What of it cannot be told to such a worker, in one line.
+/// As [`fits`].
 pub(super) fn encode(protocol: Protocol, order: &RunOrder, held: Held) -> Result<Sent, String> {
+    fits(protocol, order)?;
     match protocol {
         Protocol::Hob => to_hob(order, held),
-        Protocol::Bfaas => to_bfaas(order),
+        Protocol::Bfaas => Ok(Sent {
+            // As clients of bfaas send it.
+            content_type: "application/x-www-form-urlencoded",
+            body: order.script.clone(),
+        }),
     }
 }
 
 fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
-    let text = |bytes, what| {
-        std::str::from_utf8(bytes)
-            .map_err(|_| format!("{what} is not UTF-8, and cannot be sent to a worker"))
-    };
     let left = held.deadline.saturating_duration_since(Instant::now());
     let env = order.env.iter();
     let body = Body {
@@ -68,22 +93,26 @@ fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
             .collect(),
         stdin: text(&order.stdin, "stdin")?,
         limits: RunLimits {
-            // At least something: the coordinator's own clock has the last word.
-            time: Some(Timespan(left.max(std::time::Duration::from_millis(1)))),
+            time: Some(Timespan(left.max(LEAST_TIME))),
             ..order.limits.clone()
         },
     };
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
     Ok(Sent {
-        query: "",
         content_type: "application/json",
         body,
     })
 }
 
-fn to_bfaas(order: &RunOrder) -> Result<Sent, String> {
+fn text<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
+    std::str::from_utf8(bytes)
+        .map_err(|_| format!("{what} is not UTF-8, and cannot be sent to a worker"))
+}
+
+/// What a worker of bfaas cannot do of it: whoever asks for a limit must not go without.
+fn lack(order: &RunOrder) -> Option<&'static str> {
     let limits = &order.limits;
-    let problem = if order.language != "bash" {
+    if order.language != BASH {
         Some("run bash scripts only")
     } else if !order.files.is_empty() {
         Some("take no files")
@@ -101,17 +130,6 @@ fn to_bfaas(order: &RunOrder) -> Result<Sent, String> {
         Some("limit nothing but time and output")
     } else {
         None
-    };
-    match problem {
-        Some(problem) => Err(format!(
-            "the workers of this server speak bfaas, and {problem}"
-        )),
-        None => Ok(Sent {
-            query: "",
-            // As clients of bfaas send it.
-            content_type: "application/x-www-form-urlencoded",
-            body: order.script.clone(),
-        }),
     }
 }
 

@@ -9,7 +9,10 @@ use super::{
     mounts::{Piece, clone_tree, enter},
     skeleton::Skeleton,
 };
-use crate::native::plan::{Failure, Root, Standard};
+use crate::{
+    BOX,
+    native::plan::{Failure, Root, Scratch, Standard},
+};
 
 /// Empty folders that every such cage has.
 const FOLDERS: [&str; 10] = [
@@ -31,6 +34,9 @@ pub(super) fn build(
         FOLDERS
             .iter()
             .try_for_each(|folder| skeleton.folder(Path::new(folder)))?;
+        if let Scratch::Box(_) = plan.scratch {
+            skeleton.folder(Path::new(BOX))?;
+        }
         for (link, target) in &standard.symlinks {
             std::os::unix::fs::symlink(target, link)?;
         }

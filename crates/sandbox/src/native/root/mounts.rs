@@ -16,8 +16,6 @@ use rustix::{
     },
 };
 
-use crate::native::plan::Failure;
-
 /// What every mount of a cage has.
 pub(super) const PLAIN: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
@@ -70,13 +68,6 @@ pub(super) fn mount(kind: &str, target: &Path, flags: MountFlags, options: &str)
         flags,
         options.as_c_str(),
     )?)
-}
-
-/// A folder in memory that everybody may write to.
-pub(super) fn tmpfs(target: &str, size: u64) -> Result<(), Failure> {
-    let options = format!("size={size},mode=1777");
-    mount("tmpfs", Path::new(target), MountFlags::empty(), &options)
-        .map_err(Failure::at(format!("mount {target}")))
 }
 
 /// Puts what is mounted at `root` in place of the host's root, which is then out of reach.

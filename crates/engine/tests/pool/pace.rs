@@ -1,0 +1,50 @@
+//! How quick it is. Told, not judged: the machine has other things to do.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    Test,
+    world::{World, bash, block_on},
+};
+
+pub(crate) const TESTS: &[Test] = &[("pace::true_from_order_to_end", quick)];
+
+fn quick() {
+    block_on(async {
+        let world = World::new(4);
+        world.is_full().await;
+        let mut times = Vec::new();
+        let mut starts = Vec::new();
+        for _ in 0..200 {
+            let begun = Instant::now();
+            let ran = world.ran(bash("true")).await;
+            times.push(begun.elapsed());
+            starts.push(ran.end().times.start);
+            assert_eq!(ran.end().code, 0);
+        }
+        tell("one after the other", &mut times);
+        tell("of which the start", &mut starts);
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            world.is_full().await;
+            let begun = Instant::now();
+            world.ran(bash("true")).await;
+            times.push(begun.elapsed());
+        }
+        tell("with time between", &mut times);
+        let begun = Instant::now();
+        let runs = (0..200).map(|_| world.ran(bash("true")));
+        futures_util::future::join_all(runs.take(90)).await;
+        println!(
+            "90 at once: {:.0} a second",
+            90.0 / begun.elapsed().as_secs_f64()
+        );
+        world.end().await;
+    });
+}
+
+fn tell(what: &str, times: &mut [Duration]) {
+    times.sort();
+    let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
+    println!("{what}: p50 {:?} p90 {:?} p99 {:?}", at(50), at(90), at(99));
+}

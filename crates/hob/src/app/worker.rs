@@ -1,0 +1,215 @@
+//! `hob worker`: a pool of sandboxes and one door to it, and nothing else of a server.
+
+mod admission;
+mod once;
+
+use std::{
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use axum::{
+    Extension, Router,
+    extract::Request,
+    middleware::{Next, from_fn},
+    response::Response,
+};
+use hob_control::{Runs, RunsConfig};
+use hob_engine::pool::{Gate, WorkerId};
+use hob_model::{CallerAddress, port::Sandboxes};
+use http::{HeaderName, HeaderValue};
+use sha2::{Digest, Sha256};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{ID_DIGITS, RunFolder, connection, sandbox, sandboxes};
+use crate::{client::Address, config::WorkerConfig, environment::Environment};
+use admission::Admission;
+use once::Once;
+
+/// Connections beside those of runs: of callers in line, and of those that are turned away.
+const SPARE_CONNECTIONS: usize = 256;
+/// How long answers under way may take after the order to stop.
+const GRACE: Duration = Duration::from_millis(500);
+/// Wait after a connection that could not be accepted, most likely for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Says which worker it is.
+const WORKER: HeaderName = HeaderName::from_static("worker");
+
+/// A running worker.
+pub(crate) struct WorkerApp {
+    address: SocketAddr,
+    pool: Arc<dyn Sandboxes>,
+    /// Accepts connections until it is cancelled.
+    stop: CancellationToken,
+    connections: TaskTracker,
+    /// Cancelled when its only run is over; never if it serves many.
+    spent: CancellationToken,
+    run: RunFolder,
+}
+
+/// What is done with each connection.
+#[derive(Clone)]
+struct Door {
+    router: Router,
+    stop: CancellationToken,
+    connections: TaskTracker,
+    room: Arc<Semaphore>,
+}
+
+// === impl WorkerApp ===
+
+impl WorkerApp {
+    /// Brings everything up; on return runs are served.
+    ///
+    /// # Errors
+    /// One line with the cure; nothing is left running.
+    pub(crate) async fn start(
+        config: WorkerConfig,
+        door: StdListener,
+        env: &Environment,
+    ) -> anyhow::Result<Self> {
+        let address = door.local_addr()?;
+        let id = id(&config.id, address);
+        let run = RunFolder::apart(&id, env)?;
+        let sandbox = sandbox(&id, run.path())?;
+        // What a killed worker of this name and address left.
+        sandbox.sweep(&Default::default())?;
+        let pool = sandboxes::local(&config.sandbox, &sandbox, run.path(), env)?;
+        let spent = CancellationToken::new();
+        let router = router(&config, Arc::clone(&pool), &spent);
+        door.set_nonblocking(true)?;
+        let door_of_runs = Door {
+            router,
+            stop: CancellationToken::new(),
+            connections: TaskTracker::new(),
+            room: Arc::new(Semaphore::new(
+                config.sandbox.pool.size + config.sandbox.pool.queue + SPARE_CONNECTIONS,
+            )),
+        };
+        let (stop, connections) = (door_of_runs.stop.clone(), door_of_runs.connections.clone());
+        connections.spawn(door_of_runs.accept(TcpListener::from_std(door)?));
+        Ok(Self {
+            address,
+            pool,
+            stop,
+            connections,
+            spent,
+            run,
+        })
+    }
+
+    /// Where runs are accepted.
+    pub(crate) fn url(&self) -> Address {
+        self.address.into()
+    }
+
+    /// Completes when a worker for one run has had it.
+    pub(crate) async fn spent(&self) {
+        self.spent.cancelled().await;
+    }
+
+    /// Ends all runs and takes everything down, within a second.
+    ///
+    /// # Errors
+    /// When something of it is left.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.connections.close();
+        self.pool.close().await;
+        // What the runs had to say last is on its way.
+        let _ = timeout(GRACE, self.connections.wait()).await;
+        let left = format!("cannot remove {}", self.run.path().display());
+        self.run.remove().context(left)
+    }
+}
+
+// === impl Door ===
+
+impl Door {
+    /// Until it is to stop; from then on nobody can connect.
+    async fn accept(self, door: TcpListener) {
+        loop {
+            let next = async {
+                // Nobody closes the semaphore, so that it always gives one.
+                let place = Arc::clone(&self.room).acquire_owned().await.ok();
+                (door.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                next = next => next,
+                () = self.stop.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let caller = CallerAddress {
+                        ip: peer.ip().to_canonical(),
+                        encrypted: false,
+                    };
+                    let router = self.router.clone().layer(Extension(caller));
+                    let stop = self.stop.clone().cancelled_owned();
+                    let _ = stream.set_nodelay(true);
+                    self.connections.spawn(async move {
+                        connection::serve(stream, router, stop).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("cannot accept a connection: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Tells this worker from all others on the machine, and is the same after a crash.
+fn id(worker: &WorkerId, address: SocketAddr) -> String {
+    let hash = Sha256::digest(format!("worker {worker} {address}"));
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    hex[..ID_DIGITS].to_owned()
+}
+
+/// What a request goes through, the last one first.
+fn router(config: &WorkerConfig, pool: Arc<dyn Sandboxes>, spent: &CancellationToken) -> Router {
+    let runs = RunsConfig {
+        coord: None,
+        login: false,
+        body: config.sandbox.limits.body,
+        limits: config.sandbox.limits.run,
+        cors: None,
+    };
+    let mut router = Runs::new(Some(pool), runs).router();
+    if config.once {
+        // After the admission: whoever is not let in does not use it up.
+        let once = Once::new(spent.clone());
+        router = router.layer(from_fn(move |request, next| {
+            once::pass(once.clone(), request, next)
+        }));
+    }
+    if let Some(key) = &config.public_key {
+        let gate = Gate::new(key.clone(), config.id.clone(), SystemTime::now());
+        let admission = Admission::new(gate, config.sandbox.limits.body);
+        router = router.layer(from_fn(move |request, next| {
+            admission::pass(admission.clone(), request, next)
+        }));
+    }
+    let name = HeaderValue::from_str(config.id.as_str()).ok();
+    router.layer(from_fn(move |request, next| {
+        signed(name.clone(), request, next)
+    }))
+}
+
+/// Every answer says whose it is, whatever the sandbox is called.
+async fn signed(name: Option<HeaderValue>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(name) = name {
+        response.headers_mut().insert(WORKER, name);
+    }
+    response
+}
