@@ -89,8 +89,8 @@ impl World {
             roster: self.roster(),
             pace: Pace {
                 request: Duration::from_secs(5),
-                start: Duration::from_secs(5),
-                stop: Duration::from_secs(5),
+                start: Duration::from_secs(1),
+                stop: Duration::from_secs(1),
                 busy: Duration::from_millis(1),
                 early: Duration::from_millis(1),
                 spacing: Duration::ZERO,

@@ -15,8 +15,10 @@ use crate::pool::fly::error::{ApiError, Problem};
 
 /// Largest answer, in bytes. A machine with its events takes some kilobytes.
 const LARGEST: usize = 8 << 20;
-/// How often something is asked at most.
+/// How often something is asked at most, but for what the API puts off (429).
 const TRIES: u32 = 4;
+/// How often the pause between tries doubles.
+const MOST_DOUBLINGS: u32 = 3;
 /// Longest pause that the API may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Of what the API says about an error, so many characters are kept.
@@ -107,11 +109,20 @@ impl<'a> Ask<'a> {
             let pause = self.pause(&failure, tries);
             tries += 1;
             let pause = match pause {
-                Some(pause) if tries < TRIES && since.elapsed() < self.within => pause,
+                Some(pause) if self.goes_on(&failure, tries, since.elapsed()) => pause,
                 _ => return Err(failed(&self.step, failure.problem)),
             };
             tracing::debug!("{}: {:?}, again in {pause:?}", self.step, failure.problem);
             sleep(pause).await;
+        }
+    }
+
+    /// Whether there is time for another try, after so many.
+    fn goes_on(&self, failure: &Failure, tries: u32, took: Duration) -> bool {
+        match failure.problem {
+            // Its limits are low, and many callers are one to it: they take turns.
+            Problem::Refused { status: 429, .. } => took < self.api.pace.start,
+            _ => tries < TRIES && took < self.within,
         }
     }
 
@@ -130,8 +141,14 @@ impl<'a> Ask<'a> {
             }
             Problem::Refused { .. } | Problem::Debt(_) | Problem::Closed => (false, pace.busy),
         };
-        let usual = first.saturating_mul(1 << tried);
-        may.then(|| failure.after.unwrap_or(usual).min(LONGEST_PAUSE))
+        let usual = first.saturating_mul(1 << tried.min(MOST_DOUBLINGS));
+        may.then(|| {
+            failure
+                .after
+                .unwrap_or_default()
+                .max(usual)
+                .min(LONGEST_PAUSE)
+        })
     }
 
     async fn once<T: DeserializeOwned>(&self) -> Result<T, Failure> {
