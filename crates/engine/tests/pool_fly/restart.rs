@@ -50,7 +50,7 @@ async fn without_the_roster_machines_are_found_by_name_once_their_lease_is_over(
             .count()
             > 2
     );
-    assert_eq!(world.fly.running(), [id.clone()]);
+    assert_eq!(world.fly.running(), std::slice::from_ref(&id));
     assert_eq!(pool.standing().ready, 0);
     world.fly.pass(LEASE);
     assert_eventually!(pool.standing().ready == 1);

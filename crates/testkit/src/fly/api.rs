@@ -189,11 +189,10 @@ impl State {
             }
             FlyVerb::Wait => wait(machine, asked),
             FlyVerb::Lease => lease(machine, asked, now, leases),
-            _ => change(machine, asked, now).map(|done| {
+            _ => change(machine, asked, now).inspect(|_| {
                 if asked.verb == FlyVerb::Destroy {
                     self.machines.remove(&asked.id);
                 }
-                done
             }),
         }
     }

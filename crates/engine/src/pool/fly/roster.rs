@@ -243,8 +243,8 @@ mod tests {
             roster.save().await;
         }
         let roster = Roster::open(path.clone()).unwrap();
-        assert_eq!(roster.all(Phase::Left), [a.clone()]);
-        assert_eq!(roster.all(Phase::Doomed), [b.clone()]);
+        assert_eq!(roster.all(Phase::Left), std::slice::from_ref(&a));
+        assert_eq!(roster.all(Phase::Doomed), std::slice::from_ref(&b));
         roster.forget(&a.id).await;
         roster.forget(&b.id).await;
         assert!(Roster::open(path).unwrap().entries_now().is_empty());
