@@ -40,11 +40,19 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
+use hob_model::sandbox::EXECUTE_ALIAS;
 use utoipa_axum::routes;
 
-use crate::{Control, metrics, registry};
+use crate::{
+    Control, metrics, registry,
+    runs::{
+        piston::{self, RUNTIMES_ALIAS},
+        run,
+    },
+};
 use guarded::{Guarded, Policy};
 
+pub(crate) use actor::Actor;
 pub use actor::LocalUser;
 
 /// Who is on the other end of a connection.
@@ -69,7 +77,7 @@ pub(crate) fn router(control: &Arc<Control>, access: Access) -> Router {
 /// Every route that the OpenAPI document has, with who may use it: what each is stands at its
 /// handler. After a change, `tests/plane/document.rs` says how to renew the golden copy.
 fn documented() -> Guarded {
-    use Policy::{Admin, Open, Owner, Read, Secrets, Write};
+    use Policy::{Admin, Open, Owner, Read, Run, Secrets, Write};
 
     let routes = [
         (Open, routes!(status::healthz)),
@@ -119,6 +127,9 @@ fn documented() -> Guarded {
         (Open, routes!(later::take)),
         (Write, routes!(calls::forget)),
         (Read, routes!(system_logs::show)),
+        (Run, routes!(run::run)),
+        (Run, routes!(piston::execute)),
+        (Run, routes!(piston::runtimes)),
     ];
     let all = Guarded::default().and(system::documented());
     routes
@@ -133,7 +144,11 @@ fn beside(control: &Arc<Control>) -> Guarded {
         .beside(Policy::Signed, builder::BUILD, post(builder::build))
         .beside(Policy::Open, builder::PUBLIC_KEY, get(builder::public_key));
     // Other spellings of routes that are documented.
-    let all = builder.and(system::aliases()).and(later::aliases());
+    let all = builder
+        .and(system::aliases())
+        .and(later::aliases())
+        .beside(Policy::Run, EXECUTE_ALIAS, post(piston::execute))
+        .beside(Policy::Run, RUNTIMES_ALIAS, get(piston::runtimes));
     registry::routes(control)
         .into_iter()
         .fold(all, |all, (path, routes)| {

@@ -23,6 +23,7 @@ use crate::{
     queue::{Queue, QueueLimits},
     registries::KnownRegistries,
     remote_builds::RemoteBuilds,
+    runs::{Runs, RunsConfig},
     schedule::Timetable,
     tokens::KnownTokens,
     turns::Turns,
@@ -50,6 +51,8 @@ pub struct ControlConfig {
     pub queue: QueueLimits,
     /// How many revisions of each function are kept, the one that runs included; at least 1.
     pub keep_revisions: u32,
+    /// How strangers' programs are run, if they are.
+    pub runs: RunsConfig,
     /// Where all work of the control plane runs, whoever asks: never on a gateway's thread.
     pub runtime: Handle,
 }
@@ -103,7 +106,7 @@ pub struct Control {
     pub(crate) ban_changes: Mutex<()>,
     pub(crate) registry: Option<Arc<Registry>>,
     pub(crate) certificates: Option<Arc<Certificates>>,
-    pub(crate) sandboxes: Option<Arc<dyn Sandboxes>>,
+    pub(crate) runs: Runs,
     /// What the store holds, at hand for every wake and every look at the clock.
     pub(crate) deployed: Deployed,
     /// Functions that cannot run, since something that they need is gone, and what it is.
@@ -140,6 +143,7 @@ impl Control {
         Arc::new(Self {
             gate: Gate::new(parts.store.clone()),
             queue: Queue::new(parts.calls, config.queue),
+            runs: Runs::new(parts.sandboxes, config.runs.clone()),
             config,
             store: parts.store,
             secrets: parts.secrets,
@@ -158,7 +162,6 @@ impl Control {
             ban_changes: Mutex::default(),
             registry: parts.registry,
             certificates: parts.certificates,
-            sandboxes: parts.sandboxes,
             deployed: Deployed::default(),
             lost: std::sync::Mutex::default(),
             wakes: Arc::default(),

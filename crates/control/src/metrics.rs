@@ -10,6 +10,7 @@ mod queue;
 mod refusals;
 mod replicas;
 mod requests;
+mod runs;
 mod wakes;
 
 use std::{sync::Arc, time::SystemTime};
@@ -81,6 +82,7 @@ impl Control {
             self.metrics.wakings.write(&mut text)?;
             self.metrics.requests.write(&mut text)?;
             bans::write(&self.bans, &mut text)?;
+            runs::write(&self.runs, &mut text)?;
             process::write(self.metrics.born, &mut text)?;
             Ok(text.into())
         })

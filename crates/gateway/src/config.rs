@@ -56,6 +56,8 @@ pub struct CallLimits {
     pub depth: u32,
     /// How often one caller may call a function that sets no rate. Default: as often as it likes.
     pub rate: Option<Rate>,
+    /// How often one address may have something run in a sandbox. Default: as often as it likes.
+    pub runs: Option<Rate>,
 }
 
 impl Default for CallLimits {
@@ -64,6 +66,7 @@ impl Default for CallLimits {
             calls: 10_000,
             depth: 16,
             rate: None,
+            runs: None,
         }
     }
 }

@@ -68,6 +68,12 @@ pub(crate) enum GatewayError {
         rate: String,
         standing: Standing,
     },
+    /// The caller has had something run too often.
+    #[error(
+        "this server takes {rate} runs of one caller: try again in {} s",
+        .standing.seconds()
+    )]
+    RunRate { rate: String, standing: Standing },
     #[error(
         "this server has as many calls under way as it takes: try again in {} s, or raise `limits.calls` in its config.toml",
         CROWDED_RETRY
@@ -194,6 +200,7 @@ impl GatewayError {
             | Self::Crowd
             | Self::SlowBody
             | Self::Rate { .. }
+            | Self::RunRate { .. }
             | Self::Crowded
             | Self::TooDeep { .. }
             | Self::NoDepth
@@ -215,7 +222,7 @@ impl GatewayError {
             Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NoVerdict { .. } => {
                 Some(Refusal::Auth)
             }
-            Self::Rate { .. } => Some(Refusal::Rate),
+            Self::Rate { .. } | Self::RunRate { .. } => Some(Refusal::Rate),
             Self::Crowded => Some(Refusal::Brake),
             Self::TooDeep { .. } | Self::NoDepth => Some(Refusal::Depth),
             _ => None,
@@ -236,7 +243,9 @@ impl GatewayError {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::FilesOnly { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge { .. } | Self::TooLargeToCheck { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Busy { .. } | Self::Rate { .. } | Self::Crowd => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy { .. } | Self::Rate { .. } | Self::RunRate { .. } | Self::Crowd => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             Self::Ended { .. } | Self::NotStarted { .. } | Self::TooMuch { .. } => {
                 StatusCode::BAD_GATEWAY
             }
@@ -298,7 +307,7 @@ impl GatewayError {
             Self::Busy { retry_after, .. } => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
             }
-            Self::Rate { standing, .. } => {
+            Self::Rate { standing, .. } | Self::RunRate { standing, .. } => {
                 let wait = HeaderValue::from(standing.seconds());
                 headers.insert(header::RETRY_AFTER, wait);
                 standing.stamp(headers);

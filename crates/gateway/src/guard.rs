@@ -10,7 +10,7 @@ mod depth;
 mod passed;
 mod rate;
 
-use std::{sync::Arc, time::Instant};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use hob_model::{Routes, Tokens, port::Secrets};
 
@@ -58,7 +58,7 @@ impl Guards {
             routes,
             deepest: limits.depth,
             brake: Arc::new(Brake::new(limits.calls)),
-            rates: Rates::new(limits.rate.clone()),
+            rates: Rates::new(limits.rate.clone(), limits.runs.clone()),
         }
     }
 
@@ -86,6 +86,20 @@ impl Guards {
             Err(error) => Err(error),
         };
         passed.inspect_err(|error| self.refused(error))
+    }
+
+    /// Lets a run in a sandbox in, which is no function's: its place among the calls under way, and
+    /// how its caller stands. Who it is, and whether he may, is the control plane's affair.
+    pub(crate) fn admit_run(
+        &self,
+        caller: IpAddr,
+    ) -> Result<(Place, Option<Standing>), GatewayError> {
+        let standing = self.rates.count_run(caller);
+        let admitted = standing.and_then(|standing| {
+            let place = self.brake.place().ok_or(GatewayError::Crowded)?;
+            Ok((place, standing))
+        });
+        admitted.inspect_err(|error| self.refused(error))
     }
 
     /// What it does not take to know who calls: the cheapest and widest guards first. No place is

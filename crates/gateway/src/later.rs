@@ -17,7 +17,7 @@ use crate::{
     listen::PeerKind,
     pace::{CallerBody, Owed},
     receipt::Receipt,
-    shun,
+    run, shun,
     unread::Unread,
 };
 
@@ -30,6 +30,9 @@ pub(crate) async fn pass_on(
     caller: CallerAddress,
     mut request: Request<CallerBody>,
 ) -> Response<Answer> {
+    if run::is_asked_for(&request) {
+        return run::pass_on(client, caller, request).await;
+    }
     let owed = request.body().owed();
     let fallback = &client.worker().fallback;
     request.extensions_mut().insert(caller);
@@ -66,7 +69,7 @@ pub(crate) async fn pass_on(
 }
 
 /// Sees to what an answer says of its caller.
-fn judged(mut response: Response<Answer>, owed: &Owed) -> Response<Answer> {
+pub(crate) fn judged(mut response: Response<Answer>, owed: &Owed) -> Response<Answer> {
     if owed.is_too_slow() {
         return GatewayError::SlowBody.into_response();
     }

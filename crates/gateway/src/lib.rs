@@ -40,6 +40,7 @@ mod proxies;
 mod receipt;
 mod retry;
 mod room;
+mod run;
 mod shun;
 mod timer;
 mod tls;

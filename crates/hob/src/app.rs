@@ -111,6 +111,7 @@ impl App {
         env: &Environment,
     ) -> anyhow::Result<Self> {
         let address = doors.calls.local_addr()?;
+        doors.refuse_open_runs(&config)?;
         // First: it keeps every other server out of the data directory.
         let store = Store::open(&config.data)?;
         let id = id(&config.data)?;
@@ -214,6 +215,18 @@ impl From<TcpListener> for Doors {
     }
 }
 
+impl Doors {
+    /// Strangers may have something run only as often as the owner says.
+    fn refuse_open_runs(&self, config: &Config) -> anyhow::Result<()> {
+        let doors = [Some(&self.calls), self.tls.as_ref()];
+        let listening = doors.into_iter().flatten().map(TcpListener::local_addr);
+        let listening = listening.collect::<Result<Vec<_>, _>>()?;
+        let proxied = !config.proxies.trusted.is_empty();
+        let open = config.sandbox.check_open(&listening, proxied);
+        open.map_err(|problem| Failure::usage(problem).into())
+    }
+}
+
 /// How calls are made by TLS at an address: `https://0.0.0.0:443`.
 fn by_tls(address: SocketAddr) -> String {
     format!("https://{address}")
@@ -271,6 +284,7 @@ fn control_config(
         queue: config.queue,
         keep_revisions: config.keep_revisions,
         warnings: notices.warnings.clone(),
+        runs: config.sandbox.runs(),
         runtime: Handle::current(),
     })
 }

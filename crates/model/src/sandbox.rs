@@ -6,6 +6,7 @@ mod language;
 mod limits;
 mod maxima;
 mod order;
+mod paths;
 
 pub use counts::RunCounts;
 pub use end::{RunEnd, RunEvent, RunTimes};
@@ -13,3 +14,4 @@ pub use language::{FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
 pub use maxima::RunMaxima;
 pub use order::{RunFile, RunOrder};
+pub use paths::{EXECUTE_ALIAS, EXECUTE_PATH, RUN_PATH, asks_for_run};

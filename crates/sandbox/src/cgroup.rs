@@ -79,9 +79,10 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn cpu_time(&self) -> Option<Duration>;
     /// The most resident bytes at once, as far as the kernel keeps count.
     fn peak(&self) -> Option<u64>;
-    /// Hurries the end of processes whose pid namespace has lost its first one, so that none is
-    /// born any more. Lifts the limit of processor time, since who has used it up does not get to
-    /// die, and has the frozen go on; there is no way back.
+    /// Hurries the end of processes whose pid namespace is losing its first one, so that what is
+    /// born meanwhile dies with that. Sends SIGKILL to all, has the frozen go on, lifts the limit of
+    /// processor time, since who has used it up does not get to die, and gives them precedence.
+    /// There is no way back.
     fn end(&self) -> io::Result<()>;
     /// What the limits did so far.
     fn tally(&self) -> Tally;

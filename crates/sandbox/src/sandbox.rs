@@ -23,7 +23,8 @@ use crate::{
         plan::{Base, Failure, Level, Plan, Proc, Rlimits, Root, Scratch, User, UserNamespace},
         standard,
     },
-    oci, probe, seccomp,
+    oci, probe,
+    seccomp::{self, Policy},
     spec::CAGE_UID,
 };
 
@@ -43,8 +44,12 @@ pub struct Sandbox {
     capabilities: Capabilities,
     pub(crate) tree: Tree,
     /// The seccomp filter, compiled once, as a file in memory.
-    pub(crate) filter: OwnedFd,
-    pub(crate) standard: standard::Cache,
+    filter: OwnedFd,
+    /// The same for one-shot cages.
+    pub(crate) strict_filter: OwnedFd,
+    standard: standard::Cache,
+    /// The same for one-shot cages.
+    pub(crate) bare: standard::Cache,
     /// Whether namespaces can be made without one for users.
     pub(crate) privileged: bool,
     /// A helper that waits for the next cage.
@@ -81,13 +86,14 @@ impl Sandbox {
         config.state = fs::canonicalize(&config.state)
             .map_err(SandboxError::io("cannot find", &config.state))?;
         let tree = Tree::find(&config.cgroup_name);
-        let filter = memory_file("hob-seccomp", &seccomp::encode(&seccomp::compile()));
         Ok(Self {
             capabilities: Capabilities::look(&tree),
             config,
             tree,
-            filter: filter.map_err(SandboxError::system("cannot make a memory file"))?,
-            standard: standard::Cache::default(),
+            filter: filter(&seccomp::FUNCTION)?,
+            strict_filter: filter(&seccomp::STRANGER)?,
+            standard: standard::Cache::new(standard::Reader::Function),
+            bare: standard::Cache::new(standard::Reader::Stranger),
             privileged: capabilities::is_privileged(),
             spare: Mutex::new(None),
             spares: AtomicU64::new(0),
@@ -320,6 +326,11 @@ impl Drop for Sandbox {
         *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.tree.remove();
     }
+}
+
+fn filter(policy: &Policy) -> Result<OwnedFd, SandboxError> {
+    let filter = seccomp::encode(&seccomp::compile(policy));
+    memory_file("hob-seccomp", &filter).map_err(SandboxError::system("cannot make a memory file"))
 }
 
 fn user(user: &CageUser) -> User {

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 mod policy;
 
-use policy::{ALLOWED, FAMILIES, Group, NAMESPACES, PERSONALITIES, REFUSED};
+pub(crate) use policy::{FUNCTION, Policy, STRANGER};
+use policy::{Group, Must, Rule, Test};
 
 /// What the kernel runs before every system call of a program.
 pub(crate) type Filter = Vec<sock_filter>;
@@ -22,6 +23,8 @@ const INSTRUCTION: usize = 8;
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
+/// Bytes of an argument, the lower half of which comes first.
+const ARGUMENT: u32 = 8;
 
 /// `AUDIT_ARCH_X86_64` or `AUDIT_ARCH_AARCH64`: the only calls that the numbers are right for.
 const NATIVE: u32 = if cfg!(target_arch = "aarch64") {
@@ -31,8 +34,10 @@ const NATIVE: u32 = if cfg!(target_arch = "aarch64") {
 };
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
-const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.unsigned_abs();
-const MISSING: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs();
+const REFUSE: u32 = error(libc::EPERM);
+const MISSING: u32 = error(libc::ENOSYS);
+/// Returns 0 and does nothing.
+const PRETEND: u32 = error(0);
 
 const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
@@ -42,25 +47,28 @@ const IF_AT_LEAST: u32 = libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K;
 const IF_ANY_BIT: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
 
 /// What a call gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// The same whatever its arguments.
     Always(u32),
-    /// Allowed unless its first argument has one of these bits.
-    Without(u32),
-    /// Allowed when its first argument is one of these.
-    OneOf(Vec<u32>),
+    /// Allowed when it passes the tests, else this.
+    When(&'static [Test], u32),
 }
 
-/// The filter for the policy.
-pub(crate) fn compile() -> Filter {
+/// What the kernel answers in place of doing anything.
+const fn error(number: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | number.unsigned_abs()
+}
+
+/// The filter for a policy.
+pub(crate) fn compile(policy: &Policy) -> Filter {
     let mut filter = vec![
         step(LOAD, ARCHITECTURE, 0, 0),
         step(IF_EQUAL, NATIVE, 1, 0),
         step(RETURN, libc::SECCOMP_RET_KILL_PROCESS, 0, 0),
         step(LOAD, NUMBER, 0, 0),
     ];
-    filter.extend(tree(&ranges(&verdicts())));
+    filter.extend(tree(&ranges(&verdicts(policy))));
     filter
 }
 
@@ -107,25 +115,29 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Filter> {
     (rest.is_empty() && !steps.is_empty()).then(|| steps.iter().map(step).collect())
 }
 
-/// The policy as the `linux.seccomp` part of an OCI `config.json`.
-pub(crate) fn oci_profile() -> Value {
-    let names = |groups: &[Group]| -> Vec<&str> {
-        let calls = groups.iter().flat_map(|group| group.calls);
-        calls
-            .map(|(name, _)| name.trim_start_matches("SYS_"))
-            .collect()
+/// A policy as the `linux.seccomp` part of an OCI `config.json`.
+pub(crate) fn oci_profile(policy: &Policy) -> Value {
+    let names = |lists: &[&[Group]]| -> Vec<&str> {
+        let calls = lists
+            .iter()
+            .copied()
+            .flatten()
+            .flat_map(|group| group.calls);
+        calls.map(|(name, _)| plain(name)).collect()
     };
-    let when = |name: &str, op: &str, value: u32, two: u32| {
-        let test = json!({ "index": 0, "op": op, "value": value, "valueTwo": two });
-        json!({ "names": [name], "action": "SCMP_ACT_ALLOW", "args": [test] })
-    };
+    let refuse = |lists, errno: i32| json!({ "names": names(lists), "action": "SCMP_ACT_ERRNO", "errnoRet": errno });
     let mut calls = vec![
-        json!({ "names": names(ALLOWED), "action": "SCMP_ACT_ALLOW" }),
-        json!({ "names": names(REFUSED), "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EPERM }),
-        when("clone", "SCMP_CMP_MASKED_EQ", namespace_mask(), 0),
+        json!({ "names": names(policy.allowed), "action": "SCMP_ACT_ALLOW" }),
+        refuse(policy.refused, libc::EPERM),
     ];
-    calls.extend(FAMILIES.map(|family| when("socket", "SCMP_CMP_EQ", family.unsigned_abs(), 0)));
-    calls.extend(PERSONALITIES.map(|value| when("personality", "SCMP_CMP_EQ", value, 0)));
+    if !policy.pretended.is_empty() {
+        calls.push(refuse(policy.pretended, 0));
+    }
+    for rule in policy.tested.iter().copied().flatten() {
+        let name = plain(rule.call.0);
+        let allow = |args| json!({ "names": [name], "action": "SCMP_ACT_ALLOW", "args": args });
+        calls.extend(ways(rule).into_iter().map(allow));
+    }
     json!({
         "defaultAction": "SCMP_ACT_ERRNO",
         "defaultErrnoRet": libc::ENOSYS,
@@ -134,27 +146,51 @@ pub(crate) fn oci_profile() -> Value {
     })
 }
 
-fn verdicts() -> BTreeMap<u32, Verdict> {
+fn plain(name: &str) -> &str {
+    name.trim_start_matches("SYS_")
+}
+
+/// Each combination of arguments that passes: an OCI rule has one value for each.
+fn ways(rule: &Rule) -> Vec<Vec<Value>> {
+    let compare = |index: u32, op: &str, value: u32| json!({ "index": index, "op": op, "value": value, "valueTwo": 0 });
+    let mut ways = vec![Vec::new()];
+    for Test { argument, must } in rule.tests {
+        let passing = match must {
+            Must::Lack(bits) => vec![compare(*argument, "SCMP_CMP_MASKED_EQ", *bits)],
+            Must::Be(values) => {
+                let equal = |value: &u32| compare(*argument, "SCMP_CMP_EQ", *value);
+                values.iter().map(equal).collect()
+            }
+        };
+        let with = |way: &Vec<Value>| -> Vec<Vec<Value>> {
+            let add = |more: &Value| [way.as_slice(), std::slice::from_ref(more)].concat();
+            passing.iter().map(add).collect()
+        };
+        ways = ways.iter().flat_map(with).collect();
+    }
+    ways
+}
+
+fn verdicts(policy: &Policy) -> BTreeMap<u32, Verdict> {
     let mut verdicts = BTreeMap::new();
     let mut set = |number: libc::c_long, verdict| {
         // Numbers of calls are small and positive.
         verdicts.insert(u32::try_from(number).unwrap_or(u32::MAX), verdict);
     };
-    for (groups, answer) in [(ALLOWED, ALLOW), (REFUSED, REFUSE)] {
-        for (_, number) in groups.iter().flat_map(|group| group.calls) {
+    for (lists, answer) in [
+        (policy.allowed, ALLOW),
+        (policy.refused, REFUSE),
+        (policy.pretended, PRETEND),
+    ] {
+        let groups = lists.iter().copied().flatten();
+        for (_, number) in groups.flat_map(|group| group.calls) {
             set(*number, Verdict::Always(answer));
         }
     }
-    let families = FAMILIES.map(libc::c_int::unsigned_abs);
-    set(libc::SYS_clone, Verdict::Without(namespace_mask()));
-    set(libc::SYS_socket, Verdict::OneOf(families.into()));
-    set(libc::SYS_personality, Verdict::OneOf(PERSONALITIES.into()));
+    for rule in policy.tested.iter().copied().flatten() {
+        set(rule.call.1, Verdict::When(rule.tests, error(rule.errno)));
+    }
     verdicts
-}
-
-fn namespace_mask() -> u32 {
-    let flags = NAMESPACES.iter().map(|flag| flag.unsigned_abs());
-    flags.fold(0, |mask, flag| mask | flag)
 }
 
 /// Where each run of numbers with one verdict begins, from 0 to the end of all numbers. What the
@@ -195,21 +231,27 @@ fn tree(ranges: &[(u32, Verdict)]) -> Filter {
 }
 
 fn leaf(verdict: &Verdict) -> Filter {
-    let argument = step(LOAD, FIRST_ARGUMENT, 0, 0);
-    let (allow, refuse) = (step(RETURN, ALLOW, 0, 0), step(RETURN, REFUSE, 0, 0));
     match verdict {
         Verdict::Always(answer) => vec![step(RETURN, *answer, 0, 0)],
-        Verdict::Without(bits) => vec![argument, step(IF_ANY_BIT, *bits, 1, 0), allow, refuse],
-        Verdict::OneOf(values) => {
-            // Each that fits is followed by an allow, which the others jump over.
-            let tests = values
-                .iter()
-                .map(|value| [step(IF_EQUAL, *value, 0, 1), allow]);
-            [argument]
-                .into_iter()
-                .chain(tests.flatten())
-                .chain([refuse])
-                .collect()
+        Verdict::When(tests, otherwise) => {
+            let tests = tests.iter().flat_map(|one| test(one, *otherwise));
+            tests.chain([step(RETURN, ALLOW, 0, 0)]).collect()
+        }
+    }
+}
+
+/// Goes on behind these steps when the argument passes.
+fn test(test: &Test, otherwise: u32) -> Filter {
+    let load = step(LOAD, FIRST_ARGUMENT + ARGUMENT * test.argument, 0, 0);
+    let refuse = step(RETURN, otherwise, 0, 0);
+    match test.must {
+        Must::Lack(bits) => vec![load, step(IF_ANY_BIT, bits, 0, 1), refuse],
+        Must::Be(values) => {
+            // Over the rest of the values and the refusal; the lists are short.
+            let over = |index: usize| u8::try_from(values.len() - index).unwrap_or(u8::MAX);
+            let compare = |(index, value): (usize, &u32)| step(IF_EQUAL, *value, over(index), 0);
+            let values = values.iter().enumerate().map(compare);
+            [load].into_iter().chain(values).chain([refuse]).collect()
         }
     }
 }
@@ -229,8 +271,10 @@ fn step(code: u32, operand: u32, if_so: u8, if_not: u8) -> sock_filter {
 mod tests {
     use super::*;
 
+    const POLICIES: [&Policy; 2] = [&FUNCTION, &STRANGER];
+
     /// Runs a filter as the kernel does.
-    fn run(filter: &Filter, architecture: u32, number: u32, argument: u32) -> u32 {
+    fn run(filter: &Filter, architecture: u32, number: u32, arguments: [u32; 6]) -> u32 {
         let (mut at, mut value) = (0, 0);
         loop {
             let step = filter[at];
@@ -240,7 +284,10 @@ mod tests {
                 RETURN => return step.k,
                 LOAD if step.k == NUMBER => value = number,
                 LOAD if step.k == ARCHITECTURE => value = architecture,
-                LOAD => value = argument,
+                LOAD => {
+                    let argument = (step.k - FIRST_ARGUMENT) / ARGUMENT;
+                    value = arguments[usize::try_from(argument).unwrap()];
+                }
                 JUMP => at += usize::try_from(step.k).unwrap(),
                 IF_EQUAL => at += jump(value == step.k),
                 IF_AT_LEAST => at += jump(value >= step.k),
@@ -254,79 +301,146 @@ mod tests {
         u32::try_from(call).unwrap()
     }
 
+    /// What a policy says to a call with these first arguments.
+    fn ask(policy: &Policy, call: libc::c_long, first: &[u32]) -> u32 {
+        let mut arguments = [0; 6];
+        arguments[..first.len()].copy_from_slice(first);
+        run(&compile(policy), NATIVE, number(call), arguments)
+    }
+
     #[test]
     fn every_number_gets_what_the_policy_says() {
-        let (filter, verdicts) = (compile(), verdicts());
-        let x32 = 0x4000_0000;
-        let numbers = (0..2000).chain(x32..x32 + 2000).chain([u32::MAX]);
-        for number in numbers {
-            let wanted = match verdicts.get(&number) {
-                Some(Verdict::Always(answer)) => *answer,
-                // Looked at below.
-                Some(_) => continue,
-                None => MISSING,
-            };
-            assert_eq!(run(&filter, NATIVE, number, 7), wanted, "call {number}");
+        for policy in POLICIES {
+            let (filter, verdicts) = (compile(policy), verdicts(policy));
+            let x32 = 0x4000_0000;
+            let numbers = (0..2000).chain(x32..x32 + 2000).chain([u32::MAX]);
+            for number in numbers {
+                let wanted = match verdicts.get(&number) {
+                    Some(Verdict::Always(answer)) => *answer,
+                    // Looked at below.
+                    Some(_) => continue,
+                    None => MISSING,
+                };
+                assert_eq!(
+                    run(&filter, NATIVE, number, [7; 6]),
+                    wanted,
+                    "call {number}"
+                );
+            }
+            assert_eq!(ask(policy, libc::SYS_clone3, &[]), MISSING);
         }
-        assert_eq!(run(&filter, NATIVE, number(libc::SYS_clone3), 0), MISSING);
     }
 
     #[test]
     fn arguments_are_looked_at() {
-        let filter = compile();
-        let ask = |call, argument| run(&filter, NATIVE, number(call), argument);
-        for flag in NAMESPACES {
-            assert_eq!(ask(libc::SYS_clone, flag.unsigned_abs() | 17), REFUSE);
+        for policy in POLICIES {
+            for flag in [libc::CLONE_NEWUSER, libc::CLONE_NEWNS, libc::CLONE_NEWNET] {
+                assert_eq!(
+                    ask(policy, libc::SYS_clone, &[flag.unsigned_abs() | 17]),
+                    REFUSE
+                );
+            }
+            assert_eq!(ask(policy, libc::SYS_clone, &[0x3d_0f00]), ALLOW);
+            assert_eq!(ask(policy, libc::SYS_clone, &[17]), ALLOW);
+            assert_eq!(ask(policy, libc::SYS_personality, &[0xffff_ffff]), ALLOW);
+            assert_eq!(ask(policy, libc::SYS_personality, &[0x0040_0000]), REFUSE);
         }
-        let thread = 0x3d_0f00;
-        assert_eq!(ask(libc::SYS_clone, thread), ALLOW);
-        assert_eq!(ask(libc::SYS_clone, 17), ALLOW);
-        for family in 0..60 {
-            let allowed = FAMILIES.contains(&i32::try_from(family).unwrap());
-            let wanted = if allowed { ALLOW } else { REFUSE };
-            assert_eq!(ask(libc::SYS_socket, family), wanted, "family {family}");
+    }
+
+    #[test]
+    fn each_policy_has_its_socket_families() {
+        let families = |policy| -> Vec<u32> {
+            let made = |family: &u32| ask(policy, libc::SYS_socket, &[*family, 1, 0]) == ALLOW;
+            (0..60).filter(made).collect()
+        };
+        let [unix, inet, inet6, netlink] = [
+            libc::AF_UNIX,
+            libc::AF_INET,
+            libc::AF_INET6,
+            libc::AF_NETLINK,
+        ]
+        .map(libc::c_int::unsigned_abs);
+        assert_eq!(families(&FUNCTION), [unix, inet, inet6, netlink]);
+        assert_eq!(families(&STRANGER), [unix, inet, inet6]);
+    }
+
+    #[test]
+    fn a_stranger_s_arguments_are_looked_at_beyond_the_first() {
+        let ask = |call, arguments: &[u32]| ask(&STRANGER, call, arguments);
+        let (sctp, tcp) = (132, 6);
+        assert_eq!(ask(libc::SYS_socket, &[2, 1, tcp]), ALLOW);
+        assert_eq!(ask(libc::SYS_socket, &[2, 1, sctp]), REFUSE);
+        assert_eq!(ask(libc::SYS_socket, &[16, 1, tcp]), REFUSE);
+        let [read, steal] = [0x541b, 0x5412];
+        assert_eq!(ask(libc::SYS_ioctl, &[0, read]), ALLOW);
+        assert_eq!(ask(libc::SYS_ioctl, &[0, steal]), error(libc::ENOTTY));
+        let (private, huge) = (0x22, 0x40000);
+        assert_eq!(ask(libc::SYS_mmap, &[0, 1, 3, private]), ALLOW);
+        assert_eq!(
+            ask(libc::SYS_mmap, &[0, 1, 3, private | huge]),
+            error(libc::ENOMEM)
+        );
+        for (kind, answer) in [
+            (0o010_000, ALLOW),
+            (0o140_000, ALLOW),
+            (0o020_000, REFUSE),
+            (0o060_000, REFUSE),
+        ] {
+            assert_eq!(
+                ask(libc::SYS_mknodat, &[0, 0, kind | 0o644]),
+                answer,
+                "{kind:o}"
+            );
         }
-        assert_eq!(ask(libc::SYS_personality, 0xffff_ffff), ALLOW);
-        assert_eq!(ask(libc::SYS_personality, 0x0040_0000), REFUSE);
+        assert_eq!(ask(libc::SYS_sync, &[]), PRETEND);
     }
 
     #[test]
     fn calls_of_another_architecture_end_the_program() {
         let i386 = 0x4000_0003;
-        let answer = run(&compile(), i386, number(libc::SYS_read), 0);
-        assert_eq!(answer, libc::SECCOMP_RET_KILL_PROCESS);
+        for policy in POLICIES {
+            let answer = run(&compile(policy), i386, number(libc::SYS_read), [0; 6]);
+            assert_eq!(answer, libc::SECCOMP_RET_KILL_PROCESS);
+        }
     }
 
     #[test]
     fn the_filter_survives_the_way_to_the_helper() {
-        let filter = compile();
-        let bytes = encode(&filter);
-        let back = decode(&bytes).unwrap();
-        assert_eq!(encode(&back), bytes);
-        assert!(decode(&bytes[..9]).is_none() && decode(&[]).is_none());
-        assert!(filter.len() < 1000, "{} steps", filter.len());
+        for policy in POLICIES {
+            let filter = compile(policy);
+            let bytes = encode(&filter);
+            let back = decode(&bytes).unwrap();
+            assert_eq!(encode(&back), bytes);
+            assert!(decode(&bytes[..9]).is_none() && decode(&[]).is_none());
+            assert!(filter.len() < 1000, "{} steps", filter.len());
+        }
     }
 
     #[test]
-    fn no_call_is_both_allowed_and_refused_and_each_group_has_a_reason() {
-        let calls = |groups: &[Group]| -> Vec<libc::c_long> {
-            let calls = groups.iter().flat_map(|group| group.calls);
-            calls.map(|(_, number)| *number).collect()
-        };
-        let (allowed, refused) = (calls(ALLOWED), calls(REFUSED));
-        let special = [
-            libc::SYS_clone,
-            libc::SYS_clone3,
-            libc::SYS_socket,
-            libc::SYS_personality,
-        ];
-        assert!(
-            refused
-                .iter()
-                .chain(&special)
-                .all(|number| !allowed.contains(number))
-        );
-        let mut groups = ALLOWED.iter().chain(REFUSED);
-        assert!(groups.all(|group| !group.reason.is_empty()));
+    fn no_call_stands_twice_and_each_entry_has_a_reason() {
+        for policy in POLICIES {
+            let lists = [policy.allowed, policy.refused, policy.pretended].concat();
+            let groups = || lists.iter().copied().flatten();
+            let rules = || policy.tested.iter().copied().flatten();
+            let mut calls: Vec<_> = groups()
+                .flat_map(|group| group.calls)
+                .map(|call| call.1)
+                .collect();
+            calls.extend(rules().map(|rule| rule.call.1));
+            let count = calls.len();
+            calls.sort_unstable();
+            calls.dedup();
+            assert_eq!(calls.len(), count);
+            assert!(groups().all(|group| !group.reason.is_empty()));
+            assert!(rules().all(|rule| !rule.reason.is_empty()));
+        }
+    }
+
+    #[test]
+    fn an_oci_profile_has_a_rule_for_each_combination() {
+        let profile = oci_profile(&STRANGER);
+        let rules = profile["syscalls"].as_array().unwrap();
+        let of = |name: &str| rules.iter().filter(|rule| rule["names"][0] == name).count();
+        assert_eq!((of("socket"), of("clone"), of("ioctl")), (9, 1, 9));
     }
 }

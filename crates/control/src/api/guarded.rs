@@ -14,7 +14,7 @@ use utoipa::openapi::{
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use super::{Access, auth, error::ApiError};
-use crate::Control;
+use crate::{Control, runs};
 
 /// Who may use a route, unless the request comes by the local socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(super) enum Policy {
     Open,
     /// Whoever has signed the request: its handler checks that.
     Signed,
+    /// Who may have something run: anybody, or whoever has a login, as the owner says.
+    Run,
     /// Whoever has a login, be it the narrowest token.
     Known,
     /// Who may look at functions.
@@ -69,7 +71,8 @@ impl Policy {
     /// What a request with `method` needs.
     pub(super) fn need(self, method: &Method) -> Need {
         match self {
-            Self::Open | Self::Signed => Need::Nothing,
+            // A login is asked for where the owner wants one: see `Door::need`.
+            Self::Open | Self::Signed | Self::Run => Need::Nothing,
             Self::Known => Need::Login,
             Self::Read => Need::Scope(Scope::FunctionsRead),
             Self::Images if method == Method::GET || method == Method::HEAD => {
@@ -86,6 +89,14 @@ impl Policy {
 // === impl Door ===
 
 impl Door {
+    /// What a request with `method` needs here.
+    pub(super) fn need(&self, method: &Method) -> Need {
+        match self.policy {
+            Policy::Run if self.control.runs.config().login => Need::Login,
+            policy => policy.need(method),
+        }
+    }
+
     fn before<S: Clone + Send + Sync + 'static>(
         &self,
         policy: Policy,
@@ -94,9 +105,17 @@ impl Door {
         let routes = match policy {
             // Here a stranger may know as well which methods there are.
             Policy::Open | Policy::Signed => routes.fallback(async || ApiError::Method),
+            Policy::Run => routes.fallback(runs::wrong_method),
             _ => routes,
         };
-        routes.layer(from_fn_with_state(self.with(policy), auth::admit))
+        let routes = routes.layer(from_fn_with_state(self.with(policy), auth::admit));
+        match policy {
+            // Browsers ask without a login whether they may ask.
+            Policy::Run => {
+                routes.layer(from_fn_with_state(self.control.runs.clone(), runs::before))
+            }
+            _ => routes,
+        }
     }
 
     fn with(&self, policy: Policy) -> Self {

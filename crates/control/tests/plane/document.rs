@@ -15,7 +15,9 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.js
 /// Specified elsewhere: OpenFaaS's builder and the registry.
 const ELSEWHERE: [&str; 3] = ["/build", "/publickey", "/v2"];
 /// Other spellings of routes that the document has: whoever reads it needs none of them.
-const ALIASES: [&str; 6] = [
+const ALIASES: [&str; 8] = [
+    "/api/v2/piston/execute",
+    "/api/v2/piston/runtimes",
     "/async-function/{name}/",
     "/async-function/{name}/{*rest}",
     "/system/namespace",

@@ -26,7 +26,9 @@ use std::{fs, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use fake::{FakeBuilder, FakeEngine};
-use hob_control::{Access, Control, ControlConfig, ControlParts, KnownRegistries, QueueLimits};
+use hob_control::{
+    Access, Control, ControlConfig, ControlParts, KnownRegistries, QueueLimits, RunsConfig,
+};
 use hob_image::{ImageStore, RegistryClient};
 use hob_model::{FunctionName, Routes, wire::DeployEvent};
 use hob_store::{CallQueue, SecretStore, Store};
@@ -73,6 +75,7 @@ impl Plane {
                 ..QueueLimits::default()
             },
             keep_revisions: 3,
+            runs: RunsConfig::default(),
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };

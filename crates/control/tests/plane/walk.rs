@@ -14,6 +14,8 @@ use crate::{Plane, document::document, request, text};
 const BESIDE: &[(&str, &str, &str)] = &[
     ("POST", "/async-function/{name}/", OPEN),
     ("POST", "/async-function/{name}/{*rest}", OPEN),
+    ("POST", "/api/v2/piston/execute", OPEN),
+    ("GET", "/api/v2/piston/runtimes", OPEN),
     // Signed instead, which its handler looks for.
     ("POST", "/build", OPEN),
     ("GET", "/publickey", OPEN),

@@ -14,16 +14,21 @@ fn quick() {
         let world = World::new(4);
         world.is_full().await;
         let mut times = Vec::new();
-        let mut starts = Vec::new();
+        let mut parts = [const { Vec::new() }; 3];
         for _ in 0..200 {
             let begun = Instant::now();
             let ran = world.ran(bash("true")).await;
             times.push(begun.elapsed());
-            starts.push(ran.end().times.start);
+            let of = ran.end().times;
+            for (part, time) in parts.iter_mut().zip([of.queue, of.start, of.run]) {
+                part.push(time);
+            }
             assert_eq!(ran.end().code, 0);
         }
         tell("one after the other", &mut times);
-        tell("of which the start", &mut starts);
+        for (name, part) in ["queue", "start", "run"].into_iter().zip(&mut parts) {
+            tell(&format!("  of which {name}"), part);
+        }
         let mut times = Vec::new();
         for _ in 0..50 {
             world.is_full().await;

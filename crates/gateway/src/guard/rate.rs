@@ -2,6 +2,7 @@
 //! bounded here.
 
 mod callers;
+mod runs;
 mod standing;
 
 use std::{
@@ -23,6 +24,7 @@ use hob_model::{FunctionName, Rate, RateBy, Route, Routes};
 use super::{Asked, Identity};
 use crate::error::GatewayError;
 use callers::{All, Callers};
+use runs::RunRate;
 pub(crate) use standing::Standing;
 
 /// How often callers are forgotten that may call as often as new ones, and limiters that no
@@ -36,6 +38,8 @@ pub(super) struct Rates {
     /// By function those of its settings: mostly one, two while a canary has others, or until the
     /// next sweep after a deploy. So a deploy that keeps the setting keeps the counts.
     limiters: RwLock<HashMap<FunctionName, Vec<Arc<Limiter>>>>,
+    /// Of runs in sandboxes, which are no function's.
+    runs: Option<RunRate>,
     all: All,
     hasher: RandomState,
     swept: Mutex<Instant>,
@@ -62,14 +66,23 @@ enum Who<'a> {
 // === impl Rates ===
 
 impl Rates {
-    pub(super) fn new(usual: Option<Rate>) -> Self {
+    /// `usual` is for functions that set none, `runs` for runs in sandboxes.
+    pub(super) fn new(usual: Option<Rate>, runs: Option<Rate>) -> Self {
+        let all = All::default();
         Self {
             usual,
             limiters: RwLock::default(),
-            all: All::default(),
+            runs: runs.map(|rate| RunRate::new(rate, &all)),
+            all,
             hasher: RandomState::new(),
             swept: Mutex::new(Instant::now()),
         }
+    }
+
+    /// Counts one more run of `caller`.
+    pub(super) fn count_run(&self, caller: IpAddr) -> Result<Option<Standing>, GatewayError> {
+        let runs = self.runs.as_ref();
+        runs.map(|runs| runs.count(caller)).transpose()
     }
 
     /// Counts a call where it does not matter who the caller turns out to be.
@@ -114,7 +127,8 @@ impl Rates {
             return;
         }
         *swept = now;
-        let kept = self.keep(routes);
+        let mut kept = self.keep(routes);
+        kept.extend(self.runs.as_ref().map(RunRate::limiter));
         // It is long, and neither calls nor the gateway's threads need wait for it.
         tokio::task::spawn_blocking(move || {
             for limiter in kept {
@@ -262,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_limiter_goes_with_its_setting_and_its_function() {
-        let (rates, routes) = (Rates::new(None), Routes::default());
+        let (rates, routes) = (Rates::new(None, None), Routes::default());
         let [one, other] = ["1/1h", "2/1h"].map(|text| text.parse().expect("a rate"));
         let name: FunctionName = "hello".parse().expect("a name");
         let kept = || {

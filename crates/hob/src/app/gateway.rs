@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use hob_control::{Access, Control};
 use hob_gateway::{
-    AnswerBody, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts, Listeners, TlsConfig,
+    AnswerBody, CallLimits, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts,
+    Listeners, TlsConfig,
 };
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tower::ServiceExt;
@@ -27,11 +28,16 @@ pub(super) fn start(
         certificates: shared.keyring,
         hsts: tls.hsts,
     });
+    let limits = config.limits.gateway();
     let config = GatewayConfig {
+        calls: CallLimits {
+            runs: config.sandbox.rate.clone(),
+            ..limits.calls.clone()
+        },
         proxies: config.proxies.clone(),
         access_log: config.access_log.clone(),
         tls,
-        ..config.limits.gateway()
+        ..limits
     };
     let wake = Arc::clone(control) as _;
     let ports = GatewayPorts {

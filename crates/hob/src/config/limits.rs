@@ -70,6 +70,7 @@ impl TryFrom<Written> for LimitsConfig {
                 calls: calls.unwrap_or(usual.calls),
                 depth: depth.unwrap_or(usual.depth),
                 rate: written.rate,
+                ..usual
             },
             body_rate: within("body_rate", rate, &RATES, |rate| Memory(*rate).to_string())?,
         })

@@ -6,9 +6,11 @@ mod limits;
 mod pool;
 mod workers;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use hob_model::{Rate, RateBy, sandbox::SandboxLevel};
+use hob_control::RunsConfig;
+use hob_model::{Cors, Rate, RateBy, sandbox::SandboxLevel};
+use http::HeaderValue;
 use serde::Deserialize;
 
 pub(crate) use fly::FlyTable;
@@ -26,6 +28,8 @@ struct Written {
     runtime: Option<String>,
     login: bool,
     rate: Option<Rate>,
+    cors: Option<Cors>,
+    name: Option<String>,
     pool: PoolConfig,
     limits: SandboxLimits,
     languages: BTreeMap<String, LanguageConfig>,
@@ -48,6 +52,10 @@ pub(crate) struct SandboxesConfig {
     pub(crate) login: bool,
     /// How often one caller may.
     pub(crate) rate: Option<Rate>,
+    /// Whose web pages may.
+    pub(crate) cors: Option<Cors>,
+    /// What the header `Coord` says; `None` is the machine's name.
+    pub(crate) name: Option<HeaderValue>,
     /// Sandboxes of this machine.
     pub(crate) pool: PoolConfig,
     /// What one run may use.
@@ -88,6 +96,16 @@ impl TryFrom<Written> for SandboxesConfig {
                 String::from(rate.by.clone())
             ));
         }
+        if written.login && written.cors == Some(Cors::Any) {
+            return Err(
+                "sandbox.cors = \"*\" does not go with sandbox.login: any page could use the login that a browser remembers; name its origin"
+                    .into(),
+            );
+        }
+        let name = written.name.map(|name| {
+            HeaderValue::from_str(&name)
+                .map_err(|_| "sandbox.name must be of letters, digits and signs".to_owned())
+        });
         for (name, language) in &written.languages {
             language.check(name)?;
         }
@@ -124,6 +142,8 @@ impl TryFrom<Written> for SandboxesConfig {
             runtime: written.runtime,
             login: written.login,
             rate: written.rate,
+            cors: written.cors,
+            name: name.transpose()?,
             pool: written.pool,
             limits: written.limits,
             languages: written.languages,
@@ -131,6 +151,46 @@ impl TryFrom<Written> for SandboxesConfig {
             fly,
             key: written.key,
         })
+    }
+}
+
+impl SandboxesConfig {
+    /// How runs are served.
+    pub(crate) fn runs(&self) -> RunsConfig {
+        let machine = || {
+            let names = rustix::system::uname();
+            HeaderValue::from_bytes(names.nodename().to_bytes()).ok()
+        };
+        RunsConfig {
+            coord: self.name.clone().or_else(machine),
+            login: self.login,
+            body: self.limits.body,
+            limits: self.limits.run,
+            cors: self.cors.clone(),
+        }
+    }
+
+    /// Refuses to run what anybody sends as often as he likes. `listening` are the addresses where
+    /// calls are taken; `proxied` says that a proxy takes them for others.
+    ///
+    /// # Errors
+    /// One line with the cure.
+    pub(crate) fn check_open(&self, listening: &[SocketAddr], proxied: bool) -> Result<(), String> {
+        if !self.enabled || self.login || self.rate.is_some() {
+            return Ok(());
+        }
+        let cure = "set `rate` in the table `sandbox` of the configuration, as in rate = \"30/1m\", or `login = true`";
+        if let Some(open) = listening.iter().find(|at| !at.ip().is_loopback()) {
+            return Err(format!(
+                "everybody who reaches {open} could have scripts run without end: {cure}"
+            ));
+        }
+        if proxied {
+            return Err(format!(
+                "proxies are trusted, and everybody who reaches one could have scripts run without end: {cure}"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -200,6 +260,30 @@ mod tests {
     }
 
     #[test]
+    fn nobody_sends_scripts_from_the_network_without_a_rate_or_a_login() {
+        let config = |text: &str| toml::from_str::<SandboxesConfig>(text).expect("valid");
+        let open = ["127.0.0.1:8080", "0.0.0.0:443"].map(|at| at.parse().expect("an address"));
+        let bare = config("enabled = true");
+        let error = bare.check_open(&open, false).expect_err("open");
+        assert!(error.contains("0.0.0.0:443"), "{error}");
+        assert!(error.contains("rate = \"30/1m\""), "{error}");
+        assert!(bare.check_open(&open[..1], false).is_ok());
+        assert!(bare.check_open(&open[..1], true).is_err());
+        for text in [
+            "",
+            "enabled = true\nrate = \"1/1s\"",
+            "enabled = true\nlogin = true",
+        ] {
+            assert_eq!(config(text).check_open(&open, true), Ok(()), "{text}");
+        }
+        assert_eq!(
+            config("name = \"iad-1\"").runs().coord,
+            HeaderValue::from_str("iad-1").ok()
+        );
+        assert!(config("").runs().coord.is_some());
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_name() {
         for (text, expected) in [
             ("enable = true", "unknown field `enable`"),
@@ -211,6 +295,10 @@ mod tests {
             (
                 "rate = { limit = \"1/1s\", by = \"caller\" }",
                 "sandbox.rate counts addresses: remove `by = \"caller\"`",
+            ),
+            (
+                "login = true\ncors = \"*\"",
+                "sandbox.cors = \"*\" does not go with sandbox.login",
             ),
             (
                 "pool = { size = 0 }",
@@ -236,7 +324,7 @@ mod tests {
                 "limits = { body = \"1Gi\" }",
                 "sandbox.limits.body must be 1Ki to 64Mi",
             ),
-            ("limits = { cores = 5000 }", "cpu limit `5000` is invalid"),
+            ("limits = { cores = 5000 }", "cpu `5000` is invalid"),
             ("languages.x = {}", "sandbox.languages.x.run is missing"),
             (
                 "languages.x = { run = [\"x\"] }",

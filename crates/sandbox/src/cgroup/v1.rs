@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Alarm, CONTROLLERS, CPU_PERIOD, STAND_STILL, Tally, kill_processes, number, processes,
+    Alarm, CONTROLLERS, CPU_PERIOD, SHARES, STAND_STILL, Tally, kill_processes, number, processes,
     stand_still, write,
 };
 use crate::{Able, CageLimits};
@@ -260,16 +260,17 @@ impl super::Group for Group {
     }
 
     fn end(&self) -> io::Result<()> {
-        if let Some(folder) = self.folder("cpu") {
-            write(&folder.join("cpu.cfs_quota_us"), -1)?;
+        if let Some((_, folder)) = self.folders.first() {
+            kill_processes(folder);
         }
         if self.is_frozen() {
             self.thaw()?;
         }
-        if let Some((_, folder)) = self.folders.first() {
-            kill_processes(folder);
-        }
-        Ok(())
+        let Some(folder) = self.folder("cpu") else {
+            return Ok(());
+        };
+        write(&folder.join("cpu.shares"), SHARES.end())?;
+        write(&folder.join("cpu.cfs_quota_us"), -1)
     }
 
     fn tally(&self) -> Tally {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::{
-    Alarm, CONTROLLERS, CPU_PERIOD, STAND_STILL, Tally, kill_processes, number, processes,
+    Alarm, CONTROLLERS, CPU_PERIOD, STAND_STILL, Tally, WEIGHT, kill_processes, number, processes,
     stand_still, write,
 };
 use crate::{Able, CageLimits};
@@ -252,16 +252,18 @@ impl super::Group for Group {
     }
 
     fn end(&self) -> io::Result<()> {
-        if self.has("cpu.max") {
-            write(&self.folder.join("cpu.max"), format!("max {CPU_PERIOD}"))?;
+        if self.has("cgroup.kill") {
+            write(&self.folder.join("cgroup.kill"), 1)?;
+        } else {
+            kill_processes(&self.folder);
         }
         if self.is_frozen() {
             self.thaw()?;
         }
-        if self.has("cgroup.kill") {
-            return write(&self.folder.join("cgroup.kill"), 1);
+        if self.has("cpu.max") {
+            write(&self.folder.join("cpu.weight"), WEIGHT.end())?;
+            write(&self.folder.join("cpu.max"), format!("max {CPU_PERIOD}"))?;
         }
-        kill_processes(&self.folder);
         Ok(())
     }
 

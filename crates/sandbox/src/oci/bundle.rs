@@ -130,7 +130,7 @@ fn linux(network: &CageNetwork, resources: &Resources) -> Value {
         "maskedPaths": ["/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
             "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"],
         "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        "seccomp": seccomp::oci_profile(),
+        "seccomp": seccomp::oci_profile(&seccomp::FUNCTION),
     });
     if !is_privileged() {
         namespaces.push("user");

@@ -52,8 +52,6 @@ pub(super) use orphan::remove as remove_orphan;
 
 use plan::{Ended, Plan, Task};
 
-/// uid and gid of the program as it sees itself.
-const INNER_ID: u32 = 1000;
 /// The machine's name as the program sees it.
 const HOSTNAME: &str = "sandbox";
 /// Most files, folders and links in the box, `/tmp` and `/dev/shm` together. Each takes about a
@@ -115,7 +113,7 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
     helper.ready().map_err(failed)?;
     let order = || -> io::Result<()> {
         let plan = memory_file("hob-plan", &serde_json::to_vec(&plan)?)?;
-        let filter = sandbox.filter.as_fd();
+        let filter = sandbox.strict_filter.as_fd();
         helper.send(ONE_SHOT, &[plan.as_fd(), filter, theirs.as_fd()])
     };
     order().map_err(|error| failed(Failure::at("order the cage")(error)))?;
@@ -173,7 +171,7 @@ fn plan(sandbox: &Sandbox, spec: &OneShotSpec) -> Plan {
         rustix::process::geteuid().as_raw(),
         rustix::process::getegid().as_raw(),
     );
-    let inner = own(INNER_ID);
+    let inner = own(standard::STRANGER_ID);
     // Without root's rights, all that there is to map is hob's own user.
     let around = (!sandbox.privileged).then_some(UserNamespace { inner, outer: me });
     let outer = match sandbox.privileged {
@@ -184,8 +182,8 @@ fn plan(sandbox: &Sandbox, spec: &OneShotSpec) -> Plan {
         root: Root {
             mount_point: sandbox.config.state.join("root"),
             hostname: HOSTNAME.into(),
-            base: Base::Host(sandbox.standard.get()),
-            files: standard::files(HOSTNAME),
+            base: Base::Host(sandbox.bare.get()),
+            files: standard::files_of_stranger(HOSTNAME),
             binds: Vec::new(),
             scratch: Scratch::Box(box_size(&spec.limits, outer.0)),
             proc: Proc::Bare,

@@ -10,6 +10,7 @@ mod limits;
 mod nobody;
 mod oci;
 mod oneshot;
+mod oneshot_end;
 mod process;
 mod stranger;
 mod view;
@@ -23,6 +24,9 @@ fn main() -> ExitCode {
     hob_sandbox::run_helper_if_asked();
     if let Some(name) = env::var_os(nobody::TEST) {
         return nobody::main(&name);
+    }
+    if env::var_os(oneshot_end::DAEMON).is_some() {
+        oneshot_end::daemon();
     }
     let words: Vec<String> = env::args()
         .skip(1)
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         oci::TESTS,
         languages::TESTS,
         oneshot::TESTS,
+        oneshot_end::TESTS,
     ];
     let wanted =
         |test: &&Test| words.is_empty() || words.iter().any(|word| test.0.contains(word.as_str()));

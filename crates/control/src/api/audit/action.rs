@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 
+use hob_model::sandbox::{EXECUTE_ALIAS, EXECUTE_PATH, RUN_PATH};
 use http::Method;
 
 /// What a request with this method on this route does, in a word; `None` when it changes nothing.
@@ -13,6 +14,8 @@ pub(super) fn action(method: &Method, path: &str, asked: &str) -> Option<Cow<'st
         ("GET", "/hob/v1/backup") => "backup.read",
         ("GET" | "HEAD" | "OPTIONS", _) => return None,
         // Calls of functions change nothing here.
+        // Runs leave nothing behind either.
+        ("POST", RUN_PATH | EXECUTE_PATH | EXECUTE_ALIAS) => return None,
         ("POST", "/async-function/{name}")
         | ("POST", "/async-function/{name}/" | "/async-function/{name}/{*rest}") => return None,
         ("DELETE", "/async-function/{name}" | "/hob/v1/calls/{id}" | "/hob/v1/queue") => {

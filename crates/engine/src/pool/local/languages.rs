@@ -105,7 +105,11 @@ impl Languages {
             let draft = Draft::of(setting).ok_or_else(|| {
                 format!("language `{name}` has no `run`: say which program runs its scripts")
             })?;
-            known.extend(Known::find(draft));
+            let found = Known::find(draft);
+            if found.is_none() {
+                tracing::warn!(language = name, "its program is not on this machine");
+            }
+            known.extend(found);
         }
         let languages = Self(known.into_iter().map(Arc::new).collect());
         languages.check()?;
@@ -186,10 +190,7 @@ impl Known {
             version,
         } = draft;
         let program = language.run.first()?;
-        let Some(path) = which(program) else {
-            tracing::debug!(language = language.name, program, "not on this machine");
-            return None;
-        };
+        let path = which(program)?;
         Some(Self {
             language,
             by_file,

@@ -210,9 +210,10 @@ impl Stock {
     fn make(self: &Arc<Self>, seat: Seat) -> Result<Made, (String, Seat)> {
         match self.build(seat.number) {
             Ok((cage, lease, pidfd)) => {
+                let worker = lease.lease.worker.clone();
                 let guard = self
                     .handle
-                    .spawn(Arc::downgrade(self).guard(pidfd, seat.number));
+                    .spawn(guard(Arc::downgrade(self), pidfd, worker));
                 Ok(Made {
                     cage,
                     lease,
@@ -278,13 +279,11 @@ impl Stock {
     }
 
     /// One that waited is dead.
-    fn lost(self: &Arc<Self>, number: usize) {
+    fn lost(self: &Arc<Self>, worker: &str) {
         let dead = {
             let mut state = self.state();
-            let place = state
-                .ready
-                .iter()
-                .position(|made| made.seat.number == number);
+            let mut ready = state.ready.iter();
+            let place = ready.position(|made| made.lease.lease.worker == worker);
             place.and_then(|place| state.ready.remove(place))
         };
         if let Some(dead) = dead {
@@ -302,22 +301,16 @@ impl Stock {
     }
 }
 
-/// What waits for the death of a sandbox does not keep its pool.
-trait Guard {
-    async fn guard(self, pidfd: OwnedFd, number: usize);
-}
-
-impl Guard for Weak<Stock> {
-    async fn guard(self, pidfd: OwnedFd, number: usize) {
-        let Ok(pidfd) = listen_to(pidfd.as_fd()) else {
-            // It is looked at again before it is used.
-            return;
-        };
-        if pidfd.readable().await.is_ok()
-            && let Some(stock) = self.upgrade()
-        {
-            stock.lost(number);
-        }
+/// Waits for the death of one that waits. It does not keep its pool.
+async fn guard(stock: Weak<Stock>, pidfd: OwnedFd, worker: String) {
+    let Ok(pidfd) = listen_to(pidfd.as_fd()) else {
+        // It is looked at again before it is used.
+        return;
+    };
+    if pidfd.readable().await.is_ok()
+        && let Some(stock) = stock.upgrade()
+    {
+        stock.lost(&worker);
     }
 }
 

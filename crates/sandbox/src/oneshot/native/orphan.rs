@@ -1,6 +1,6 @@
 //! Removing what another hob on this machine left.
 
-use std::path::Path;
+use std::{os::fd::AsFd, path::Path, time::Duration};
 
 use rustix::{
     io::Errno,
@@ -11,6 +11,7 @@ use crate::{
     CageRecord, Sandbox, SandboxError,
     cage::{boot_id, start_time},
     cgroup::{self, Group},
+    native::launch::readable,
     oci,
     spec::is_id,
 };
@@ -43,7 +44,8 @@ fn end_process(record: &CageRecord) -> Result<bool, SandboxError> {
     let Ok(pidfd) = oci::open(record.pid) else {
         return Ok(false);
     };
-    if start_time(record.pid) != Some(record.start_time) {
+    let has_ended = readable(pidfd.as_fd(), Duration::ZERO).unwrap_or(false);
+    if has_ended || start_time(record.pid) != Some(record.start_time) {
         return Ok(false);
     }
     // What has used up its share of processor time dies when its group is removed, below.

@@ -1,0 +1,107 @@
+use std::net::IpAddr;
+
+use axum::body::Body;
+use hob_model::{CallerAddress, sandbox::RunOrder};
+use http::{Extensions, HeaderMap, HeaderName, header, request::Parts};
+
+use super::{Runs, body::Held, error::RunsError, json::RunRequest, keys::Keys, stream::Form};
+use crate::api::{Actor, LocalUser};
+
+/// What a script is in that says nothing of it.
+const LANGUAGE: &str = "bash";
+/// Asks for the end with all that is known of it.
+const END: HeaderName = HeaderName::from_static("x-hob-run-end");
+
+/// A request for a run, read.
+pub(super) struct Asked {
+    pub(super) order: RunOrder,
+    pub(super) form: Form,
+    /// Its place in memory.
+    pub(super) held: Held,
+}
+
+impl Asked {
+    /// A script as it is, or an order as JSON, with what the query says.
+    pub(super) async fn read(runs: &Runs, head: &Parts, body: Body) -> Result<Self, RunsError> {
+        let keys = Keys::read(head.uri.query().unwrap_or_default())?;
+        let (body, held) = runs.0.room.receive(&head.headers, body).await?;
+        let mut form = Form {
+            raw: keys.raw,
+            end: keys.end
+                || head
+                    .headers
+                    .get(&END)
+                    .is_some_and(|value| !value.is_empty()),
+        };
+        let (mut order, limits, language) = match is_json(&head.headers) {
+            true => {
+                let mut request = RunRequest::read(&body)?;
+                drop(body);
+                form.raw |= request.raw;
+                form.end |= request.end;
+                let limits = std::mem::take(&mut request.limits);
+                let language = request.language.take();
+                (request.order()?, limits, language)
+            }
+            false => {
+                let order = RunOrder {
+                    script: body,
+                    ..RunOrder::default()
+                };
+                (order, Default::default(), None)
+            }
+        };
+        order.caller = caller(&head.extensions);
+        order.language = keys
+            .language
+            .clone()
+            .or(language)
+            .unwrap_or_else(|| LANGUAGE.to_owned());
+        order.limits = keys.over(limits);
+        Ok(Self { order, form, held })
+    }
+}
+
+/// Whether a request says that its body is JSON.
+pub(super) fn is_json(fields: &HeaderMap) -> bool {
+    let kind = fields.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/json")
+}
+
+/// Who asks: for a fair turn, so those of one network of IPv6 are one.
+pub(super) fn caller(request: &Extensions) -> String {
+    let login = request.get::<Actor>().and_then(Actor::login);
+    if let Some(name) = login {
+        return name.to_owned();
+    }
+    match (request.get::<CallerAddress>(), request.get::<LocalUser>()) {
+        (Some(address), _) => network(address.ip),
+        (None, Some(LocalUser(user))) => format!("local:{user}"),
+        (None, None) => "local".to_owned(),
+    }
+}
+
+fn network(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => {
+            let half = address.to_bits() >> 64 << 64;
+            format!("{}/64", std::net::Ipv6Addr::from_bits(half))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_of_ipv6_is_one_caller() {
+        let of = |text: &str| network(text.parse().expect("an address"));
+        assert_eq!(of("2001:db8:1:2:3::4"), "2001:db8:1:2::/64");
+        assert_eq!(of("192.0.2.7"), "192.0.2.7");
+        assert_eq!(caller(&Extensions::new()), "local");
+    }
+}

@@ -1,0 +1,196 @@
+//! The answer to `POST /run`, as its events come.
+
+use std::io;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use hob_model::{
+    End, EndReason,
+    port::{RunStream, StartedRun},
+    sandbox::{RunEnd, RunEvent, RunMaxima, RunTimes},
+};
+use http::{HeaderName, HeaderValue, header};
+
+use super::{
+    Tally,
+    encode::Text,
+    end::put_end,
+    error::{PLAIN, RunsError},
+};
+
+/// Says which sandbox or worker it was.
+const WORKER: HeaderName = HeaderName::from_static("worker");
+/// Keeps proxies of the kind of nginx from waiting for more.
+const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// What the caller wants to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    /// The output as it is, without events.
+    pub(super) raw: bool,
+    /// All that is known of the end, whatever it was.
+    pub(super) end: bool,
+}
+
+/// A run under way, and how it is written down.
+struct Writing {
+    events: RunStream,
+    /// It came before the head.
+    first: Option<RunEvent>,
+    form: Form,
+    limits: RunMaxima,
+    stdout: Text,
+    stderr: Text,
+    tally: Tally,
+    ended: bool,
+}
+
+/// Answers with what the run says. Who wants the end told gets the head at once. To all others the
+/// head says that there is something to read: a run that passes its deadline in silence has an
+/// empty answer, of no worker.
+pub(super) async fn answer(
+    started: StartedRun,
+    form: Form,
+    limits: RunMaxima,
+    mut tally: Tally,
+) -> Result<Response, RunsError> {
+    let mut events = started.events;
+    let mut first = None;
+    if !form.end {
+        first = Some(
+            events
+                .next()
+                .await
+                .unwrap_or_else(|| RunEvent::End(broken())),
+        );
+        if let Some(RunEvent::End(end)) = &first {
+            if is_deadline(end, &limits) {
+                tally.ended(end);
+                return Ok(Response::new(Body::empty()));
+            }
+            if end.end.reason == EndReason::Host {
+                tally.ended(end);
+                return Err(RunsError::Host(end.end.message.clone()));
+            }
+        }
+    }
+    let writing = Writing {
+        events,
+        first,
+        form,
+        limits,
+        stdout: Text::default(),
+        stderr: Text::default(),
+        tally,
+        ended: false,
+    };
+    let body = Body::from_stream(stream::unfold(writing, |mut writing| async move {
+        let next = writing.next().await?;
+        Some((next, writing))
+    }));
+    let mut response = match form.raw {
+        true => (PLAIN, body).into_response(),
+        false => ([(header::CONTENT_TYPE, "text/event-stream")], body).into_response(),
+    };
+    let fields = response.headers_mut();
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    fields.insert(BUFFERING, HeaderValue::from_static("no"));
+    if let Ok(worker) = HeaderValue::from_str(&started.worker) {
+        fields.insert(WORKER, worker);
+    }
+    Ok(response)
+}
+
+/// Whether a run was ended since its time was over, and not the processor's time that it had.
+pub(super) fn is_deadline(end: &RunEnd, limits: &RunMaxima) -> bool {
+    let used_up = end.cpu.is_some_and(|cpu| cpu >= limits.cpu.0);
+    let over = end.times.start + end.times.run >= limits.time.0;
+    end.end.reason == EndReason::Timeout && (over || !used_up)
+}
+
+/// A pool that says nothing of the end has broken its word.
+pub(super) fn broken() -> RunEnd {
+    RunEnd {
+        code: -1,
+        signal: None,
+        end: End::new(EndReason::Host, "the sandbox was lost"),
+        times: RunTimes::default(),
+        cpu: None,
+        memory: None,
+    }
+}
+
+// === impl Writing ===
+
+impl Writing {
+    /// The next bytes for the caller.
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+        let mut out = Vec::new();
+        while out.is_empty() && !self.ended {
+            let event = match self.first.take() {
+                Some(event) => Some(event),
+                None => self.events.next().await,
+            };
+            match event.unwrap_or_else(|| RunEvent::End(broken())) {
+                RunEvent::Stdout(bytes) => self.put(&mut out, "stdout", bytes),
+                RunEvent::Stderr(bytes) => self.put(&mut out, "stderr", bytes),
+                RunEvent::End(end) => self.finish(&mut out, &end),
+            }
+        }
+        (!out.is_empty()).then(|| Ok(out.into()))
+    }
+
+    fn put(&mut self, out: &mut Vec<u8>, name: &'static str, bytes: Vec<u8>) {
+        if self.form.raw {
+            *out = bytes;
+            return;
+        }
+        let text = match name {
+            "stdout" => &mut self.stdout,
+            _ => &mut self.stderr,
+        };
+        put_event(out, name, |out| text.put(out, &bytes));
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>, end: &RunEnd) {
+        self.ended = true;
+        self.tally.ended(end);
+        for (name, text) in [("stdout", &mut self.stdout), ("stderr", &mut self.stderr)] {
+            put_event(out, name, |out| text.finish(out));
+        }
+        // Clients that ask for no more know a run that was cut off by its missing end.
+        if !self.form.end && is_deadline(end, &self.limits) {
+            return;
+        }
+        if self.form.raw {
+            out.extend_from_slice(format!("\nexit: {}\n", end.code).as_bytes());
+            if self.form.end {
+                put_end(out, end);
+                out.push(b'\n');
+            }
+            return;
+        }
+        put_event(out, "exit", |out| match self.form.end {
+            true => put_end(out, end),
+            false => out.extend_from_slice(format!("{{\"code\":{}}}", end.code).as_bytes()),
+        });
+    }
+}
+
+/// Appends an event, unless it has no data.
+fn put_event(out: &mut Vec<u8>, name: &str, data: impl FnOnce(&mut Vec<u8>)) {
+    let before = out.len();
+    for part in ["event: ", name, "\ndata: "] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    let empty = out.len();
+    data(out);
+    match out.len() == empty {
+        true => out.truncate(before),
+        false => out.extend_from_slice(b"\n\n"),
+    }
+}
