@@ -37,6 +37,7 @@ pub(crate) struct RunRequest {
 /// One file.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RunRequestFile)]
 struct File {
     /// Below the folder where the program starts; no `..`.
     name: String,
@@ -49,6 +50,7 @@ struct File {
 /// How bytes are written as text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = RunRequestEncoding)]
 pub(super) enum Encoding {
     /// As they are.
     #[default]

@@ -48,6 +48,7 @@ pub(crate) struct ExecuteAnswer {
 
 /// A language.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExecuteRuntime)]
 pub(crate) struct Runtime {
     language: String,
     version: String,

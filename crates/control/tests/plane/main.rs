@@ -16,6 +16,7 @@ mod openfaas;
 mod rest;
 mod restore;
 mod rollback;
+mod runs;
 mod schedule;
 mod secrets;
 mod tokens;
@@ -30,7 +31,7 @@ use hob_control::{
     Access, Control, ControlConfig, ControlParts, KnownRegistries, QueueLimits, RunsConfig,
 };
 use hob_image::{ImageStore, RegistryClient};
-use hob_model::{FunctionName, Routes, wire::DeployEvent};
+use hob_model::{FunctionName, Routes, port::Sandboxes, wire::DeployEvent};
 use hob_store::{CallQueue, SecretStore, Store};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
@@ -58,6 +59,11 @@ impl Plane {
 
     /// On a data directory that an earlier one may have left.
     fn on(data: Arc<TempDir>) -> Self {
+        Self::with(data, None, RunsConfig::default())
+    }
+
+    /// With somebody who runs scripts.
+    fn with(data: Arc<TempDir>, sandboxes: Option<Arc<dyn Sandboxes>>, runs: RunsConfig) -> Self {
         let routes = Arc::new(Routes::default());
         let engine = Arc::new(FakeEngine::new(Arc::clone(&routes)));
         let builder = Arc::new(FakeBuilder::default());
@@ -75,7 +81,7 @@ impl Plane {
                 ..QueueLimits::default()
             },
             keep_revisions: 3,
-            runs: RunsConfig::default(),
+            runs,
             warnings: vec!["no pids limit".into()],
             runtime: Handle::current(),
         };
@@ -95,7 +101,7 @@ impl Plane {
             bans: Arc::default(),
             registry: None,
             certificates: None,
-            sandboxes: None,
+            sandboxes,
         };
         Self {
             control: Control::new(config, parts),

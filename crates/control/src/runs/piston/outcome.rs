@@ -47,6 +47,7 @@ const KILLED: &str = "SIGKILL";
 
 /// How a program did, as clients of Piston read it.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ExecuteOutcome)]
 pub(crate) struct Outcome {
     signal: Option<String>,
     stdout: String,

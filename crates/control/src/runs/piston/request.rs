@@ -51,6 +51,7 @@ pub(crate) struct ExecuteRequest {
 
 /// One file.
 #[derive(ToSchema)]
+#[schema(as = ExecuteFile)]
 #[expect(dead_code, reason = "only its shape counts")]
 struct File {
     name: Option<String>,
