@@ -4,7 +4,14 @@ use axum::body::Body;
 use hob_model::{CallerAddress, sandbox::RunOrder};
 use http::{Extensions, HeaderMap, HeaderName, header, request::Parts};
 
-use super::{Runs, body::Held, error::RunsError, json::RunRequest, keys::Keys, stream::Form};
+use super::{
+    Runs,
+    body::Held,
+    error::RunsError,
+    json::{Encoding, RunRequest},
+    keys::Keys,
+    stream::Form,
+};
 use crate::api::{Actor, LocalUser};
 
 /// What a script is in that says nothing of it.
@@ -27,6 +34,7 @@ impl Asked {
         let (body, held) = runs.0.room.receive(&head.headers, body).await?;
         let mut form = Form {
             raw: keys.raw,
+            encoding: Encoding::default(),
             end: keys.end
                 || head
                     .headers
@@ -39,6 +47,7 @@ impl Asked {
                 drop(body);
                 form.raw |= request.raw;
                 form.end |= request.end;
+                form.encoding = request.events;
                 let limits = std::mem::take(&mut request.limits);
                 let language = request.language.take();
                 (request.order()?, limits, language)

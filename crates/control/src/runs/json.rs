@@ -7,7 +7,7 @@ use hob_model::sandbox::{RunFile, RunLimits, RunOrder};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::RunsError;
+use super::{encode::put_json, error::RunsError};
 
 /// What to run. All of it may be absent.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -26,6 +26,11 @@ pub(crate) struct RunRequest {
     env: BTreeMap<String, String>,
     /// What it reads from stdin.
     stdin: String,
+    /// How `script` and `stdin` are written.
+    encoding: Encoding,
+    /// How the events are to write the output: as text, in which bytes that are no UTF-8 are lost,
+    /// or as one of the others, event by event.
+    pub(super) events: Encoding,
     /// What it may use, none of it more than the server's own limits.
     pub(super) limits: RunLimits,
     /// The output as it is, without events.
@@ -77,18 +82,32 @@ impl RunRequest {
             let path = file.name;
             Ok(RunFile { path, contents })
         });
+        let decode = |text, what| {
+            let bytes = self.encoding.decode(text);
+            bytes.map_err(|problem| RunsError::Bad(format!("{what}: {problem}")))
+        };
         Ok(RunOrder {
-            script: self.script.into_bytes(),
+            script: decode(self.script, "script")?,
             files: files.collect::<Result<_, RunsError>>()?,
             args: self.args,
             env: self.env.into_iter().collect(),
-            stdin: self.stdin.into_bytes(),
+            stdin: decode(self.stdin, "stdin")?,
             ..RunOrder::default()
         })
     }
 }
 
 impl Encoding {
+    /// Appends `bytes` as a JSON text.
+    pub(super) fn put(self, out: &mut Vec<u8>, bytes: &[u8]) {
+        let text = match self {
+            Self::Utf8 => return put_json(out, bytes),
+            Self::Base64 => STANDARD.encode(bytes),
+            Self::Hex => hex::encode(bytes),
+        };
+        put_json(out, text.as_bytes());
+    }
+
     /// The bytes that `text` stands for.
     ///
     /// # Errors

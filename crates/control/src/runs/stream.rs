@@ -20,6 +20,7 @@ use super::{
     encode::Text,
     end::put_end,
     error::{PLAIN, RunsError},
+    json::Encoding,
 };
 
 /// Says which sandbox or worker it was.
@@ -34,6 +35,8 @@ pub(super) struct Form {
     pub(super) raw: bool,
     /// All that is known of the end, whatever it was.
     pub(super) end: bool,
+    /// How events write the output.
+    pub(super) encoding: Encoding,
 }
 
 /// A run under way, and how it is written down.
@@ -148,6 +151,10 @@ impl Writing {
         if self.form.raw {
             *out = bytes;
             return;
+        }
+        if self.form.encoding != Encoding::Utf8 {
+            let encoding = self.form.encoding;
+            return put_event(out, name, |out| encoding.put(out, &bytes));
         }
         let text = match name {
             "stdout" => &mut self.stdout,

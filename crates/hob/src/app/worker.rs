@@ -39,6 +39,8 @@ const SPARE_CONNECTIONS: usize = 256;
 const GRACE: Duration = Duration::from_millis(500);
 /// Wait after a connection that could not be accepted, most likely for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What stands around the bytes of a body, at most.
+const ROUND_IT: u64 = 64 << 10;
 /// Says which worker it is.
 const WORKER: HeaderName = HeaderName::from_static("worker");
 
@@ -177,10 +179,11 @@ fn id(worker: &WorkerId, address: SocketAddr) -> String {
 
 /// What a request goes through, the last one first.
 fn router(config: &WorkerConfig, pool: Arc<dyn Sandboxes>, spent: &CancellationToken) -> Router {
+    let body = room_for_base64(config.sandbox.limits.body);
     let runs = RunsConfig {
         coord: None,
         login: false,
-        body: config.sandbox.limits.body,
+        body,
         limits: config.sandbox.limits.run,
         cors: None,
     };
@@ -194,7 +197,7 @@ fn router(config: &WorkerConfig, pool: Arc<dyn Sandboxes>, spent: &CancellationT
     }
     if let Some(key) = &config.public_key {
         let gate = Gate::new(key.clone(), config.id.clone(), SystemTime::now());
-        let admission = Admission::new(gate, config.sandbox.limits.body);
+        let admission = Admission::new(gate, body);
         router = router.layer(from_fn(move |request, next| {
             admission::pass(admission.clone(), request, next)
         }));
@@ -203,6 +206,11 @@ fn router(config: &WorkerConfig, pool: Arc<dyn Sandboxes>, spent: &CancellationT
     router.layer(from_fn(move |request, next| {
         signed(name.clone(), request, next)
     }))
+}
+
+/// As a server passes on a body of so many bytes: what is in it is base64.
+fn room_for_base64(body: u64) -> u64 {
+    body / 3 * 4 + ROUND_IT
 }
 
 /// Every answer says whose it is, whatever the sandbox is called.

@@ -140,12 +140,17 @@ impl WorkerArgs {
             let message = "a worker has no workers: take `[[sandbox.workers]]` and `[sandbox.fly]` out of its configuration, or name another one with --config";
             return Err(Failure::usage(message).into());
         }
+        let once = self.once.or(table.once).unwrap_or(false);
+        let mut sandbox = file.sandbox;
+        if once {
+            sandbox.pool.size = 1;
+        }
         Ok(WorkerConfig {
             listen,
             id: id(self.id, table.id, env)?,
             public_key,
-            once: self.once.or(table.once).unwrap_or(false),
-            sandbox: file.sandbox,
+            once,
+            sandbox,
             log,
         })
     }

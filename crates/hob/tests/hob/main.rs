@@ -52,3 +52,4 @@ mod survive;
 mod systemd;
 mod tls;
 mod tokens;
+mod workers;

@@ -3,6 +3,7 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::stream;
 use hob_model::{
     End, EndReason, Timespan,
@@ -202,8 +203,8 @@ impl Answer {
     /// Takes one event; `None` when it cannot be read. Events of another name are passed over.
     fn read(&mut self, event: &Event) -> Option<()> {
         match event.name.as_str() {
-            "stdout" => self.output(RunEvent::Stdout, text(&event.data)?),
-            "stderr" => self.output(RunEvent::Stderr, text(&event.data)?),
+            "stdout" => self.output(RunEvent::Stdout, self.bytes(&event.data)?),
+            "stderr" => self.output(RunEvent::Stderr, self.bytes(&event.data)?),
             "exit" => {
                 let exit = serde_json::from_slice(&event.data).ok()?;
                 self.end(self.reading.told(exit));
@@ -211,6 +212,15 @@ impl Answer {
             _ => {}
         }
         Some(())
+    }
+
+    /// What was written: hobs are asked for base64.
+    fn bytes(&self, data: &[u8]) -> Option<Vec<u8>> {
+        let text: String = serde_json::from_slice(data).ok()?;
+        match self.reading.protocol {
+            Protocol::Hob => STANDARD.decode(text).ok(),
+            Protocol::Bfaas => Some(text.into_bytes()),
+        }
     }
 
     /// Counts what was written, as not every worker does.
@@ -232,11 +242,6 @@ impl Answer {
     fn end(&mut self, end: RunEnd) {
         self.next.push_back(RunEvent::End(end));
     }
-}
-
-fn text(data: &[u8]) -> Option<Vec<u8>> {
-    let text: String = serde_json::from_slice(data).ok()?;
-    Some(text.into_bytes())
 }
 
 fn millis(ms: f64) -> Option<Duration> {

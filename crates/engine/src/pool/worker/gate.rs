@@ -114,7 +114,7 @@ impl Gate {
             clippy::cast_sign_loss,
             reason = "seconds for people; the cast stops at the ends of the range"
         )]
-        let seconds = age.abs().round() as u64;
+        let seconds = age.abs() as u64;
         #[expect(clippy::cast_precision_loss, reason = "small constants")]
         let (valid, ahead) = (VALID_SECONDS as f64, AHEAD_SECONDS as f64);
         if age >= valid {

@@ -12,6 +12,7 @@ use super::client::{Held, Protocol};
 
 /// All that workers of bfaas run.
 const BASH: &str = "bash";
+const BASE64: &str = "base64";
 /// The least time that a worker takes; the coordinator's own clock has the last word.
 const LEAST_TIME: Duration = Duration::from_millis(10);
 
@@ -22,19 +23,24 @@ pub(super) struct Sent {
     pub(super) body: Vec<u8>,
 }
 
-/// The JSON body of `POST /run`.
+/// The JSON body of `POST /run`. All bytes are base64: so they come whole, and the body is at most
+/// a third longer than what was sent here.
 #[derive(Serialize)]
 struct Body<'a> {
     language: &'a str,
-    script: &'a str,
+    script: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     files: Vec<File<'a>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     args: &'a [String],
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     env: serde_json::Map<String, serde_json::Value>,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    stdin: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    stdin: String,
+    /// Of script and stdin.
+    encoding: &'static str,
+    /// Of the output.
+    events: &'static str,
     limits: RunLimits,
 }
 
@@ -51,10 +57,7 @@ struct File<'a> {
 /// What it cannot be told, in one line.
 pub(in crate::pool) fn fits(protocol: Protocol, order: &RunOrder) -> Result<(), String> {
     match protocol {
-        Protocol::Hob => {
-            text(&order.script, "the script")?;
-            text(&order.stdin, "stdin").map(drop)
-        }
+        Protocol::Hob => Ok(()),
         Protocol::Bfaas => match lack(order) {
             Some(lack) => Err(format!(
                 "the workers of this server are of bfaas, and {lack}"
@@ -85,13 +88,15 @@ fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
     let env = order.env.iter();
     let body = Body {
         language: &order.language,
-        script: text(&order.script, "the script")?,
+        script: STANDARD.encode(&order.script),
         files: order.files.iter().map(File::from).collect(),
         args: &order.args,
         env: env
             .map(|(name, value)| (name.clone(), value.as_str().into()))
             .collect(),
-        stdin: text(&order.stdin, "stdin")?,
+        stdin: STANDARD.encode(&order.stdin),
+        encoding: BASE64,
+        events: BASE64,
         limits: RunLimits {
             time: Some(Timespan(left.max(LEAST_TIME))),
             ..order.limits.clone()
@@ -102,11 +107,6 @@ fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
         content_type: "application/json",
         body,
     })
-}
-
-fn text<'a>(bytes: &'a [u8], what: &str) -> Result<&'a str, String> {
-    std::str::from_utf8(bytes)
-        .map_err(|_| format!("{what} is not UTF-8, and cannot be sent to a worker"))
 }
 
 /// What a worker of bfaas cannot do of it: whoever asks for a limit must not go without.
@@ -135,14 +135,10 @@ fn lack(order: &RunOrder) -> Option<&'static str> {
 
 impl<'a> From<&'a RunFile> for File<'a> {
     fn from(file: &'a RunFile) -> Self {
-        let (content, encoding) = match std::str::from_utf8(&file.contents) {
-            Ok(text) => (text.to_owned(), "utf8"),
-            Err(_) => (STANDARD.encode(&file.contents), "base64"),
-        };
         Self {
             name: &file.path,
-            content,
-            encoding,
+            content: STANDARD.encode(&file.contents),
+            encoding: BASE64,
         }
     }
 }

@@ -18,6 +18,8 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\nWorker: w1\r\nContent-Type: text/event-st
 /// What a worker of bfaas writes of `echo '<é'; printf '\xff' >&2; exit 3`.
 const EVENTS: &str = "event: stdout\ndata: \"\\u003cé\\n\"\n\nevent: stderr\ndata: \"\\ufffd\"\n\nevent: exit\ndata: {\"code\":3}\n\n";
 
+const EXIT: &str = "event: exit\ndata: {\"code\":0}\n\n";
+
 /// A worker that says the same to everybody.
 struct Fake {
     address: SocketAddr,
@@ -166,15 +168,17 @@ async fn the_bytes_of_bfaas_are_understood() {
 
 #[tokio::test]
 async fn all_that_a_hob_tells_of_the_end_comes_through() {
+    let output = "event: stdout\ndata: \"/wA=\"\n\n";
     let told = r#"{"code":-1,"end":"memory","message":"over 64Mi","signal":9,"queue_ms":1.5,"start_ms":2,"run_ms":30.25,"cpu_ms":null,"memory":1234}"#;
-    let events = format!("event: exit\ndata: {told}\n\n");
+    let events = format!("{output}event: exit\ndata: {told}\n\n");
     let mut fake = Fake::start(whole(&events), Then::Close).await;
     let limits = RunMaxima::default();
     let pool = pool(Protocol::Hob, vec![fake.config("w1")], limits);
     let mut order = order("x");
     order.args = vec!["a".into()];
     order.limits.pids = Some(3);
-    let (_, end) = end(pool.run(order).await.unwrap()).await;
+    let (events, end) = end(pool.run(order).await.unwrap()).await;
+    assert_eq!(events, [RunEvent::Stdout(vec![0xff, 0])]);
     assert_eq!((end.code, end.signal), (-1, Some(9)));
     assert_eq!(end.end, End::new(EndReason::Memory, "over 64Mi"));
     assert_eq!(end.times.run, Duration::from_micros(30_250));
@@ -183,7 +187,9 @@ async fn all_that_a_hob_tells_of_the_end_comes_through() {
     assert!(asked.contains("x-hob-run-end: 1\r\n"), "{asked}");
     let body = asked.split_once("\r\n\r\n").unwrap().1;
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
-    assert_eq!(body["script"], "x");
+    assert_eq!(body["script"], "eA==");
+    assert_eq!(body["encoding"], "base64");
+    assert_eq!(body["events"], "base64");
     assert_eq!(body["args"][0], "a");
     assert_eq!(body["limits"]["pids"], 3);
     let time: Timespan = body["limits"]["time"].as_str().unwrap().parse().unwrap();
@@ -195,10 +201,10 @@ async fn all_that_a_hob_tells_of_the_end_comes_through() {
 
 #[tokio::test]
 async fn an_answer_that_breaks_off_is_the_workers_fault() {
-    let half = format!("{HEAD}{}", chunk("event: stdout\ndata: \"x\"\n\n"));
+    let half = format!("{HEAD}{}", chunk("event: stdout\ndata: \"eA==\"\n\n"));
     for says in [
         half.clone(),
-        whole("event: stdout\ndata: \"x\"\n\n"),
+        whole("event: stdout\ndata: \"eA==\"\n\n"),
         whole("event: exit\ndata: no\n\n"),
     ] {
         let fake = Fake::start(says, Then::Close).await;
@@ -266,7 +272,7 @@ async fn who_is_not_there_is_passed_over_and_left_alone() {
     drop(gone);
     let fake = Fake::start(whole(EVENTS), Then::Close).await;
     let workers = vec![at(address, "w0"), fake.config("w1")];
-    let both = pool(Protocol::Hob, workers, RunMaxima::default());
+    let both = pool(Protocol::Bfaas, workers, RunMaxima::default());
     let run = both.run(order("x")).await.unwrap();
     assert_eq!(run.worker, "w1");
     // The one that is there is busy, the other one rests.
@@ -276,7 +282,11 @@ async fn who_is_not_there_is_passed_over_and_left_alone() {
     let (next, _) = tokio::join!(waits, end(run));
     assert_eq!(next.unwrap().worker, "w1");
     assert!(since.elapsed() < Duration::from_secs(5));
-    let alone = pool(Protocol::Hob, vec![at(address, "w0")], RunMaxima::default());
+    let alone = pool(
+        Protocol::Bfaas,
+        vec![at(address, "w0")],
+        RunMaxima::default(),
+    );
     let error = alone.run(order("x")).await.err().unwrap();
     assert!(matches!(error, RunError::Unavailable(_)), "{error}");
     assert_eq!(alone.standing().leased, 0);
@@ -345,7 +355,7 @@ async fn runs_are_signed_in_the_way_of_the_worker() {
         (Protocol::Bfaas, Err(Unauthorised::Used)),
         (Protocol::Hob, Ok(())),
     ] {
-        let mut fake = Fake::start(whole(EVENTS), Then::Close).await;
+        let mut fake = Fake::start(whole(EXIT), Then::Close).await;
         let key = SigningKey::generate().unwrap();
         let gate = Gate::new(key.public(), "w1".parse().unwrap(), SystemTime::now());
         let pool = WorkerPool::new(WorkersConfig {

@@ -92,11 +92,7 @@ impl IntoResponse for Refused {
             Self::Unauthorised(why) => why,
             Self::Body(status) => return (status, PLAIN, "bad request\n").into_response(),
         };
-        match why {
-            // Anybody can do this, and must not fill the log.
-            Unauthorised::Missing | Unauthorised::Signature => tracing::debug!("refused: {why}"),
-            _ => tracing::warn!("refused: {why}"),
-        }
+        tracing::debug!("refused: {why}");
         let mut response = (StatusCode::UNAUTHORIZED, PLAIN, "unauthorized\n").into_response();
         if let Ok(hint) = HeaderValue::from_str(&why.to_string()) {
             response.headers_mut().insert(HINT, hint);
