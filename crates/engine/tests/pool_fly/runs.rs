@@ -67,6 +67,11 @@ async fn a_worker_of_bfaas_gets_the_bare_script() {
     let pool = world.pool_with(|config| config.protocol = Protocol::Bfaas);
     assert_eq!(run(&pool, "echo hi").await, Ok(well("hi\n")));
     assert_eq!(world.fly.runs(), [(world.only(), "echo hi".to_owned())]);
+    world.fly.forget_calls();
+    let mut rich = order("echo hi");
+    rich.stdin = b"more than it can be told".to_vec();
+    assert!(matches!(pool.run(rich).await, Err(RunError::Refused(_))));
+    assert_eq!(world.calls(), <[String; 0]>::default());
     world.end(pool).await;
 }
 

@@ -17,7 +17,7 @@ fn server(fly: &FakeFly, folder: &TempDir, more: &str) -> HobBuilder {
     );
     write(&token, &format!("{FLY_TOKEN}\n"));
     let settings = format!(
-        "[sandbox]\nenabled = true\npool.size = 2\n[sandbox.fly]\napp = \"{FLY_APP}\"\n\
+        "[sandbox]\nenabled = true\npool.size = 1\n[sandbox.fly]\napp = \"{FLY_APP}\"\n\
          image = \"registry.fly.io/workers:1\"\nregion = \"fra\"\npool = \"box\"\n\
          token_file = {token:?}\napi = \"{}\"\nworkers = \"{}\"\n{more}\n",
         fly.api(),

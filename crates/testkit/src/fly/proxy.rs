@@ -38,9 +38,9 @@ pub(super) async fn answer(world: Arc<World>, request: Request<Bytes>) -> Answer
         return Ok(plain(409, "conflict\n"));
     }
     machine.used = true;
-    let script = worker::script(&request);
-    let run = worker::run(machine, &script);
-    state.runs.push((id.clone(), script));
+    let order = worker::Order::read(&request);
+    let run = worker::run(machine, &order);
+    state.runs.push((id.clone(), order.script));
     if run.end == Ending::Broken {
         return Err(io::Error::other("reset on purpose"));
     }

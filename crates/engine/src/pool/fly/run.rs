@@ -21,7 +21,7 @@ use super::{
 };
 use crate::pool::{
     Place,
-    worker::{Held, WorkerAddress, WorkerError},
+    worker::{Held, WorkerAddress, WorkerError, fits},
 };
 
 /// Has Fly's proxy bring a request to one machine and no other.
@@ -94,6 +94,8 @@ fn settle(shared: &Shared, mut order: RunOrder) -> Result<(RunOrder, RunMaxima),
             )));
         }
     }
+    // Before it costs a machine.
+    fits(shared.config.protocol, &order).map_err(RunError::Refused)?;
     Ok((order, limits))
 }
 
