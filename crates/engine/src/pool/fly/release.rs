@@ -46,7 +46,11 @@ impl Shared {
         if let Err(error) = self.api.stop(id, nonce).await {
             // One whose worker has ended may have stopped by itself.
             return match self.api.get(id).await {
-                Ok(seen) if seen.state == MachineState::Stopped => Ok(()),
+                Ok(seen)
+                    if seen.state == MachineState::Stopped && seen.instance_id == *instance =>
+                {
+                    Ok(())
+                }
                 _ => Err(error),
             };
         }
