@@ -18,8 +18,9 @@ test: ## install what the tests need and run every test
 	@scripts/openfaas.sh $(OPENFAAS) || echo "make test: going on without OpenFaaS's programs; their tests say so"
 	@scripts/pip_tool.sh $(SCHEMATHESIS) schemathesis 4.32.5 schemathesis.cli || echo "make test: going on without schemathesis; its test says so"
 	@scripts/pip_tool.sh $(SSLYZE) sslyze 6.3.1 sslyze || echo "make test: going on without sslyze; its test says so"
+	@scripts/pip_tool.sh $(ULTRA_PISTON) ultra-piston 1.0.1 ultra_piston || echo "make test: going on without a client of Piston; its test says so"
 	@scripts/hydra.sh $(HYDRA) || echo "make test: going on without ORY Hydra; its tests say so"
-	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$(CURDIR)/$(SSLYZE):$(CURDIR)/$(HYDRA):$$PATH" scripts/test.sh
+	PATH="$(CURDIR)/$(OPENFAAS):$(CURDIR)/$(SCHEMATHESIS):$(CURDIR)/$(SSLYZE):$(CURDIR)/$(ULTRA_PISTON):$(CURDIR)/$(HYDRA):$$PATH" scripts/test.sh
 
 check: ## format and lints
 	cargo fmt --all --check
@@ -50,6 +51,8 @@ OPENFAAS = target/tools/openfaas
 SCHEMATHESIS = target/tools/schemathesis
 # an issuer of tokens
 HYDRA = target/tools/hydra
+# a client of Piston's API
+ULTRA_PISTON = target/tools/ultra-piston
 # looks for weak TLS
 SSLYZE = target/tools/sslyze
 # other cages, which not every release has

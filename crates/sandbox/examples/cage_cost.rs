@@ -1,5 +1,6 @@
 //! What a cage costs: medians, in one run on one machine, from the call to the `exec` of
-//! `/bin/true` and to its end. Build it with `--release`.
+//! `/bin/true` and to its end. Of a one-shot cage that was made ahead, and of all of it. Build it
+//! with `--release`.
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::{
@@ -11,11 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::Isolation;
+use hob_model::{Isolation, sandbox::SandboxLevel};
 use hob_sandbox::{
-    CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, MAX_LAYERS, Mechanism, STOP_SIGNAL,
-    Sandbox, SandboxConfig,
+    CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, MAX_LAYERS, Mechanism, OneShotSpec,
+    Program, ReadyCage, STOP_SIGNAL, Sandbox, SandboxConfig,
 };
+use rustix::event::{PollFd, PollFlags, poll};
 
 /// Times that each is tried.
 const ROUNDS: usize = 101;
@@ -60,6 +62,21 @@ fn main() {
         (
             "process".into(),
             Box::new(|| run(&warm, spec(Isolation::Process))),
+        ),
+        (
+            "one-shot, made ahead".into(),
+            Box::new(|| {
+                let ready = prepare(&warm);
+                thread::sleep(PAUSE);
+                run_once(Instant::now(), ready)
+            }),
+        ),
+        (
+            "one-shot, all of it".into(),
+            Box::new(|| {
+                let start = Instant::now();
+                run_once(start, prepare(&warm))
+            }),
         ),
         (
             "container, none kept ready".into(),
@@ -146,6 +163,38 @@ fn run(sandbox: &Sandbox, spec: CageSpec) -> Times {
     let cage = sandbox.spawn(spec).unwrap();
     let exec = start.elapsed();
     cage.wait_timeout(Duration::from_secs(5)).unwrap().unwrap();
+    (millis(exec), millis(start.elapsed()))
+}
+
+fn prepare(sandbox: &Sandbox) -> ReadyCage {
+    let spec = OneShotSpec {
+        id: "once".into(),
+        level: SandboxLevel::Container,
+        runtime: None,
+        uid: 61_000,
+        limits: LIMITS,
+    };
+    sandbox.prepare(spec).unwrap()
+}
+
+fn run_once(start: Instant, ready: ReadyCage) -> Times {
+    let program = Program {
+        argv: vec!["/bin/true".into()],
+        env: Vec::new(),
+        files: Vec::new(),
+        stdin: Vec::new(),
+        limits: LIMITS,
+    };
+    let running = ready.start(&program).unwrap();
+    let exec = start.elapsed();
+    let end = loop {
+        let mut news = [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN)];
+        poll(&mut news, None).unwrap();
+        if let Some(end) = running.try_end().unwrap() {
+            break end;
+        }
+    };
+    assert_eq!(end.code, 0);
     (millis(exec), millis(start.elapsed()))
 }
 

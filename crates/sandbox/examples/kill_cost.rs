@@ -100,8 +100,16 @@ fn start(sandbox: &Sandbox, script: &str) -> OneShot {
 }
 
 fn ends_within(running: &OneShot, time: Duration) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN)];
-    poll(&mut polled, Some(&Timespec::try_from(time).unwrap())).unwrap() > 0
+    let deadline = Instant::now() + time;
+    while running.try_end().unwrap().is_none() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).unwrap();
+        let mut news = [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN)];
+        if poll(&mut news, Some(&left)).unwrap() == 0 {
+            return false;
+        }
+    }
+    true
 }
 
 fn summary(

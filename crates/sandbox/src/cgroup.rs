@@ -359,3 +359,27 @@ fn mounts<'a>(mountinfo: &'a str, kind: &'a str) -> impl Iterator<Item = (PathBu
 pub(crate) fn pids_with_init(limits: &CageLimits) -> u64 {
     u64::from(limits.pids) + 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_of_a_hob_says_so_by_its_name() {
+        let is = |folder: &str| is_of_hob(Path::new(folder), "c1");
+        assert!(is("/sys/fs/cgroup/hob-1a/c1") && is("/sys/fs/cgroup/a/b/hob-1a/c1"));
+        let others = [
+            "/sys/fs/cgroup/hob-1a",
+            "/sys/fs/cgroup/hob-1a/c2",
+            "/sys/fs/cgroup/hob-/c1",
+            "/sys/fs/cgroup/system.slice/c1",
+            "/sys/fs/cgroup/hob-1a/../x/hob-2/c1",
+            "hob-1a/c1",
+            "/c1",
+            "/",
+        ];
+        for other in others {
+            assert!(!is(other), "{other}");
+        }
+    }
+}

@@ -184,7 +184,9 @@ impl ReadyCage {
 // === impl OneShot ===
 
 impl OneShot {
-    /// Readable when the program has ended, and all that it started.
+    /// Readable when there is news of the end: [`OneShot::try_end`] tells whether the program and all
+    /// that it started are dead. If not yet, this is readable again when there is more. After the end
+    /// it stays readable.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         match &self.running {
             Running::Native(running) => running.pidfd(),

@@ -207,7 +207,7 @@ fn ranges(verdicts: &BTreeMap<u32, Verdict>) -> Vec<(u32, Verdict)> {
         if *number > next {
             begin(next, Verdict::Always(MISSING));
         }
-        begin(*number, verdict.clone());
+        begin(*number, *verdict);
         next = number.saturating_add(1);
     }
     begin(next, Verdict::Always(MISSING));

@@ -72,11 +72,15 @@ impl Asked {
 }
 
 /// Whether a request says that its body is JSON.
-pub(super) fn is_json(fields: &HeaderMap) -> bool {
+fn is_json(fields: &HeaderMap) -> bool {
+    kind(fields).eq_ignore_ascii_case("application/json")
+}
+
+/// The type of a body, without its parameters; empty where nothing is said.
+pub(super) fn kind(fields: &HeaderMap) -> &str {
     let kind = fields.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/json")
+    kind.split(';').next().unwrap_or_default().trim()
 }
 
 /// Who asks: for a fair turn, so those of one network of IPv6 are one.

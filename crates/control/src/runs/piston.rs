@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use super::{
     Runs, Tally,
-    ask::{caller, is_json},
+    ask::{caller, kind},
     error::RunsError,
 };
 use outcome::Outcome;
@@ -92,7 +92,7 @@ pub(crate) async fn execute(
 ) -> Result<Json<ExecuteAnswer>, Told> {
     let sandboxes = runs.sandboxes()?;
     let (head, body) = request.into_parts();
-    if !is_json(&head.headers) {
+    if !may_be_json(kind(&head.headers)) {
         return Err(RunsError::NoJson.into());
     }
     let (body, held) = runs.0.room.receive(&head.headers, body).await?;
@@ -126,6 +126,12 @@ pub(crate) async fn runtimes(State(runs): State<Runs>) -> Result<Json<Vec<Runtim
         aliases: language.aliases,
     });
     Ok(Json(all.collect()))
+}
+
+/// Some clients leave the type out, and their libraries call it text.
+fn may_be_json(kind: &str) -> bool {
+    let known = ["", "application/json", "text/plain"];
+    known.iter().any(|one| kind.eq_ignore_ascii_case(one))
 }
 
 fn version_of(version: String) -> String {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hob_control::Access;
-use hob_model::{CallerAddress, wire::AuditRecord};
+use hob_model::{CallerAddress, sandbox::asks_for_run, wire::AuditRecord};
 use hob_store::{AuditFilter, AuditRow};
 use http::StatusCode;
 use http_body_util::BodyExt;

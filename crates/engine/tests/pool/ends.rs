@@ -2,17 +2,22 @@
 
 use std::time::{Duration, Instant};
 
-use hob_model::{EndReason, Memory, port::Sandboxes, sandbox::RunLimits};
+use hob_model::{
+    EndReason, Memory,
+    port::Sandboxes,
+    sandbox::{RunLimits, RunOrder},
+};
 
 use crate::{
     Test,
-    world::{World, bash, block_on, eventually, first_line, millis, read},
+    world::{World, bash, block_on, eventually, first_line, is_running, millis, read},
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("ends::codes_and_signals", codes),
     ("ends::the_deadline_ends_descendants", deadline),
     ("ends::the_deadline_holds_whoever_reads", slow_reader),
+    ("ends::the_deadline_holds_while_hob_is_busy", busy),
     ("ends::output_is_complete", complete),
     ("ends::the_limit_of_output_is_exact", exact),
     ("ends::processor_time", cpu),
@@ -89,7 +94,7 @@ fn deadline() {
 fn slow_reader() {
     block_on(async {
         let world = World::new(1);
-        let order = hob_model::sandbox::RunOrder {
+        let order = RunOrder {
             limits: RunLimits {
                 time: millis(300),
                 ..RunLimits::default()
@@ -108,6 +113,35 @@ fn slow_reader() {
             "{}",
             ran.stdout.len()
         );
+        world.end().await;
+    });
+}
+
+/// All that is asynchronous stands still, and the run dies all the same.
+fn busy() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let world = World::new(1);
+        let order = RunOrder {
+            limits: RunLimits {
+                time: millis(300),
+                ..RunLimits::default()
+            },
+            ..bash("sleep 1000 & echo begun; wait")
+        };
+        let mut run = world.pool.run(order).await.unwrap();
+        first_line(&mut run).await;
+        let begun = Instant::now();
+        let pids = world.processes(&run.worker);
+        assert!(pids.len() >= 3, "init, bash and sleep: {pids:?}");
+        while pids.iter().any(|pid| is_running(pid)) {
+            assert!(begun.elapsed() < Duration::from_millis(300) + LATE);
+            std::thread::yield_now();
+        }
+        assert_eq!(read(run).await.reason(), EndReason::Timeout);
         world.end().await;
     });
 }
@@ -199,7 +233,7 @@ fn pids() {
             pids: Some(8),
             ..RunLimits::default()
         };
-        let order = hob_model::sandbox::RunOrder {
+        let order = RunOrder {
             language: "python".into(),
             script: b"import os, time\nwhile os.fork():\n    pass\ntime.sleep(1000)".to_vec(),
             limits,

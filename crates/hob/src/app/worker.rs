@@ -12,19 +12,22 @@ use std::{
 use anyhow::Context;
 use axum::{
     Extension, Router,
+    body::Body,
     extract::Request,
     middleware::{Next, from_fn},
     response::Response,
 };
+use futures_util::{StreamExt, stream};
 use hob_control::{Runs, RunsConfig};
 use hob_engine::pool::{Gate, WorkerId};
 use hob_model::{CallerAddress, port::Sandboxes};
 use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +40,10 @@ use once::Once;
 const SPARE_CONNECTIONS: usize = 256;
 /// How long answers under way may take after the order to stop.
 const GRACE: Duration = Duration::from_millis(500);
+/// Longest time in which the whole body of a request must be here.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// How long a peer may leave unread what is sent to it, or unanswered whether it is there.
+const PEER_TIME: Duration = Duration::from_secs(60);
 /// Wait after a connection that could not be accepted, most likely for want of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What stands around the bytes of a body, at most.
@@ -155,7 +162,7 @@ impl Door {
                     };
                     let router = self.router.clone().layer(Extension(caller));
                     let stop = self.stop.clone().cancelled_owned();
-                    let _ = stream.set_nodelay(true);
+                    be_patient(&stream);
                     self.connections.spawn(async move {
                         connection::serve(stream, router, stop).await;
                         drop(place);
@@ -168,6 +175,15 @@ impl Door {
             }
         }
     }
+}
+
+/// A peer that is gone, or does not read, keeps a connection for a while and no longer. Where the
+/// kernel cannot do that, it is kept.
+fn be_patient(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_user_timeout(Some(PEER_TIME));
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PEER_TIME));
 }
 
 /// Tells this worker from all others on the machine, and is the same after a crash.
@@ -213,9 +229,22 @@ fn room_for_base64(body: u64) -> u64 {
     body / 3 * 4 + ROUND_IT
 }
 
+/// A body that breaks off when it has not come in time.
+fn in_time(body: Body) -> Body {
+    let deadline = Instant::now() + BODY_TIME;
+    let state = Some(body.into_data_stream());
+    Body::from_stream(stream::unfold(state, move |parts| async move {
+        let mut parts = parts?;
+        match timeout_at(deadline, parts.next()).await {
+            Ok(part) => Some((part?, Some(parts))),
+            Err(_) => Some((Err(axum::Error::new("it came too slowly")), None)),
+        }
+    }))
+}
+
 /// Every answer says whose it is, whatever the sandbox is called.
 async fn signed(name: Option<HeaderValue>, request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    let mut response = next.run(request.map(in_time)).await;
     if let Some(name) = name {
         response.headers_mut().insert(WORKER, name);
     }

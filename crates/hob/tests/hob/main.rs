@@ -45,6 +45,7 @@ mod registry;
 mod remote;
 mod restart;
 mod revisions;
+mod runs;
 mod schedules;
 mod secrets;
 mod start;

@@ -208,7 +208,9 @@ fn the_deadline_ends_all_of_it_at_the_worker() {
     let seconds = format!("sleep 5.{}", worker.pid());
     let script = format!("echo begun; setsid {seconds} & {seconds}");
     let answer = bench.hob.post("/run?end=1&time=300ms", script).expect(200);
-    assert_eq!(end(&answer)["end"], "timeout");
+    let told = end(&answer);
+    assert_eq!(told["message"], "passed its time limit of 300ms", "{told}");
+    assert_eq!(told["end"], "timeout");
     assert!(!alive(&seconds));
     let silent = bench.hob.post("/run?time=200ms", "sleep 5").expect(200);
     assert_eq!((silent.text(), silent.header("worker")), ("", ""));

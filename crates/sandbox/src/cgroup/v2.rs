@@ -386,6 +386,36 @@ mod tests {
     }
 
     #[test]
+    fn the_dying_are_not_held_back() {
+        let fake = Fake::new("end");
+        let files = [
+            ("cgroup.kill", ""),
+            ("cgroup.freeze", "1"),
+            ("cpu.max", ""),
+            ("cpu.weight", ""),
+        ];
+        let folder = fake.folder("c", &files);
+        let group = Group {
+            folder: folder.clone(),
+        };
+        group.end().unwrap();
+        let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+        let told = files.map(|(name, _)| text(name));
+        assert_eq!(told, ["1", "0", "max 100000", "10000"]);
+        assert_eq!(group.peak(), None);
+    }
+
+    #[test]
+    fn another_s_group_is_one_below_the_mount() {
+        let mounts = "35 25 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
+        let at = |folder: &str| Group::at(mounts, &[Path::new(folder)]).map(|group| group.folder);
+        let folder = "/sys/fs/cgroup/a/hob-1/c";
+        assert_eq!(at(folder), Some(folder.into()));
+        assert_eq!(at("/sys/fs/cgroups/hob-1/c"), None);
+        assert_eq!(at("/home/hob-1/c"), None);
+    }
+
+    #[test]
     fn limits_go_to_their_files_and_events_come_back() {
         let fake = Fake::new("limits");
         let names = [
@@ -422,6 +452,8 @@ mod tests {
         };
         group.limit(&limits).unwrap();
         group.kill().unwrap();
+        fs::write(folder.join("memory.peak"), "123456\n").unwrap();
+        assert_eq!(group.peak(), Some(123_456));
         let text = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
         assert_eq!(text("memory.max"), "67108864");
         assert_eq!(text("memory.swap.max"), "0");

@@ -48,7 +48,7 @@ struct CloneArgs {
 /// Becomes the helper and never returns, when the first argument is `cage-init`; else does
 /// nothing. Has to be the first line of `main`, before any thread and any open file.
 ///
-/// The further arguments are the `cgroup.procs` files to join; standard input is the channel to
+/// The further arguments are the `tasks` files of cgroups to join; standard input is the channel to
 /// the daemon.
 pub fn run_helper_if_asked() {
     let mut args = std::env::args_os().skip(1);
@@ -80,9 +80,9 @@ fn run(cgroups: impl Iterator<Item = OsString>) -> i32 {
     }
 }
 
-/// `0` means the writer itself, in both cgroup versions.
-fn join(procs: impl Iterator<Item = OsString>) -> Result<(), Failure> {
-    for file in procs {
+/// `0` means the writer itself, which has one thread.
+fn join(tasks: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+    for file in tasks {
         cgroup::write(Path::new(&file), 0).map_err(Failure::at("join the cgroup"))?;
     }
     Ok(())

@@ -73,6 +73,8 @@ fn set_limits(limits: &Rlimits) -> io::Result<()> {
         setrlimit(resource, both)
     };
     set(Resource::Core, 0)?;
+    // No share of processor time bounds what is scheduled in real time.
+    set(Resource::Rtprio, 0)?;
     set(Resource::Nofile, limits.files)?;
     if let Some(bytes) = limits.data {
         set(Resource::Data, bytes)?;
@@ -127,6 +129,12 @@ pub(crate) fn change_user(uid: u32, gid: u32) -> Result<(), Failure> {
 pub(crate) fn signal(process: Pid, number: i32) -> io::Result<()> {
     // SAFETY: takes numbers and touches no memory.
     check(unsafe { libc::kill(process.as_raw_nonzero().get(), number) })
+}
+
+/// Sends a signal to all processes of this pid namespace but its first, which this one is.
+pub(crate) fn signal_all(number: i32) -> io::Result<()> {
+    // SAFETY: takes numbers and touches no memory.
+    check(unsafe { libc::kill(-1, number) })
 }
 
 /// Forks. In the child the answer is `None`.

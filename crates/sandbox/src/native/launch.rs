@@ -63,7 +63,9 @@ impl Helper {
         group: Option<Box<dyn Group>>,
         joins: Vec<PathBuf>,
     ) -> io::Result<Self> {
-        let joins = joins.into_iter().map(|folder| folder.join("cgroup.procs"));
+        // Not `cgroup.procs`: for one thread that moves itself, the kernel need not hold up every
+        // fork and every end of a process on the machine, which takes it some milliseconds.
+        let joins = joins.into_iter().map(|folder| folder.join("tasks"));
         match spawn(&config.helper, &config.helper_args, joins) {
             Ok((child, channel)) => Ok(Self {
                 child,

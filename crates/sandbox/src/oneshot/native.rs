@@ -6,30 +6,21 @@ use std::{
     fs::File,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use hob_model::Isolation;
-use rustix::{
-    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
-    io::Errno,
-    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
-    process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid},
-};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use super::{OneShot, OneShotEnd, OneShotSpec, Program, Running as AnyRunning, Usage};
 use crate::{
-    Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError,
-    cage::{boot_id, start_time},
-    cgroup::{self, Group, Tree},
+    Able, CageLimits, CageRecord, Sandbox, SandboxError,
+    cgroup::Tree,
     native::{
         channel,
         helper::ONE_SHOT,
-        launch::{BUILD_TIMEOUT, First, Helper, memory_file, next_report, readable},
+        launch::{BUILD_TIMEOUT, Helper, memory_file, next_report},
         plan::{Base, BoxSize, Failure, Proc, Report, Root, Scratch, UserNamespace},
         standard,
     },
@@ -37,6 +28,7 @@ use crate::{
 
 mod able;
 mod build;
+mod cage;
 mod check;
 mod end;
 mod loopback;
@@ -50,17 +42,14 @@ pub(super) use able::able;
 pub(crate) use build::carry_out;
 pub(super) use orphan::remove as remove_orphan;
 
-use plan::{Ended, Plan, Task};
+use cage::{Life, OneCage};
+use plan::{Plan, Task};
 
 /// The machine's name as the program sees it.
 const HOSTNAME: &str = "sandbox";
 /// Most files, folders and links in the box, `/tmp` and `/dev/shm` together. Each takes about a
 /// kilobyte of the kernel's memory, which counts as the cage's.
 const MAX_INODES: u64 = 16_384;
-/// How much a program may write before it has to wait for its reader, in bytes.
-const PIPE_SIZE: usize = 256 << 10;
-/// How long the last process of a killed cage may take to go.
-const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A cage that waits for its program.
 #[derive(Debug)]
@@ -79,23 +68,6 @@ pub(super) struct Running {
     end: Mutex<Option<OneShotEnd>>,
 }
 
-/// What there is of a cage, used or not. Dropping it ends and removes all of it.
-#[derive(Debug)]
-struct OneCage {
-    id: String,
-    limits: CageLimits,
-    pid: u32,
-    start_time: u64,
-    pidfd: OwnedFd,
-    group: Box<dyn Group>,
-    /// The cage's init lives as long as this is open, and tells by it how the program ended.
-    life: OwnedFd,
-    /// Owner of the box as its mounts' user namespace numbers it.
-    owner: u32,
-    killed: AtomicBool,
-    reaped: AtomicBool,
-}
-
 /// Builds a cage and has it wait.
 pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, SandboxError> {
     check::spec(&spec)?;
@@ -106,7 +78,7 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
             cure,
         });
     }
-    let (life, theirs) = channel::pair().map_err(SandboxError::system("cannot make a channel"))?;
+    let (life, theirs) = Life::pair().map_err(SandboxError::system("cannot make a channel"))?;
     let plan = plan(sandbox, &spec);
     let helper = helper(sandbox, &spec)?;
     let failed = |failure| explain(&spec.id, "", failure);
@@ -119,26 +91,8 @@ pub(super) fn prepare(sandbox: &Sandbox, spec: OneShotSpec) -> Result<Ready, San
     order().map_err(|error| failed(Failure::at("order the cage")(error)))?;
     drop(theirs);
     let (first, channel) = helper.built().map_err(failed)?;
-    let First { pid, pidfd, group } = first;
-    // `able` has seen that there are groups.
-    let Some(group) = group else {
-        return Err(failed(Failure::at("limit the cage")("it has no cgroup")));
-    };
-    Ok(Ready {
-        cage: OneCage {
-            start_time: start_time(pid).unwrap_or(0),
-            id: spec.id,
-            limits: spec.limits,
-            pid,
-            pidfd,
-            group,
-            life,
-            owner: plan.users.outer.0,
-            killed: AtomicBool::new(false),
-            reaped: AtomicBool::new(false),
-        },
-        channel,
-    })
+    let cage = OneCage::new(spec, first, life, plan.users.outer.0)?;
+    Ok(Ready { cage, channel })
 }
 
 /// Starts the helper, in a group that has its limits already.
@@ -310,7 +264,7 @@ fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
 
 impl Running {
     pub(super) fn pidfd(&self) -> BorrowedFd<'_> {
-        self.cage.pidfd.as_fd()
+        self.cage.life.news.as_fd()
     }
 
     pub(super) fn kill(&self) {
@@ -319,15 +273,8 @@ impl Running {
 
     pub(super) fn try_end(&self) -> Result<Option<OneShotEnd>, SandboxError> {
         let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
-        if end.is_none() && self.cage.reap()? {
-            let killed = self.cage.killed.load(Ordering::Relaxed);
-            let tally = self.cage.group.tally();
-            *end = Some(end::explain(
-                self.cage.last_words(),
-                tally,
-                &self.cage.limits,
-                killed,
-            ));
+        if end.is_none() {
+            *end = self.cage.end()?;
         }
         Ok(end.clone())
     }
@@ -337,99 +284,6 @@ impl Running {
         Usage {
             cpu: used.map(|used| used.saturating_sub(self.spent)),
             memory: self.cage.group.peak(),
-        }
-    }
-}
-
-// === impl OneCage ===
-
-impl OneCage {
-    fn record(&self) -> CageRecord {
-        CageRecord {
-            id: self.id.clone(),
-            isolation: Isolation::Container,
-            mechanism: Mechanism::Native,
-            limits: self.limits,
-            boot: boot_id(),
-            pid: self.pid,
-            start_time: self.start_time,
-            cgroups: self.group.folders(),
-        }
-    }
-
-    fn limit(&self, limits: &CageLimits) -> Result<(), SandboxError> {
-        let limited = self.group.limit(limits);
-        limited.map_err(SandboxError::system("cannot limit a cgroup"))
-    }
-
-    fn refused(&self, program: &Program, failure: Failure) -> SandboxError {
-        let name = program.argv.first().map_or("", String::as_str);
-        explain(&self.id, name, failure)
-    }
-
-    /// Its reading end, which does not block, and its writing end, which does.
-    fn pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
-        let (reading, writing) = pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&reading, true)?;
-        // A user's pipes may have used up their share of the kernel's memory; it works as it is.
-        let _ = fcntl_setpipe_size(&writing, PIPE_SIZE);
-        // The program may open it again, by the name /dev/stdout.
-        if rustix::process::geteuid().is_root() {
-            let (uid, gid) = (
-                rustix::fs::Uid::from_raw(self.owner),
-                rustix::fs::Gid::from_raw(self.owner),
-            );
-            rustix::fs::fchown(&writing, Some(uid), Some(gid))?;
-        }
-        Ok((reading, writing))
-    }
-
-    fn kill(&self) {
-        self.killed.store(true, Ordering::Relaxed);
-        // In this order: none of the others can be born or live on after the first has died, and
-        // what has used up its share of processor time dies only once it gets more.
-        let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
-        if let Err(error) = self.group.end() {
-            tracing::warn!(cage = %self.id, %error, "cannot hurry the end of a cage");
-        }
-    }
-
-    /// Whether its init has ended, and with it all that was inside.
-    fn reap(&self) -> Result<bool, SandboxError> {
-        if self.reaped.load(Ordering::Relaxed) {
-            return Ok(true);
-        }
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let ended = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
-            Ok(status) => status.is_some(),
-            Err(Errno::CHILD) => true,
-            Err(error) => return Err(SandboxError::system("cannot wait for the cage")(error)),
-        };
-        self.reaped.store(ended, Ordering::Relaxed);
-        Ok(ended)
-    }
-
-    /// What its init told at its end. That has closed the other end, so this does not wait.
-    fn last_words(&self) -> Option<Ended> {
-        let message = channel::receive(&self.life).ok()??;
-        serde_json::from_slice(&message.bytes).ok()
-    }
-
-    fn clear(&self) -> Result<(), SandboxError> {
-        if !self.reap()? {
-            self.kill();
-            readable(self.pidfd.as_fd(), KILL_TIMEOUT)
-                .map_err(SandboxError::system("cannot wait for the cage"))?;
-            self.reap()?;
-        }
-        cgroup::remove(&*self.group).map_err(SandboxError::system("cannot remove a cgroup"))
-    }
-}
-
-impl Drop for OneCage {
-    fn drop(&mut self) {
-        if let Err(error) = self.clear() {
-            tracing::warn!(cage = %self.id, %error, "cannot remove all of a one-shot cage");
         }
     }
 }

@@ -11,6 +11,8 @@ mod nobody;
 mod oci;
 mod oneshot;
 mod oneshot_end;
+mod oneshot_files;
+mod oneshot_left;
 mod process;
 mod stranger;
 mod view;
@@ -25,8 +27,8 @@ fn main() -> ExitCode {
     if let Some(name) = env::var_os(nobody::TEST) {
         return nobody::main(&name);
     }
-    if env::var_os(oneshot_end::DAEMON).is_some() {
-        oneshot_end::daemon();
+    if env::var_os(oneshot_left::DAEMON).is_some() {
+        oneshot_left::daemon();
     }
     let words: Vec<String> = env::args()
         .skip(1)
@@ -43,7 +45,9 @@ fn main() -> ExitCode {
         oci::TESTS,
         languages::TESTS,
         oneshot::TESTS,
+        oneshot_files::TESTS,
         oneshot_end::TESTS,
+        oneshot_left::TESTS,
     ];
     let wanted =
         |test: &&Test| words.is_empty() || words.iter().any(|word| test.0.contains(word.as_str()));

@@ -3,16 +3,18 @@
 use std::{
     ffi::OsStr,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{PermissionsExt, chown},
+    panic,
     process::{Command, ExitCode},
 };
 
-use hob_model::{EndReason, Isolation};
+use hob_model::{EndReason, Isolation, sandbox::SandboxLevel};
 
 use crate::{
     Test,
     image::{Layer, spec, user},
-    yard::{PATIENCE, Yard, eventually, has, is_root, skip},
+    stranger::{bash, program, run, spec as spec_of_stranger, start, wait},
+    yard::{CGROUP, PATIENCE, Yard, eventually, has, is_root, skip},
 };
 
 /// Names the test that the second run is for.
@@ -23,9 +25,45 @@ pub(crate) const TESTS: &[Test] = &[
     ("nobody::cages_at_level_process", || again("process")),
     ("nobody::kills_without_a_cgroup", || again("kill")),
     ("nobody::cages_of_an_image_s_layers", || again("layers")),
+    ("nobody::strangers_are_refused_without_limits", || {
+        again("refused")
+    }),
+    (
+        "nobody::strangers_are_caged_with_cgroups_of_its_own",
+        delegated,
+    ),
 ];
 
+/// With a folder in each hierarchy that is nobody's, as a service manager may give one.
+fn delegated() {
+    let name = format!("hob-test-{}-delegated", std::process::id());
+    let controllers = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
+    let folders: Vec<_> = controllers
+        .map(|entry| entry.path())
+        .filter(|path| path.join("cgroup.procs").exists() && !path.is_symlink())
+        .map(|path| path.join(&name))
+        .collect();
+    let version_1 = fs::exists("/sys/fs/cgroup/memory/tasks").unwrap();
+    if !is_root() || !version_1 {
+        skip("needs root and cgroups of version 1 to give some of them away");
+        return;
+    }
+    for folder in &folders {
+        fs::create_dir(folder).unwrap();
+        chown(folder, Some(65534), Some(65534)).unwrap();
+    }
+    let outcome = panic::catch_unwind(|| again_in("strangers", Some(&name)));
+    for folder in folders.iter().filter(|folder| folder.exists()) {
+        fs::remove_dir(folder).unwrap();
+    }
+    outcome.unwrap();
+}
+
 fn again(name: &str) {
+    again_in(name, None);
+}
+
+fn again_in(name: &str, cgroup: Option<&str>) {
     if !is_root() {
         skip("needs root to become another user");
         return;
@@ -44,6 +82,9 @@ fn again(name: &str) {
         "--clear-groups",
         "--bounding-set=-all",
     ]);
+    if let Some(cgroup) = cgroup {
+        command.env(CGROUP, cgroup);
+    }
     let status = command
         .arg(copy)
         .env(TEST, name)
@@ -58,6 +99,8 @@ pub(crate) fn main(name: &OsStr) -> ExitCode {
         Some("container") => container(),
         Some("process") => process(),
         Some("layers") => layers(),
+        Some("refused") => refused(),
+        Some("strangers") => strangers(),
         _ => kill(),
     }
     ExitCode::SUCCESS
@@ -88,6 +131,50 @@ fn container() {
     });
     cage.kill();
     assert!(cage.wait_timeout(PATIENCE).unwrap().is_some());
+}
+
+fn refused() {
+    let yard = Yard::new("n-refused");
+    if yard.sandbox().capabilities().cgroup.able.is_able() {
+        return;
+    }
+    let able = yard.sandbox().able_oneshot(SandboxLevel::Container, None);
+    assert!(!able.is_able());
+    let error = yard.sandbox().prepare(spec_of_stranger("x")).unwrap_err();
+    assert!(error.to_string().contains("cgroup"), "{error}");
+}
+
+fn strangers() {
+    let yard = Yard::new("n-strangers");
+    let script = "id -u; cat /proc/self/uid_map; echo /proc/[0-9]*; grep -c 0000000000000000 /proc/self/status; \
+        touch /box/x /tmp/x /dev/shm/x; touch /x; unshare -U true; (setsid sleep 1000 &); exit 5";
+    let ran = bash(&yard, script);
+    assert_eq!(ran.end.code, 5, "{ran:?}");
+    let text = ran.text();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    // Mapped to the user of a namespace around it, which is hob's own.
+    assert_eq!(words[..4], ["1000", "1000", "1000", "1"], "{text}");
+    assert!(!text.contains("/proc/1 "), "{text}");
+    assert_eq!(ran.errors().matches("Read-only").count(), 1, "{ran:?}");
+    assert_eq!(ran.errors().matches("not permitted").count(), 1, "{ran:?}");
+    let mut program = program(&[
+        "bash",
+        "-c",
+        "dd if=/dev/zero of=x bs=1M count=9 2>/dev/null; stat -c %s x",
+    ]);
+    program.limits.tmp = 2 << 20;
+    assert_eq!(run(&yard, &program).text(), "2097152\n");
+    let running = start(
+        &yard,
+        &self::program(&[
+            "bash",
+            "-c",
+            "b() { b | b & }; b; while :; do b; done 2>/dev/null",
+        ]),
+    );
+    eventually("it grows", || yard.processes().len() > 30);
+    running.kill();
+    wait(&running);
 }
 
 fn process() {

@@ -1,21 +1,20 @@
 //! One-shot cages: how they end, and that nothing of them is left.
 
 use std::{
-    collections::BTreeSet,
-    env, fs,
-    io::{BufRead, BufReader},
-    process::{Command, Stdio},
+    fs,
+    process::Command,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hob_model::EndReason;
-use hob_sandbox::{CageRecord, OneShot, Sandbox, SandboxConfig};
+use hob_sandbox::OneShot;
 
 use crate::{
     Test,
-    stranger::{able, bash, finish, prepare, program, run, start, wait},
-    yard::{Yard, eventually},
+    oneshot::yard,
+    stranger::{bash, finish, prepare, program, run, start, wait},
+    yard::eventually,
 };
 
 pub(crate) const TESTS: &[Test] = &[
@@ -26,24 +25,14 @@ pub(crate) const TESTS: &[Test] = &[
         "oneshot_end::what_it_left_running_ends_with_it",
         descendants,
     ),
+    ("oneshot_end::what_burns_does_not_hold_up_the_end", burners),
     ("oneshot_end::kill_ends_whatever_it_does", kill),
     ("oneshot_end::a_ready_cage_can_be_dropped_or_die", ready),
-    ("oneshot_end::all_die_with_the_daemon", dies_with_daemon),
-    ("oneshot_end::another_hob_removes_an_orphan", orphan),
-    ("oneshot_end::records_of_nonsense_are_refused", nonsense),
     ("oneshot_end::many_leave_nothing", many),
 ];
 
-/// Has the executable be a daemon that is killed; its value is the name of its cgroups.
-pub(crate) const DAEMON: &str = "HOB_CAGE_TEST_AS_DAEMON";
-
 /// What a kill may take on an idle machine is 50 ms; the tests' machines are busy.
 const QUICK: Duration = Duration::from_millis(500);
-
-fn yard(test: &str) -> Option<Yard> {
-    let yard = Yard::new(test);
-    able(&yard).then_some(yard)
-}
 
 fn statuses() {
     let Some(yard) = yard("statuses") else { return };
@@ -126,8 +115,23 @@ fn descendants() {
     assert_eq!(yard.processes(), [""; 0]);
 }
 
+/// They have used up their share of processor time, and would die only as they get more.
+fn burners() {
+    let Some(yard) = yard("burners") else { return };
+    let script =
+        "for i in $(seq 12); do (while :; do :; done) & done; sleep 0.3; date +%s%N; exit 6";
+    let mut program = program(&["bash", "-c", script]);
+    program.limits.cpu_millis = 100;
+    let ran = run(&yard, &program);
+    assert_eq!(ran.end.code, 6);
+    let ended = UNIX_EPOCH + Duration::from_nanos(ran.text().trim().parse().unwrap());
+    let took = SystemTime::now().duration_since(ended).unwrap();
+    println!("  all dead {took:?} after the program's last word");
+    assert_eq!(yard.processes(), [""; 0]);
+}
+
 /// What somebody may do against being killed.
-const AGAINST: [(&str, &str); 6] = [
+pub(crate) const AGAINST: [(&str, &str); 6] = [
     (
         "forks",
         "b() { b | b & }; b; while :; do b; done 2>/dev/null",
@@ -166,7 +170,7 @@ fn kill() {
         let end = killed(&running);
         println!("  {name}: {end:?}");
         assert!(end < QUICK, "{name}: {end:?}");
-        let end = running.try_end().unwrap().unwrap();
+        let end = wait(&running);
         assert!(
             matches!(end.end.reason, EndReason::Cancelled | EndReason::Pids),
             "{name}: {end:?}"
@@ -210,141 +214,6 @@ fn ready() {
     });
     let error = cage.start(&program(&["true"])).unwrap_err();
     assert!(!error.is_callers_fault(), "{error}");
-}
-
-/// One that is killed with two cages, one of which waits.
-pub(crate) fn daemon() -> ! {
-    let name = env::var(DAEMON).unwrap();
-    let state = env::temp_dir().join(&name);
-    let sandbox = sandbox(&name, &state);
-    let prepare = |id| sandbox.prepare(crate::stranger::spec(id)).unwrap();
-    let waits = prepare("waits");
-    let records = [waits.record(), {
-        let runs = prepare("runs");
-        let record = runs.record();
-        std::mem::forget(runs.start(&program(&["bash", "-c", AGAINST[1].1])).unwrap());
-        record
-    }];
-    println!("{}", serde_json::to_string(&records).unwrap());
-    loop {
-        thread::park();
-    }
-}
-
-fn sandbox(name: &str, state: &std::path::Path) -> Sandbox {
-    Sandbox::new(SandboxConfig {
-        helper: "/proc/self/exe".into(),
-        helper_args: vec!["cage-init".into()],
-        cgroup_name: name.into(),
-        state: state.into(),
-    })
-    .unwrap()
-}
-
-/// Runs a daemon, kills it, and returns the records of its cages.
-fn abandoned(name: &str) -> Vec<CageRecord> {
-    let mut daemon = Command::new("/proc/self/exe")
-        .env(DAEMON, name)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(daemon.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    daemon.kill().unwrap();
-    daemon.wait().unwrap();
-    serde_json::from_str(&line).unwrap()
-}
-
-fn dies_with_daemon() {
-    let Some(yard) = yard("daemon") else { return };
-    let name = format!("hob-test-{}-daemon-b", std::process::id());
-    let records = abandoned(&name);
-    let processes = || {
-        records
-            .iter()
-            .flat_map(|record| &record.cgroups)
-            .any(|folder| {
-                fs::read_to_string(folder.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty())
-            })
-    };
-    let start = Instant::now();
-    eventually("all have died", || !processes());
-    println!("  died {:?} after the daemon", start.elapsed());
-    // Only empty folders are left, which the next start removes.
-    let state = env::temp_dir().join(&name);
-    let next = sandbox(&name, &state);
-    assert_eq!(next.sweep(&BTreeSet::new()).unwrap(), 2);
-    drop(next);
-    assert!(
-        records
-            .iter()
-            .flat_map(|record| &record.cgroups)
-            .all(|folder| !folder.exists())
-    );
-    fs::remove_dir_all(state).unwrap();
-    drop(yard);
-}
-
-fn orphan() {
-    let Some(yard) = yard("orphan") else { return };
-    // As after a crash that left the cage alive: nobody drops it, and its channel stays open.
-    let other_name = format!("hob-test-{}-orphan-b", std::process::id());
-    let other = sandbox(&other_name, &yard.path("other"));
-    let cage = other.prepare(crate::stranger::spec("left")).unwrap();
-    let record = cage.record();
-    let mut program = program(&["bash", "-c", AGAINST[3].1]);
-    program.limits.cpu_millis = 100;
-    let running = cage.start(&program).unwrap();
-    assert!(yard.sandbox().remove_orphan(&record).unwrap());
-    wait(&running);
-    assert!(record.cgroups.iter().all(|folder| !folder.exists()));
-    assert!(!yard.sandbox().remove_orphan(&record).unwrap());
-    drop(running);
-    assert!(!yard.sandbox().remove_orphan(&record).unwrap());
-}
-
-fn nonsense() {
-    let Some(yard) = yard("nonsense") else { return };
-    let running = start(&yard, &program(&["sleep", "1000"]));
-    let record = prepare(&yard, "other").record();
-    let top = record.cgroups[0]
-        .parent()
-        .unwrap()
-        .parent()
-        .unwrap()
-        .to_owned();
-    let folder = yard.path("hob-x/other");
-    fs::create_dir_all(&folder).unwrap();
-    let alive = yard.path("hob-x");
-    let changes: [&dyn Fn(&mut CageRecord); 6] = [
-        // Not below a mount of cgroups.
-        &|record| record.cgroups = vec![folder.clone()],
-        // Not a hob's, or not the cage's.
-        &|record| record.cgroups = vec![top.clone()],
-        &|record| record.cgroups = vec![top.join("hob-x/../../x")],
-        &|record| record.boot = "another".into(),
-        &|record| record.id = "../other".into(),
-        &|record| record.start_time = 1,
-    ];
-    for change in changes {
-        let mut forged = record.clone();
-        forged.pid = std::process::id();
-        change(&mut forged);
-        assert!(
-            !yard.sandbox().remove_orphan(&forged).unwrap(),
-            "{forged:?}"
-        );
-    }
-    assert!(alive.exists() && folder.exists());
-    assert_eq!(running.try_end().unwrap(), None);
-    // Its own cages are none of its business.
-    let own = prepare(&yard, "own");
-    let mut record = own.record();
-    record.pid = 0;
-    assert!(!yard.sandbox().remove_orphan(&record).unwrap());
-    assert!(record.cgroups.iter().all(|folder| folder.exists()));
 }
 
 fn many() {

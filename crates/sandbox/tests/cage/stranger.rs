@@ -103,8 +103,7 @@ pub(crate) fn bash(yard: &Yard, script: &str) -> Ran {
 pub(crate) fn finish(mut running: OneShot) -> Ran {
     let streams = [running.stdout.take(), running.stderr.take()];
     let [stdout, stderr] = read_all(streams.map(Option::unwrap));
-    wait(&running);
-    let end = running.try_end().unwrap().expect("has ended");
+    let end = wait(&running);
     Ran {
         end,
         stdout,
@@ -113,11 +112,16 @@ pub(crate) fn finish(mut running: OneShot) -> Ran {
     }
 }
 
-/// Waits until it has ended.
-pub(crate) fn wait(running: &OneShot) {
-    let mut ended = [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN)];
+/// Waits until it has ended, and tells how.
+pub(crate) fn wait(running: &OneShot) -> OneShotEnd {
     let patience = Timespec::try_from(PATIENCE).unwrap();
-    assert_eq!(poll(&mut ended, Some(&patience)), Ok(1), "never ends");
+    loop {
+        let mut news = [PollFd::from_borrowed_fd(running.pidfd(), PollFlags::IN)];
+        assert_eq!(poll(&mut news, Some(&patience)), Ok(1), "never ends");
+        if let Some(end) = running.try_end().unwrap() {
+            return end;
+        }
+    }
 }
 
 fn read_all(streams: [OwnedFd; 2]) -> [Vec<u8>; 2] {

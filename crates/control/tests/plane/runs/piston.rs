@@ -225,8 +225,9 @@ async fn mistakes_are_named_in_pistons_words() {
         assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
         assert_eq!(answer, json!({ "message": message }));
     }
-    let plain = request("POST /api/v2/execute", hello().to_string());
-    let (status, answer) = read(bench.send(plain).await).await;
+    let form = request("POST /api/v2/execute", hello().to_string());
+    let form = with(form, "content-type", "application/x-www-form-urlencoded");
+    let (status, answer) = read(bench.send(form).await).await;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(
         answer["message"],
@@ -235,6 +236,10 @@ async fn mistakes_are_named_in_pistons_words() {
     let (status, _) = read(bench.send(request("GET /api/v2/execute", "")).await).await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(bench.pool.orders(), 0);
+    let text = request("POST /api/v2/execute", hello().to_string());
+    let text = with(text, "content-type", "text/plain;charset=UTF-8");
+    let (status, _) = read(bench.send(text).await).await;
+    assert_eq!(status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ pub(super) struct Pump {
     pub(super) run: Arc<Run>,
     /// Until it is over.
     pub(super) watched: Watched,
-    pub(super) pidfd: AsyncFd<OwnedFd>,
+    /// Readable when there is news of its end.
+    pub(super) news: AsyncFd<OwnedFd>,
     pub(super) voices: Voices,
     pub(super) events: mpsc::Sender<RunEvent>,
     /// Of the whole pool.
@@ -79,7 +80,7 @@ pub(super) struct Events {
 impl Pump {
     pub(super) async fn work(mut self) {
         self.carry().await;
-        let died = timeout(DEATH, self.pidfd.readable()).await.is_ok();
+        let died = timeout(DEATH, death(&self.news, &self.run)).await.is_ok();
         let lasted = self.began.elapsed();
         let rest = self.drain().await;
         let mut end = self.end(died);
@@ -106,7 +107,7 @@ impl Pump {
             };
             tokio::select! {
                 biased;
-                _ = self.pidfd.readable() => return,
+                () = death(&self.news, &self.run) => return,
                 () = self.run.doomed.cancelled() => return,
                 () = self.closing.cancelled() => {
                     self.run.end_by(End::new(EndReason::Cancelled, "hob is stopping"));
@@ -131,6 +132,9 @@ impl Pump {
     /// What the dead have left in the pipes.
     async fn drain(&mut self) -> VecDeque<RunEvent> {
         let mut rest = VecDeque::new();
+        if self.voices.budget == 0 && self.run.doomed.is_cancelled() {
+            return rest;
+        }
         let all = async {
             while self.voices.is_open() {
                 match self.voices.hear().await {
@@ -182,6 +186,16 @@ impl Pump {
     }
 }
 
+/// Waits until a run is dead, and all that it started.
+async fn death(news: &AsyncFd<OwnedFd>, run: &Run) {
+    while let Ok(mut some) = news.readable().await {
+        if run.has_ended() {
+            return;
+        }
+        some.clear_ready();
+    }
+}
+
 // === impl Voices ===
 
 impl Voices {
@@ -205,13 +219,12 @@ impl Voices {
             () = self.stdout.speaks() => self.stdout.read(&mut self.buffer, self.budget),
             () = self.stderr.speaks() => self.stderr.read(&mut self.buffer, self.budget),
         };
-        match read {
-            Heard::Event(event) => {
-                self.budget -= length(&event);
-                Heard::Event(event)
-            }
-            other => other,
+        match &read {
+            Heard::Nothing => {}
+            Heard::Event(event) => self.budget -= length(event),
+            Heard::TooMuch(_) => self.budget = 0,
         }
+        read
     }
 }
 

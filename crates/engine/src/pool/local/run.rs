@@ -113,6 +113,13 @@ impl Run {
         self.deadline.min(now + (left / cores).max(LOOK))
     }
 
+    /// Whether nothing of it is alive any more, or nobody can tell.
+    pub(super) fn has_ended(&self) -> bool {
+        let tenant = self.tenant();
+        let end = tenant.as_ref().map(|tenant| tenant.cage.try_end());
+        !matches!(end, Some(Ok(None)))
+    }
+
     /// The kernel's word on how it ended, and what it used.
     pub(super) fn outcome(&self) -> Option<(Result<Option<OneShotEnd>, SandboxError>, Usage)> {
         let tenant = self.tenant();

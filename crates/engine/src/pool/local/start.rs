@@ -75,7 +75,7 @@ impl LocalPool {
         let began = Instant::now();
         let stdout = Voice::stdout(tenant.cage.stdout.take())?;
         let stderr = Voice::stderr(tenant.cage.stderr.take())?;
-        let pidfd = listen_to(tenant.cage.pidfd())?;
+        let news = listen_to(tenant.cage.pidfd())?;
         let run = Arc::new(Run::new(tenant, deadline, limits));
         let first_look = run.next_look(began, limits.cpu.0);
         let watched = self.watch.add(Arc::clone(&run), first_look);
@@ -83,7 +83,7 @@ impl LocalPool {
         let pump = Pump {
             run: Arc::clone(&run),
             watched,
-            pidfd,
+            news,
             voices: Voices::new(stdout, stderr, limits.output.0),
             events,
             closing: self.stock.closing.clone(),

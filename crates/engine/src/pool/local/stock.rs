@@ -112,7 +112,12 @@ impl Stock {
 
     /// Has sandboxes made until all seats are taken, some at a time. Returns at once.
     pub(super) fn refill(self: &Arc<Self>) {
-        while let Some(number) = self.state().seat(&self.closing) {
+        loop {
+            // By itself, or the state would be locked for the length of the loop.
+            let seat = self.state().seat(&self.closing);
+            let Some(number) = seat else {
+                return;
+            };
             let stock = Arc::clone(self);
             let seat = Seat { stock, number };
             self.handle.spawn_blocking(move || seat.stock().fill(seat));

@@ -6,7 +6,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::stream;
 use hob_model::{
-    End, EndReason, Timespan,
+    End, EndReason,
     port::RunStream,
     sandbox::{RunEnd, RunEvent, RunTimes},
 };
@@ -20,8 +20,8 @@ use super::{
 };
 
 /// How much longer than its time a run is waited for at a worker that keeps the time itself and
-/// knows more of the end.
-const SLACK: Duration = Duration::from_millis(250);
+/// knows when all of it is dead.
+const SLACK: Duration = Duration::from_secs(1);
 /// Longest that a worker is believed to have taken, in milliseconds: a year.
 const LONGEST_MS: f64 = 31_536_000_000.0;
 
@@ -100,11 +100,12 @@ impl Reading {
     }
 
     fn timeout(&self) -> RunEnd {
-        let time = Timespan(self.held.limits.time.0);
-        self.end(End::new(
-            EndReason::Timeout,
-            format!("passed its deadline of {time}"),
-        ))
+        let time = self.held.limits.time;
+        let mut words = format!("passed its time limit of {time}");
+        if self.protocol == Protocol::Hob {
+            words.push_str(", and the worker does not say that it is dead");
+        }
+        self.end(End::new(EndReason::Timeout, words))
     }
 
     fn broken(&self, problem: &str) -> RunEnd {
@@ -234,7 +235,10 @@ impl Answer {
         }
         if over {
             let most = self.reading.held.limits.output;
-            let end = End::new(EndReason::Output, format!("wrote more than {most}"));
+            let end = End::new(
+                EndReason::Output,
+                format!("wrote more than its {most} of output"),
+            );
             self.end(self.reading.end(end));
         }
     }

@@ -16,6 +16,9 @@ const BASE64: &str = "base64";
 /// The least time that a worker takes; the coordinator's own clock has the last word.
 const LEAST_TIME: Duration = Duration::from_millis(10);
 
+/// A time that nobody misses.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// An order as it goes to a worker.
 #[derive(Debug)]
 pub(super) struct Sent {
@@ -84,7 +87,6 @@ pub(super) fn encode(protocol: Protocol, order: &RunOrder, held: Held) -> Result
 }
 
 fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
-    let left = held.deadline.saturating_duration_since(Instant::now());
     let env = order.env.iter();
     let body = Body {
         language: &order.language,
@@ -98,7 +100,7 @@ fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
         encoding: BASE64,
         events: BASE64,
         limits: RunLimits {
-            time: Some(Timespan(left.max(LEAST_TIME))),
+            time: Some(time(held)),
             ..order.limits.clone()
         },
     };
@@ -107,6 +109,16 @@ fn to_hob(order: &RunOrder, held: Held) -> Result<Sent, String> {
         content_type: "application/json",
         body,
     })
+}
+
+/// What is left of a run's time; its worker counts from when it has it, a moment later.
+fn time(held: Held) -> Timespan {
+    let left = held.deadline.saturating_duration_since(Instant::now());
+    if left + MOMENT >= held.limits.time.0 {
+        return held.limits.time;
+    }
+    let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    Timespan(Duration::from_millis(millis).max(LEAST_TIME))
 }
 
 /// What a worker of bfaas cannot do of it: whoever asks for a limit must not go without.

@@ -1,12 +1,9 @@
 //! Who may have something run at a worker: whoever has an authorisation for it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::SystemTime};
 
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::Request,
     middleware::Next,
     response::{IntoResponse, Response},
@@ -14,12 +11,10 @@ use axum::{
 use hob_engine::pool::{Gate, Unauthorised};
 use hob_model::sandbox::RUN_PATH;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use tokio::time::timeout;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::once::PLAIN;
 
-/// Longest time in which the body must be here that an authorisation is for.
-const BODY_TIME: Duration = Duration::from_secs(30);
 /// Says why; the body has the words of bfaas.
 const HINT: HeaderName = HeaderName::from_static("x-hob-unauthorized");
 
@@ -58,11 +53,14 @@ impl Admission {
             self.gate.admit(&pass, &[], SystemTime::now())?;
             return Ok(Request::from_parts(head, body));
         }
-        let body = match timeout(BODY_TIME, to_bytes(body, self.body)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(_)) => return Err(Refused::Body(StatusCode::PAYLOAD_TOO_LARGE)),
-            Err(_) => return Err(Refused::Body(StatusCode::REQUEST_TIMEOUT)),
-        };
+        let body = Limited::new(body, self.body).collect().await;
+        let body = body.map_err(|error| {
+            Refused::Body(match error.is::<LengthLimitError>() {
+                true => StatusCode::PAYLOAD_TOO_LARGE,
+                false => StatusCode::BAD_REQUEST,
+            })
+        })?;
+        let body = body.to_bytes();
         self.gate.admit(&pass, &body, SystemTime::now())?;
         Ok(Request::from_parts(head, Body::from(body)))
     }

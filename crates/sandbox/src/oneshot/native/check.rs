@@ -1,6 +1,9 @@
 //! What is wrong with a spec or a program, found before anything is made.
 
-use std::path::{Component, Path};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path},
+};
 
 use super::super::{OneShotSpec, Program};
 use crate::{CageLimits, SandboxError, spec::is_id};
@@ -8,6 +11,10 @@ use crate::{CageLimits, SandboxError, spec::is_id};
 /// Most bytes of a path below the box, and of one part of it.
 const MAX_PATH: usize = 1024;
 const MAX_NAME: usize = 255;
+/// In what a filesystem in memory grows, in bytes; on some machines it is more.
+const PAGE: u64 = 4096;
+/// Folders that a box begins with, and some to spare.
+const OWN_INODES: u64 = 8;
 
 pub(super) fn spec(spec: &OneShotSpec) -> Result<(), SandboxError> {
     let wrong = |problem: String| Err(SandboxError::Spec(problem));
@@ -89,17 +96,25 @@ fn files(program: &Program, inodes: u64) -> Result<(), String> {
             "file `{path}` must be a relative path without `.`, `..` and NUL, of at most {MAX_PATH} bytes"
         ));
     }
-    if program.files.len() as u64 >= inodes {
-        return Err(format!("there may be at most {} files", inodes - 1));
+    let (mut files, mut folders) = (BTreeSet::new(), BTreeSet::new());
+    for (path, _) in &program.files {
+        if !files.insert(path.as_path()) {
+            return Err(format!("file `{}` is there twice", path.display()));
+        }
+        folders.extend(path.ancestors().skip(1));
     }
-    let bytes: u64 = program
-        .files
-        .iter()
-        .map(|(_, text)| text.len() as u64)
-        .sum();
+    if let Some(path) = files.intersection(&folders).next() {
+        return Err(format!("file `{}` is a folder of others", path.display()));
+    }
+    // The box has a few of its own.
+    if (files.len() + folders.len()) as u64 + OWN_INODES > inodes {
+        return Err(format!("there may be at most {inodes} files and folders"));
+    }
+    let room = |text: &Vec<u8>| (text.len() as u64).next_multiple_of(PAGE);
+    let bytes: u64 = program.files.iter().map(|(_, text)| room(text)).sum();
     match bytes > program.limits.tmp {
         true => Err(format!(
-            "the files have {bytes} bytes and may have at most {}",
+            "the files take {bytes} bytes and may take at most {}",
             program.limits.tmp
         )),
         false => Ok(()),

@@ -33,6 +33,16 @@ pub(super) struct Task {
     pub(super) open_files: u64,
 }
 
+/// What the cage's init tells the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Word {
+    /// The program has ended, and what it left behind was sent SIGKILL and is not dead yet: it may
+    /// have used up its share of processor time.
+    Ending(Ended),
+    /// All are dead but the init itself. The last word.
+    Dead(Ended),
+}
+
 /// How the program ended. Only the cage's init can tell, so no exit status can pass for a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Ended {

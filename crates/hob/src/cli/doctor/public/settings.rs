@@ -28,6 +28,7 @@ pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
     findings.push(registry(tables));
     findings.push(bans(tables));
     findings.push(proxies(tables));
+    findings.extend(sandbox(table(tables, "sandbox")));
     findings
 }
 
@@ -152,6 +153,43 @@ fn proxies(tables: &Table) -> Finding {
     }
 }
 
+/// Whether strangers may have something run, and how far that goes.
+fn sandbox(settings: Option<&Table>) -> Vec<Finding> {
+    let check = "sandbox";
+    let Some(settings) = settings.filter(|settings| is(settings, "enabled")) else {
+        return vec![Finding::ok(check, "off")];
+    };
+    let mut findings = Vec::new();
+    findings.push(match (is(settings, "login"), settings.get("rate")) {
+        (true, _) => Finding::ok(check, "runs scripts of those who log in"),
+        (false, Some(_)) => Finding::ok(check, "runs scripts of everybody, at a rate"),
+        (false, None) => Finding::not(
+            State::Fail,
+            check,
+            "runs scripts of everybody who gets here, as many as he likes",
+            "set `rate` in the table `sandbox`, as in rate = \"30/1m\", or `login = true`",
+        ),
+    });
+    let level = settings.get("level").and_then(Value::as_str);
+    if !is(settings, "login") && level.is_none_or(|level| level == "container") {
+        findings.push(Finding::not(
+            State::Warn,
+            "sandbox level",
+            "container: strangers' programs run on this machine's own kernel",
+            "set `level = \"gvisor\"` in the table `sandbox`, or `login = true`",
+        ));
+    }
+    if settings.get("cors").and_then(Value::as_str) == Some("*") {
+        findings.push(Finding::not(
+            State::Warn,
+            "sandbox cors",
+            "every web page may have its visitors send scripts here",
+            "name the origins of your pages in `cors` of the table `sandbox`",
+        ));
+    }
+    findings
+}
+
 /// The largest of a list of networks.
 fn widest(networks: Option<&Value>) -> Option<AddressRange> {
     let networks = networks?.as_array()?.iter();
@@ -181,6 +219,28 @@ mod tests {
             ("[bans]\nlogins = 3", "bans", State::Ok),
             ("[bans]\nenabled = false", "bans", State::Fail),
             ("[bans]\nnever = [\"0.0.0.0/0\"]", "bans", State::Warn),
+            ("", "sandbox", State::Ok),
+            ("[sandbox]\nenabled = true", "sandbox", State::Fail),
+            (
+                "[sandbox]\nenabled = true\nrate = \"1/1s\"",
+                "sandbox",
+                State::Ok,
+            ),
+            (
+                "[sandbox]\nenabled = true\nrate = \"1/1s\"",
+                "sandbox level",
+                State::Warn,
+            ),
+            (
+                "[sandbox]\nenabled = true\nlogin = true",
+                "sandbox",
+                State::Ok,
+            ),
+            (
+                "[sandbox]\nenabled = true\ncors = \"*\"",
+                "sandbox cors",
+                State::Warn,
+            ),
             ("", "registry", State::Ok),
             ("registry = true", "registry", State::Warn),
             ("", "trusted proxies", State::Ok),
