@@ -26,6 +26,7 @@ mod dormancy;
 mod examples;
 mod export;
 mod first_function;
+mod fly;
 mod images;
 mod json_shapes;
 mod limits;
