@@ -11,6 +11,7 @@ mod inherit;
 mod isolation;
 mod logs;
 mod networks;
+mod per_call;
 mod phase;
 mod places;
 mod plan;

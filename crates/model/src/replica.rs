@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
-use crate::{End, ejection::Ejection, line::Line, once::Once};
+use crate::{End, EndReason, ejection::Ejection, line::Line, once::Once};
 
 /// Stands for no limit of calls in flight.
 pub(crate) const UNLIMITED: u32 = u32::MAX;
@@ -117,6 +117,21 @@ impl Backend {
     /// Waits until its call is done. One task at a time may wait.
     pub async fn given_back(&self) {
         poll_fn(|cx| self.poll_once(cx, |one| one.is_draining() && one.in_flight() == 0)).await;
+    }
+
+    /// Says of one that is used once why its call was ended, while that has its lease: it is killed
+    /// when that is given back. False for all others. The first word stands.
+    pub fn blame(&self, why: EndReason) -> bool {
+        let once = self.once.as_ref();
+        once.is_some_and(|once| {
+            let _ = once.blamed.set(why);
+            true
+        })
+    }
+
+    /// What [`Backend::blame`] was told.
+    pub fn blamed(&self) -> Option<EndReason> {
+        self.once.as_ref()?.blamed.get().copied()
     }
 
     fn poll_once(&self, cx: &Context<'_>, is_so: impl Fn(&Self) -> bool) -> Poll<()> {

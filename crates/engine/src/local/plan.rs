@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use hob_model::{
-    CanaryRoute, Counters, FunctionName, Guard, ImageRun, Network, ReplicaSet, Revision, Route,
-    Routes, Run, Scale, Share, Target, Track, port::EngineError,
+    CageUse, CanaryRoute, Counters, FunctionName, Guard, ImageRun, Network, ReplicaSet, Revision,
+    Route, Routes, Run, Scale, Share, Target, Track, port::EngineError,
 };
 use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
 
@@ -85,7 +85,9 @@ impl Plan {
                 cage: host.cage_for(&function, &revision)?,
             })))
         };
+        let per_call = revision.settings.sandbox == CageUse::PerCall;
         let answer = match &revision.run {
+            Run::Static { .. } if per_call => return Err(no_cage(&function)),
             Run::Static { root } => Answer::Files(bundle()?.join(root)),
             Run::Process { argv, env } => program(Home::Bundle(bundle()?), argv, env)?,
             Run::Image(run) => {
@@ -186,6 +188,11 @@ impl Home {
 // === impl Program ===
 
 impl Program {
+    /// Whether each call gets a replica of its own.
+    pub(super) fn is_used_once(&self) -> bool {
+        self.revision.settings.sandbox == CageUse::PerCall
+    }
+
     /// How long a call may last, and so how long a replica may take to finish those it has.
     pub(super) fn timeout(&self) -> Duration {
         self.revision.settings.timeout.0
@@ -237,6 +244,12 @@ impl Program {
             (Home::Bundle(_), Network::Outbound) => None,
         }
     }
+}
+
+fn no_cage(function: &FunctionName) -> EngineError {
+    EngineError::Unsupported(format!(
+        "function `{function}` is a folder of files, for which no program runs: leave `sandbox` out"
+    ))
 }
 
 /// An image may name any length of time.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fleet::Fleet,
-    logs,
+    logs, per_call,
     plan::{Home, Program},
     probe::{self, Probe},
     record::Door,
@@ -50,10 +50,18 @@ pub(super) async fn start(
     match outcome {
         Ok(door) => {
             let endpoint = replica.endpoint(door);
-            let backend = Arc::new(Backend::new(replica.id.clone(), endpoint));
+            let backend = match program.is_used_once() {
+                true => Backend::once(replica.id.clone(), endpoint),
+                false => Backend::new(replica.id.clone(), endpoint),
+            };
+            let backend = Arc::new(backend);
             let noted = Arc::clone(&replica);
             // A panic in there is shown by the runtime.
             let _ = spawn_blocking(move || noted.note(Some(door))).await;
+            if program.is_used_once() {
+                let (fleet, one) = (Arc::clone(fleet), Arc::clone(&replica));
+                tokio::spawn(per_call::attend(fleet, one, Arc::clone(&backend)));
+            }
             Ok(Started { replica, backend })
         }
         Err(failure) => {

@@ -41,6 +41,8 @@ pub(super) struct Attempt {
 
 /// `None` until the attempt has ended.
 type Outcome = watch::Receiver<Option<Result<Effort, EngineError>>>;
+/// The other side of it.
+pub(super) type Tell = watch::Sender<Option<Result<Effort, EngineError>>>;
 
 /// How patient to be with a function whose replicas keep ending.
 #[derive(Debug, Default)]
@@ -87,8 +89,10 @@ impl Fleet {
                     }
                     Ok(made) => {
                         effort = effort.max(made);
-                        // Whoever has asked for more meanwhile keeps it.
-                        if self.state().ready_count() >= replicas {
+                        let state = self.state();
+                        // Whoever has asked for more meanwhile keeps it. Those that are used once
+                        // may be gone already, to those who waited.
+                        if state.ready_count() >= replicas || state.is_supplied() {
                             return Ok(effort);
                         }
                     }
@@ -151,14 +155,16 @@ impl Fleet {
             return Ok(Step::Done);
         }
         let before = std::mem::replace(&mut state.wanted, replicas);
-        let leaving = state.drain_all_but(replicas);
+        let leaving = state.drain_all_but(self.kept(state, replicas));
         self.see_all_off(state, leaving);
+        self.show_supply(state);
+        self.stir.notify_one();
         Ok(match &state.attempt {
             Some(attempt) if replicas < before => {
                 attempt.cancel.cancel();
                 Step::Settle(attempt.outcome.clone())
             }
-            _ if state.ready_count() >= replicas => Step::Done,
+            _ if self.missing(state) == 0 => Step::Done,
             Some(attempt) => Step::More(attempt.outcome.clone()),
             None => Step::More(self.begin(state, before)),
         })
@@ -166,7 +172,7 @@ impl Fleet {
 
     /// Takes out of service what is more than wanted.
     fn trim(self: &Arc<Self>, state: &mut State) {
-        let leaving = state.drain_down_to(state.wanted);
+        let leaving = state.drain_down_to(self.kept(state, state.wanted));
         self.see_all_off(state, leaving);
     }
 
@@ -182,7 +188,7 @@ impl Fleet {
 
     /// Starts what is missing, if nobody is at it already, whoever asked for it.
     pub(super) fn heal(self: &Arc<Self>, state: &mut State) {
-        let missing = state.missing() > 0;
+        let missing = self.missing(state) > 0;
         let runs = state
             .plan
             .as_ref()
@@ -201,10 +207,10 @@ impl Fleet {
             cancel: cancel.clone(),
             fallback,
         });
-        let (fleet, starter) = (Arc::clone(self), Arc::clone(self));
+        let (fleet, starter, early) = (Arc::clone(self), Arc::clone(self), tell.clone());
         tokio::spawn(async move {
             // In a task of its own, so that even a panic ends the attempt and not the function.
-            let start = tokio::spawn(async move { starter.start_missing(&cancel).await });
+            let start = tokio::spawn(async move { starter.start_missing(&cancel, &early).await });
             let result = start.await.unwrap_or_else(|panic| {
                 Err(EngineError::Host(format!(
                     "function `{}`: start: {panic}",
@@ -221,6 +227,7 @@ impl Fleet {
     async fn start_missing(
         self: &Arc<Self>,
         cancel: &CancellationToken,
+        tell: &Tell,
     ) -> Result<Effort, EngineError> {
         let effort = match self.thaw_missing().await {
             0 => Effort::None,
@@ -231,9 +238,13 @@ impl Fleet {
             // Whatever becomes of the others, these are there.
             let ready = state.ready_count();
             if let Some(attempt) = &mut state.attempt {
-                attempt.fallback = attempt.fallback.max(ready);
+                attempt.keep(ready);
             }
-            (state.backoff.pause(), state.missing())
+            if ready > 0 && state.is_used_once() {
+                // They may be gone by the time when the others are there.
+                tell.send_replace(Some(Ok(effort)));
+            }
+            (state.backoff.pause(), self.missing(&state))
         };
         if missing == 0 {
             return Ok(effort);
@@ -245,17 +256,20 @@ impl Fleet {
             let Some(program) = program.map(Arc::clone) else {
                 return Ok(effort);
             };
-            (program, state.missing())
+            (program, self.missing(&state))
         };
         if called_off {
             return Err(cancelled(&program));
+        }
+        if program.is_used_once() {
+            return self.stock(cancel, tell).await;
         }
         let starts = (0..missing).map(|_| self.start_and_admit(&program, cancel));
         let started: Result<(), _> = join_all(starts).await.into_iter().collect();
         started.map(|()| Effort::Started)
     }
 
-    async fn start_and_admit(
+    pub(super) async fn start_and_admit(
         self: &Arc<Self>,
         program: &Arc<Program>,
         cancel: &CancellationToken,
@@ -296,6 +310,8 @@ impl Fleet {
                 let pause = state.backoff.pause();
                 tracing::warn!(function = %self.name, %failure, ?pause, "will start it again");
             }
+            // Who waits for a fresh one learns that none comes by itself.
+            self.publish(&state);
         }
         self.trim(&mut state);
         self.heal(&mut state);
@@ -328,14 +344,18 @@ pub(super) fn stopping() -> EngineError {
     EngineError::Host("hob is stopping".into())
 }
 
+// === impl Attempt ===
+
+impl Attempt {
+    /// Keeps so many replicas wanted, even if the rest of it fails.
+    pub(super) fn keep(&mut self, replicas: u32) {
+        self.fallback = self.fallback.max(replicas);
+    }
+}
+
 // === impl State ===
 
 impl State {
-    /// Replicas that should take calls and do not.
-    pub(super) fn missing(&self) -> u32 {
-        self.wanted.saturating_sub(self.ready_count())
-    }
-
     /// Calls off a start under way, whose revision is not wanted any more.
     pub(super) fn call_off(&self) {
         if let Some(attempt) = &self.attempt {
