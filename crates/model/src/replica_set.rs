@@ -65,7 +65,7 @@ impl ReplicaSet {
     pub fn lease(&self) -> Result<BackendLease, NoLease> {
         let most = self.most.load(Ordering::Acquire);
         if most != UNLIMITED && self.waiting() > 0 {
-            return Err(NoLease::Busy);
+            return Err(self.why_none(&self.ready.load()));
         }
         self.pick(most)
     }
@@ -193,12 +193,15 @@ impl ReplicaSet {
                 lease_well(&many[less], most).or_else(|| lease_any(many, less, most))
             }
         };
-        lease.ok_or_else(
-            || match self.is_supplied() || ready.iter().any(|one| one.is_open()) {
-                true => NoLease::Busy,
-                false => NoLease::Asleep,
-            },
-        )
+        lease.ok_or_else(|| self.why_none(&ready))
+    }
+
+    fn why_none(&self, ready: &[Arc<Backend>]) -> NoLease {
+        match self.is_supplied() || ready.iter().any(|one| one.is_open()) {
+            true => NoLease::Busy,
+            // Whoever else waits for one.
+            false => NoLease::Asleep,
+        }
     }
 }
 
@@ -498,6 +501,11 @@ mod tests {
         assert!(one.woken());
         assert!(matches!(one.poll(), Poll::Ready(None)));
         drop(one);
+        // It is not to wait again behind those who are about to learn it.
+        assert_eq!(
+            (set.waiting(), set.lease().err()),
+            (1, Some(NoLease::Asleep))
+        );
         assert!(two.woken());
         assert!(matches!(two.poll(), Poll::Ready(None)));
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     bench::{Bench, write},
-    restart::call,
+    restart::{SERVER, call},
 };
 
 /// Leaves all that it can behind, and tells what it finds: how often this program was called, its
@@ -250,13 +250,17 @@ fn a_program_that_dies_in_its_call_is_told_and_held_against_nobody() {
 fn a_program_that_starts_no_more_fails_its_calls_with_the_reason() {
     let Some(bench) = bench() else { return };
     let hob = &bench.hob;
-    deploy(&bench, "broken", "return 'ok'", "");
+    let program = bench.folder.path().join("broken");
+    write(&program.join("server.py"), SERVER);
+    let text = "sandbox = \"per-call\"\nrun = \"exec python3 server.py\"\n";
+    write(&program.join("hob.toml"), text);
+    bench.deploy(&program);
     let bundle = fs::read_dir(hob.data().join("bundles")).unwrap().flatten();
     let mut bundle = bundle.map(|one| one.path()).filter(|path| path.is_dir());
-    let handler = bundle.next().unwrap().join("handler.py");
-    fs::write(handler, "raise SystemExit(9)\n").unwrap();
+    let server = bundle.next().unwrap().join("server.py");
+    fs::write(server, "raise SystemExit(9)\n").unwrap();
     // One was ready from before.
-    assert_eq!(call(hob, "broken"), "ok");
+    assert_eq!(call(hob, "broken"), "1");
     for _ in 0..3 {
         let answer = hob.post("/function/broken", "").expect(502);
         assert_eq!(answer.header("x-hob-end"), "exit", "{}", answer.text());
