@@ -15,11 +15,12 @@ use hob_model::{
 use tokio::task::spawn_blocking;
 
 use super::{
+    backoff::Backoff,
     phase::{Entry, Leaving, Phase},
     plan::{Plan, Program},
     ready::Started,
     replica::{Replica, STOP_GRACE},
-    scale::{Attempt, Backoff},
+    scale::Attempt,
     shared::Shared,
     supervise,
 };

@@ -11,11 +11,12 @@ use hob_model::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    backoff::Backoff,
     fleet::{Fleet, State},
     logs,
     phase::{Entry, Phase},
     replica::Replica,
-    scale::{Backoff, Tell},
+    scale::Tell,
     supervise::{as_crash, sentence},
 };
 
@@ -56,6 +57,14 @@ impl Fleet {
             true => wanted.max(self.set.waiting()),
             false => wanted,
         }
+    }
+
+    /// Whether so many take calls. Those that are used once may be gone already: then it is enough
+    /// that calls get them as they come.
+    pub(super) fn has_enough(&self, replicas: u32) -> bool {
+        let state = self.state();
+        let taken = state.used_count() > 0 || self.set.waiting() > 0;
+        state.ready_count() >= replicas || (state.is_supplied() && taken)
     }
 
     /// Tells the gateway whether a call that finds none ready is to wait for a fresh one.
@@ -168,9 +177,14 @@ impl Fleet {
         let discard = move || logs::discard_empty(&folder, &id.0);
         let discarded = tokio::task::spawn_blocking(discard).await;
         let is_gone = matches!(discarded, Ok(Ok(true)));
-        if !is_gone && self.shared.gone.fetch_add(1, Ordering::Relaxed) % TIDY_EVERY == 0 {
+        if !is_gone && self.is_to_tidy() {
             self.tidy_logs(logs::CALLS_KEPT).await;
         }
+    }
+
+    fn is_to_tidy(&self) -> bool {
+        let gone = self.shared.gone.fetch_add(1, Ordering::Relaxed);
+        gone.is_multiple_of(TIDY_EVERY)
     }
 }
 

@@ -4,7 +4,7 @@ use hob_model::{
     CageUse, CanaryRoute, Counters, FunctionName, Guard, ImageRun, Network, ReplicaSet, Revision,
     Route, Routes, Run, Scale, Share, Target, Track, port::EngineError,
 };
-use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
+use hob_sandbox::{CageRoot, CageUser, Mechanism, STOP_SIGNAL, network::Outbound};
 
 use super::{host::Host, isolation::CageKind, places::Owner, replica::STOP_GRACE};
 
@@ -234,6 +234,13 @@ impl Program {
     /// The same, where it is not the usual user of cages.
     pub(super) fn unusual_owner(&self) -> Owner {
         self.owner().filter(|_| self.owner() != Host::cage_owner())
+    }
+
+    /// The user that the machine knows its processes by, where that is not hob's own and a runtime
+    /// does not put one of its own between.
+    pub(super) fn user_on_host(&self) -> Owner {
+        self.owner()
+            .filter(|_| self.cage.mechanism == Mechanism::Native)
     }
 
     /// Whether its replicas have a network of their own.

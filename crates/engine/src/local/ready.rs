@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fleet::Fleet,
-    logs, per_call,
+    listener, logs, per_call,
     plan::{Home, Program},
     probe::{self, Probe},
     record::Door,
@@ -135,7 +135,17 @@ async fn tcp_accepts(replica: &Replica) -> bool {
         return false;
     };
     // Where nobody listens on a port of the ephemeral range, a connection can meet itself.
-    stream.local_addr().is_ok_and(|own| own != address)
+    stream.local_addr().is_ok_and(|own| own != address) && is_its_own(replica, address.port()).await
+}
+
+/// Whether the program itself listens there, as far as its user tells: calls must not go to
+/// somebody else who got the port.
+async fn is_its_own(replica: &Replica, port: u16) -> bool {
+    let Some((uid, _)) = replica.program.user_on_host() else {
+        return true;
+    };
+    let look = move || listener::is_somebody_elses(port, uid);
+    !spawn_blocking(look).await.unwrap_or(false)
 }
 
 fn ended(replica: &Replica, end: End) -> EngineError {

@@ -7,11 +7,12 @@ use hob_model::port::EngineError;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    backoff::Backoff,
     fleet::Fleet,
     plan::{Plan, Program},
     ready::{Started, cancelled, start},
     retire::{Farewell, see_off},
-    scale::{Backoff, ended_at_once},
+    scale::ended_at_once,
 };
 
 impl Fleet {

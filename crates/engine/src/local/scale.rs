@@ -1,9 +1,6 @@
 //! More or fewer replicas of one revision, and the one start that all who wait share.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hob_model::{
@@ -21,15 +18,8 @@ use super::{
     retire::{Farewell, see_off},
 };
 
-/// Pause before the start that follows a first failure; doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// Longest pause between two starts.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A pause that is longer than this is not waited for by those who ask for a start.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A replica that lived so long did not fail at its start: the pauses begin anew.
-const BACKOFF_RESET: Duration = Duration::from_secs(10);
-
 /// The start of the replicas that are missing. It goes on when those who wait go away.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -43,19 +33,6 @@ pub(super) struct Attempt {
 type Outcome = watch::Receiver<Option<Result<Effort, EngineError>>>;
 /// The other side of it.
 pub(super) type Tell = watch::Sender<Option<Result<Effort, EngineError>>>;
-
-/// How patient to be with a function whose replicas keep ending.
-#[derive(Debug, Default)]
-pub(super) enum Backoff {
-    #[default]
-    Calm,
-    Failing {
-        /// In a row; at least 1.
-        failures: u32,
-        /// The next start waits until then.
-        not_before: Instant,
-    },
-}
 
 /// What there is to do to get to a number of replicas.
 enum Step {
@@ -77,24 +54,24 @@ impl Fleet {
             match step {
                 Step::Done => return Ok(effort),
                 Step::Settle(outcome) => {
-                    let _ = wait_for(outcome).await;
+                    settled(outcome).await;
                     // Callers may have woken it again; that is theirs to decide.
                     if replicas == 0 {
                         return Ok(effort);
                     }
                 }
-                Step::More(outcome) => match wait_for(outcome).await {
+                Step::More(mut outcome) => match wait_for(&mut outcome).await {
                     Err(failure) if failure.reason() != EndReason::Cancelled => {
                         return Err(failure);
                     }
                     Ok(made) => {
                         effort = effort.max(made);
-                        let state = self.state();
-                        // Whoever has asked for more meanwhile keeps it. Those that are used once
-                        // may be gone already, to those who waited.
-                        if state.ready_count() >= replicas || state.is_supplied() {
+                        // Whoever has asked for more meanwhile keeps it.
+                        if self.has_enough(replicas) {
                             return Ok(effort);
                         }
+                        // An outcome that is there already is that of one of several.
+                        let _ = outcome.changed().await;
                     }
                     // Called off, for another revision or number: see what is to do now.
                     Err(_) => {}
@@ -332,12 +309,17 @@ pub(super) async fn ended_at_once(started: &Started) -> EngineError {
     }
 }
 
-async fn wait_for(mut outcome: Outcome) -> Result<Effort, EngineError> {
+async fn wait_for(outcome: &mut Outcome) -> Result<Effort, EngineError> {
     match outcome.wait_for(Option::is_some).await.as_deref() {
         Ok(Some(result)) => result.clone(),
         // Only at the end of the runtime are tasks dropped half-way.
         Ok(None) | Err(_) => Err(stopping()),
     }
+}
+
+/// Waits for the very end, which may come after a first success was told.
+async fn settled(mut outcome: Outcome) {
+    while outcome.changed().await.is_ok() {}
 }
 
 pub(super) fn stopping() -> EngineError {
@@ -365,84 +347,7 @@ impl State {
 
     /// The start under way, to wait for its end.
     pub(super) fn settling(&self) -> Option<impl Future<Output = ()> + use<>> {
-        let outcome = self.attempt.as_ref()?.outcome.clone();
-        Some(async move {
-            let _ = wait_for(outcome).await;
-        })
-    }
-}
-
-// === impl Backoff ===
-
-impl Backoff {
-    /// A start failed, or a replica ended early.
-    pub(super) fn failed(&mut self) {
-        let before = match self {
-            Self::Calm => 0,
-            Self::Failing { failures, .. } => *failures,
-        };
-        let doubled = BACKOFF_FIRST.saturating_mul(1 << before.min(16));
-        *self = Self::Failing {
-            failures: before.saturating_add(1),
-            not_before: Instant::now() + doubled.min(BACKOFF_MAX),
-        };
-    }
-
-    /// A replica that took calls ended by itself after `age`.
-    pub(super) fn ended(&mut self, age: Duration) {
-        if age >= BACKOFF_RESET {
-            *self = Self::Calm;
-        }
-        // Replicas that were started together and end together failed once.
-        if !self.is_pending() {
-            self.failed();
-        }
-    }
-
-    /// How long the next start has to wait.
-    pub(super) fn pause(&self) -> Duration {
-        match self {
-            Self::Calm => Duration::ZERO,
-            Self::Failing { not_before, .. } => {
-                not_before.saturating_duration_since(Instant::now())
-            }
-        }
-    }
-
-    /// Whether the next start has to wait.
-    pub(super) fn is_pending(&self) -> bool {
-        !self.pause().is_zero()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_bound_and_begin_anew_after_a_long_life() {
-        let mut backoff = Backoff::default();
-        assert!(!backoff.is_pending());
-        let mut last = Duration::ZERO;
-        for _ in 0..8 {
-            backoff.failed();
-            assert!(backoff.pause() > last, "{backoff:?}");
-            last = backoff.pause();
-        }
-        for _ in 0..40 {
-            backoff.failed();
-        }
-        assert!(backoff.pause() <= BACKOFF_MAX);
-        backoff.ended(BACKOFF_RESET);
-        assert!(backoff.pause() <= BACKOFF_FIRST);
-    }
-
-    #[test]
-    fn replicas_that_end_together_are_one_failure() {
-        let mut backoff = Backoff::default();
-        for _ in 0..3 {
-            backoff.ended(Duration::ZERO);
-        }
-        assert!(backoff.pause() <= BACKOFF_FIRST, "{backoff:?}");
+        let attempt = self.attempt.as_ref()?;
+        Some(settled(attempt.outcome.clone()))
     }
 }
