@@ -36,6 +36,7 @@ mod mistakes;
 mod odd_clients;
 mod openapi;
 mod openfaas;
+mod per_call;
 mod proxy;
 mod public;
 mod pushed;
