@@ -39,7 +39,7 @@ pub(crate) async fn pass_on(
     let name = function(request.uri());
     let (Some(name), &Method::POST | &Method::OPTIONS) = (name, request.method()) else {
         let answer = fallback(request.map(CallBody::new), client.peer).await;
-        return judged(answer.map(Answer::Other), &owed);
+        return judged(client, answer.map(Answer::Other), &owed);
     };
     let route = client.worker().routes.find(name);
     let visitor = Visitor::of(request.headers());
@@ -51,7 +51,7 @@ pub(crate) async fn pass_on(
             Ok((mut request, passed)) => {
                 prepare(client, caller, &mut request, passed.as_ref());
                 let taken = fallback(request, client.peer).await.map(Answer::Other);
-                let mut taken = judged(taken, &owed);
+                let mut taken = judged(client, taken, &owed);
                 if let Some(standing) = passed.and_then(|passed| passed.standing) {
                     standing.stamp(taken.headers_mut());
                 }
@@ -69,7 +69,15 @@ pub(crate) async fn pass_on(
 }
 
 /// Sees to what an answer says of its caller.
-pub(crate) fn judged(mut response: Response<Answer>, owed: &Owed) -> Response<Answer> {
+pub(crate) fn judged(
+    client: &Client,
+    mut response: Response<Answer>,
+    owed: &Owed,
+) -> Response<Answer> {
+    if owed.is_left() {
+        // Else what still comes would reset the connection, and the answer be lost.
+        client.leave_unread();
+    }
     if owed.is_too_slow() {
         return GatewayError::SlowBody.into_response();
     }

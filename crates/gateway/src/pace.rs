@@ -33,6 +33,8 @@ pub(crate) struct Owed {
     too_slow: AtomicBool,
     /// It may come as it likes.
     free: AtomicBool,
+    /// Nobody has read it to its end, and nobody will.
+    left: AtomicBool,
 }
 
 /// The body of a request as its caller sends it. An error, once that is too slow.
@@ -63,6 +65,11 @@ impl Owed {
     /// Whether it was given up.
     pub(crate) fn is_too_slow(&self) -> bool {
         self.too_slow.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was dropped before its end.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 
     /// The answer has begun: what is still to come may take turns with it.
@@ -115,6 +122,14 @@ impl CallerBody {
             timer.as_mut().reset(due.into());
         }
         timer.as_mut().poll(cx)
+    }
+}
+
+impl Drop for CallerBody {
+    fn drop(&mut self) {
+        if !self.incoming.is_end_stream() {
+            self.owed.left.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -34,7 +34,12 @@ pub(crate) async fn pass_on(
 ) -> Response<Answer> {
     let (place, standing) = match client.worker().guards.admit_run(caller.ip) {
         Ok(admitted) => admitted,
-        Err(error) => return refuse(error, request.uri().path()),
+        Err(error) => {
+            if !request.body().is_end_stream() {
+                client.leave_unread();
+            }
+            return refuse(error, request.uri().path());
+        }
     };
     let owed = request.body().owed();
     request.extensions_mut().insert(caller);
@@ -47,7 +52,7 @@ pub(crate) async fn pass_on(
         };
         Answer::Other(UnsyncBoxBody::new(body))
     });
-    let mut answer = judged(answer, &owed);
+    let mut answer = judged(client, answer, &owed);
     if let Some(standing) = standing {
         standing.stamp(answer.headers_mut());
     }

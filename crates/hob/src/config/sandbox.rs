@@ -148,7 +148,11 @@ impl SandboxesConfig {
             HeaderValue::from_bytes(names.nodename().to_bytes()).ok()
         };
         RunsConfig {
-            coord: self.name.clone().or_else(machine),
+            // Strangers need not learn it for nothing.
+            coord: self
+                .enabled
+                .then(|| self.name.clone().or_else(machine))
+                .flatten(),
             login: self.login,
             body: self.limits.body,
             limits: self.limits.run,
@@ -262,11 +266,12 @@ mod tests {
         ] {
             assert_eq!(config(text).check_open(&open, true), Ok(()), "{text}");
         }
+        assert_eq!(config("name = \"x\"").runs().coord, None);
         assert_eq!(
-            config("name = \"iad-1\"").runs().coord,
+            config("enabled = true\nname = \"iad-1\"").runs().coord,
             HeaderValue::from_str("iad-1").ok()
         );
-        assert!(config("").runs().coord.is_some());
+        assert!(bare.runs().coord.is_some());
     }
 
     #[test]
