@@ -73,6 +73,9 @@ pub struct CageRecord {
     pub start_time: u64,
     /// The cage's cgroup folders; none where limits are not enforced.
     pub cgroups: Vec<PathBuf>,
+    /// The folder of a one-shot cage that an OCI runtime made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<PathBuf>,
 }
 
 /// What a cage is, beside its first process.
@@ -265,6 +268,7 @@ impl Cage {
                 .as_ref()
                 .map(|group| group.folders())
                 .unwrap_or_default(),
+            bundle: None,
         }
     }
 
@@ -333,7 +337,8 @@ impl Drop for Cage {
     }
 }
 
-fn explain(status: Option<i32>, tally: Tally, limits: &CageLimits, killed: bool) -> End {
+/// `status` as shells tell it; `None` where nobody knows.
+pub(crate) fn explain(status: Option<i32>, tally: Tally, limits: &CageLimits, killed: bool) -> End {
     if status == Some(0) {
         return End::new(EndReason::Ok, "exit status 0");
     }

@@ -224,15 +224,19 @@ fn container(kernel: &str, seccomp: &Able, user_namespaces: &Able) -> Able {
 }
 
 fn runtime(name: &str) -> Option<Runtime> {
-    let path = env::var_os("PATH")?;
-    let found = env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file())?;
     Some(Runtime {
         name: name.to_owned(),
-        path: found,
+        path: on_path(name)?,
         able: Able::Yes,
     })
+}
+
+/// Where a program is on `PATH`.
+pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 fn warnings(cgroup: &CgroupSupport, landlock_abi: i32) -> Vec<String> {

@@ -37,6 +37,14 @@ pub enum SandboxError {
         /// What to install or set.
         cure: String,
     },
+    /// This machine cannot make a sandbox of such a level.
+    #[error("{why}; {cure}")]
+    UnableLevel {
+        /// What is missing, and for which level.
+        why: String,
+        /// What to install or set.
+        cure: String,
+    },
     /// Functions cannot have networks of their own here.
     #[error("network: {0}")]
     Network(String),

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-mod bundle;
+pub(crate) mod bundle;
 
 use bundle::Resources;
 
@@ -41,7 +41,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// Pause between two looks for the pid file.
 const START_POLL: Duration = Duration::from_millis(1);
 /// Folders of the scratch folder: a bundle for each cage, and what the runtimes note of them.
-const BUNDLES: &str = "oci";
+pub(crate) const BUNDLES: &str = "oci";
 const ROOT: &str = "oci-root";
 /// Most of a runtime's own words in an error, in bytes.
 const MAX_WORDS: usize = 400;
@@ -292,13 +292,8 @@ impl Container {
         self.last_words(is_error)
     }
 
-    /// The last line of the runtime's log that is `wanted`, cut at [`MAX_WORDS`].
     fn last_words(&self, wanted: impl Fn(&str) -> bool) -> Option<String> {
-        let log = fs::read_to_string(self.bundle.join("log")).ok()?;
-        let line = log.lines().rev().find(|line| wanted(line))?.trim();
-        let end = (0..=line.len().min(MAX_WORDS)).rev();
-        let end = end.into_iter().find(|end| line.is_char_boundary(*end))?;
-        Some(line[..end].to_owned())
+        last_words(&self.bundle, wanted)
     }
 
     fn refused(&self, problem: String) -> SandboxError {
@@ -307,6 +302,15 @@ impl Container {
             problem,
         }
     }
+}
+
+/// The last line of the log in `bundle` that is `wanted`, cut at [`MAX_WORDS`].
+pub(crate) fn last_words(bundle: &Path, wanted: impl Fn(&str) -> bool) -> Option<String> {
+    let log = fs::read_to_string(bundle.join("log")).ok()?;
+    let line = log.lines().rev().find(|line| wanted(line))?.trim();
+    let end = (0..=line.len().min(MAX_WORDS)).rev();
+    let end = end.into_iter().find(|end| line.is_char_boundary(*end))?;
+    Some(line[..end].to_owned())
 }
 
 /// A handle of a process.

@@ -12,12 +12,13 @@ use std::{
 
 use hob_model::{End, Isolation, sandbox::SandboxLevel};
 
-use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage::boot_id};
+use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage::boot_id, probe};
 
 mod native;
 mod oci;
 
 pub(crate) use native::carry_out;
+pub(crate) use oci::run_role_if_asked;
 
 /// The folder in which every program starts, with its files; the only one besides `/tmp` that it
 /// may write to.
@@ -61,7 +62,7 @@ pub struct ReadyCage(Ready);
 #[derive(Debug)]
 enum Ready {
     Native(native::Ready),
-    Oci(oci::Ready),
+    Oci(Box<oci::Ready>),
 }
 
 /// A program that runs in its cage. Dropping it ends everything inside and leaves nothing behind;
@@ -78,7 +79,7 @@ pub struct OneShot {
 #[derive(Debug)]
 enum Running {
     Native(native::Running),
-    Oci(oci::Running),
+    Oci(Box<oci::Running>),
 }
 
 /// How a program ended.
@@ -112,6 +113,12 @@ impl Sandbox {
         }
     }
 
+    /// Like [`Sandbox::able_oneshot`], but by making one where it looks possible; takes up to
+    /// seconds.
+    pub fn probe_oneshot(&self, level: SandboxLevel, runtime: Option<&str>) -> Able {
+        probe::probe_oneshot(self, level, runtime)
+    }
+
     /// What is known of a cage before it is made: no process yet, but the cgroups that it will
     /// have. Enough for [`Sandbox::remove_orphan`], should hob die while it makes it.
     pub fn record_ahead(&self, spec: &OneShotSpec) -> CageRecord {
@@ -125,6 +132,10 @@ impl Sandbox {
             pid: 0,
             start_time: 0,
             cgroups: group.map(|group| group.folders()).unwrap_or_default(),
+            bundle: match spec.level {
+                SandboxLevel::Container => None,
+                SandboxLevel::Gvisor | SandboxLevel::Vm => Some(oci::folder(self, &spec.id)),
+            },
         }
     }
 
@@ -136,7 +147,9 @@ impl Sandbox {
     pub fn prepare(&self, spec: OneShotSpec) -> Result<ReadyCage, SandboxError> {
         Ok(ReadyCage(match spec.level {
             SandboxLevel::Container => Ready::Native(native::prepare(self, spec)?),
-            SandboxLevel::Gvisor | SandboxLevel::Vm => Ready::Oci(oci::prepare(self, spec)?),
+            SandboxLevel::Gvisor | SandboxLevel::Vm => {
+                Ready::Oci(Box::new(oci::prepare(self, spec)?))
+            }
         }))
     }
 
@@ -146,7 +159,8 @@ impl Sandbox {
     /// # Errors
     /// When a leftover does not go away.
     pub fn remove_orphan(&self, record: &CageRecord) -> Result<bool, SandboxError> {
-        native::remove_orphan(self, record)
+        let left = native::remove_orphan(self, record)?;
+        Ok(oci::remove_bundle(self, record)? || left)
     }
 }
 

@@ -1,12 +1,16 @@
 //! Trying in place of looking: what `hob doctor` asks for.
 
-use std::{fs::File, io, time::Duration};
+use std::{
+    fs::File,
+    io,
+    time::{Duration, Instant},
+};
 
-use hob_model::{EndReason, Isolation};
+use hob_model::{EndReason, Isolation, sandbox::SandboxLevel};
 
 use crate::{
-    Able, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Capabilities, Mechanism,
-    STOP_SIGNAL, Sandbox,
+    Able, CAGE_UID, CageLimits, CageNetwork, CageRoot, CageSpec, CageUser, Capabilities, Mechanism,
+    OneShotEnd, OneShotSpec, Program, STOP_SIGNAL, Sandbox, SandboxError, native::launch::readable,
 };
 
 /// How long a runtime program may take to run `true`.
@@ -19,6 +23,9 @@ const LIMITS: CageLimits = CageLimits {
     tmp: 1 << 20,
     files: 256,
 };
+
+/// Enough for a virtual machine to boot with.
+const ONE_SHOT_MEMORY: u64 = 256 << 20;
 
 /// Makes one cage of each kind that looks possible.
 pub(crate) fn probe(sandbox: &Sandbox) -> Capabilities {
@@ -39,6 +46,64 @@ pub(crate) fn probe(sandbox: &Sandbox) -> Capabilities {
         );
     }
     found
+}
+
+/// Runs `true` in a one-shot cage of this level, where that looks possible.
+pub(crate) fn probe_oneshot(sandbox: &Sandbox, level: SandboxLevel, runtime: Option<&str>) -> Able {
+    if let no @ Able::No { .. } = sandbox.able_oneshot(level, runtime) {
+        return no;
+    }
+    let cure = match level {
+        SandboxLevel::Container => "run hob as root, or see its documentation on cages",
+        SandboxLevel::Gvisor | SandboxLevel::Vm => {
+            "update the runtime, or see its documentation on this machine's kernel"
+        }
+    };
+    match run_true_once(sandbox, level, runtime) {
+        Ok(end) if end.end.reason == EndReason::Ok => Able::Yes,
+        Ok(end) => Able::no(format!("level `{level}`: {}", end.end), cure),
+        Err(error) => Able::no(format!("level `{level}`: {error}"), cure),
+    }
+}
+
+fn run_true_once(
+    sandbox: &Sandbox,
+    level: SandboxLevel,
+    runtime: Option<&str>,
+) -> Result<OneShotEnd, SandboxError> {
+    let limits = CageLimits {
+        memory: ONE_SHOT_MEMORY,
+        ..LIMITS
+    };
+    let ready = sandbox.prepare(OneShotSpec {
+        id: format!("probe-{}-{level}", std::process::id()),
+        level,
+        runtime: runtime.map(str::to_owned),
+        uid: CAGE_UID,
+        limits,
+    })?;
+    let running = ready.start(&Program {
+        argv: vec!["true".into()],
+        env: vec![("PATH".into(), "/usr/bin:/bin".into())],
+        files: Vec::new(),
+        stdin: Vec::new(),
+        limits,
+    })?;
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let news = readable(running.pidfd(), left);
+        let news = news.map_err(SandboxError::system("cannot wait for the cage"))?;
+        if let Some(end) = running.try_end()? {
+            return Ok(end);
+        }
+        if !news {
+            return Err(SandboxError::Spec(format!(
+                "`true` did not end within {} s",
+                TIMEOUT.as_secs()
+            )));
+        }
+    }
 }
 
 fn attempt(sandbox: &Sandbox, isolation: Isolation, mechanism: Mechanism) -> Able {

@@ -33,6 +33,9 @@ pub enum SandboxLevel {
 }
 
 impl SandboxLevel {
+    /// Every level, weakest first.
+    pub const ALL: [Self; 3] = [Self::Container, Self::Gvisor, Self::Vm];
+
     /// The word that users write for it.
     pub fn as_str(self) -> &'static str {
         match self {

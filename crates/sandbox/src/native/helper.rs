@@ -49,11 +49,13 @@ struct CloneArgs {
 /// nothing. Has to be the first line of `main`, before any thread and any open file.
 ///
 /// The further arguments are the `tasks` files of cgroups to join; standard input is the channel to
-/// the daemon.
+/// the daemon. `cage-runtime` and `cage-program` are what one-shot cages of an OCI runtime need.
 pub fn run_helper_if_asked() {
     let mut args = std::env::args_os().skip(1);
-    if args.next().is_some_and(|first| first == HELPER) {
-        process::exit(run(args))
+    match args.next() {
+        Some(first) if first == HELPER => process::exit(run(args)),
+        Some(first) => oneshot::run_role_if_asked(&first, args),
+        None => {}
     }
 }
 
@@ -81,7 +83,7 @@ fn run(cgroups: impl Iterator<Item = OsString>) -> i32 {
 }
 
 /// `0` means the writer itself, which has one thread.
-fn join(tasks: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+pub(crate) fn join(tasks: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     for file in tasks {
         cgroup::write(Path::new(&file), 0).map_err(Failure::at("join the cgroup"))?;
     }

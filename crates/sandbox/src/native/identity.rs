@@ -7,6 +7,7 @@ use std::{
 };
 
 use rustix::{
+    io::Errno,
     process::{DumpableBehavior, Pid, Resource, Rlimit, Signal, setrlimit},
     thread::{CapabilitySet, CapabilitySets},
 };
@@ -44,8 +45,11 @@ pub(crate) fn gain_nothing() -> Result<(), Failure> {
 
 /// Gives up every capability for good.
 pub(crate) fn drop_capabilities() -> Result<(), Failure> {
-    rustix::thread::clear_ambient_capability_set()
-        .map_err(Failure::at("drop ambient capabilities"))?;
+    match rustix::thread::clear_ambient_capability_set() {
+        // gVisor's kernel knows none.
+        Ok(()) | Err(Errno::INVAL) => {}
+        Err(error) => return Err(Failure::at("drop ambient capabilities")(error)),
+    }
     let none = CapabilitySet::empty();
     let none = CapabilitySets {
         effective: none,
@@ -129,6 +133,16 @@ pub(crate) fn change_user(uid: u32, gid: u32) -> Result<(), Failure> {
 pub(crate) fn signal(process: Pid, number: i32) -> io::Result<()> {
     // SAFETY: takes numbers and touches no memory.
     check(unsafe { libc::kill(process.as_raw_nonzero().get(), number) })
+}
+
+/// Makes a session of this process's own. Not by a library that makes a process id of the answer:
+/// gVisor's kernel answers 0.
+pub(crate) fn new_session() -> io::Result<()> {
+    // SAFETY: takes nothing and touches no memory.
+    match unsafe { libc::setsid() } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
 }
 
 /// Sends a signal to all processes of this pid namespace but its first, which this one is.

@@ -1,4 +1,7 @@
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
@@ -23,8 +26,11 @@ pub(crate) struct Resources {
     pub(crate) limits: CageLimits,
 }
 
+/// What tells a runtime all.
+pub(crate) const CONFIG: &str = "config.json";
+
 /// Version of the OCI runtime specification.
-const OCI_VERSION: &str = "1.0.2";
+pub(crate) const OCI_VERSION: &str = "1.0.2";
 
 /// Size of `/dev/shm` and `/dev`, as in hob's own cages.
 const SHM: &str = "size=65536k";
@@ -36,22 +42,34 @@ pub(crate) fn write(
     standard: &Standard,
     resources: &Resources,
 ) -> io::Result<()> {
+    let mut files = standard::files(&spec.hostname);
+    files.extend(spec.files.iter().cloned());
+    write_root(bundle, standard, &files)?;
+    write_config(bundle, &config(spec, standard, resources))
+}
+
+/// Writes a root to hang mounts on, with small files of the cage's own; later ones are written
+/// over earlier ones.
+pub(crate) fn write_root(
+    bundle: &Path,
+    standard: &Standard,
+    files: &[(PathBuf, String)],
+) -> io::Result<()> {
     let root = bundle.join("root");
     fs::create_dir_all(root.join("etc"))?;
     for (link, target) in &standard.symlinks {
         std::os::unix::fs::symlink(target, root.join(inner(link)))?;
     }
-    let files = standard::files(&spec.hostname);
-    for (path, text) in files.iter().chain(&spec.files) {
+    for (path, text) in files {
         let path = root.join(inner(path));
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::write(path, text)?;
     }
-    let config = config(spec, standard, resources);
-    fs::write(
-        bundle.join("config.json"),
-        serde_json::to_vec_pretty(&config)?,
-    )
+    Ok(())
+}
+
+pub(crate) fn write_config(bundle: &Path, config: &Value) -> io::Result<()> {
+    fs::write(bundle.join(CONFIG), serde_json::to_vec_pretty(config)?)
 }
 
 fn inner(path: &Path) -> &Path {
@@ -86,21 +104,10 @@ fn config(spec: &CageSpec, standard: &Standard, resources: &Resources) -> Value 
 }
 
 fn mounts(spec: &CageSpec, standard: &Standard) -> Vec<Value> {
-    let fresh = |target: &str, kind: &str, more: &[&str]| {
-        let options: Vec<&str> = ["nosuid", "nodev"].iter().chain(more).copied().collect();
-        json!({ "destination": target, "type": kind, "source": kind, "options": options })
-    };
-    let bind = |source: &Path, target: &Path, access: &str| {
-        let options = ["rbind", "rprivate", "nosuid", "nodev", access];
-        json!({ "destination": target, "type": "bind", "source": source, "options": options })
-    };
     let tmp = format!("size={}", spec.limits.tmp);
-    let mut mounts = vec![
-        fresh("/proc", "proc", &["noexec"]),
-        json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", SHM] }),
-        fresh("/dev/shm", "tmpfs", &["mode=1777", SHM]),
-        fresh("/tmp", "tmpfs", &["mode=1777", &tmp]),
-    ];
+    let mut mounts = kernel_mounts();
+    mounts.push(fresh("/dev/shm", "tmpfs", &["mode=1777", SHM]));
+    mounts.push(fresh("/tmp", "tmpfs", &["mode=1777", &tmp]));
     mounts.extend(standard.read_only.iter().map(|path| bind(path, path, "ro")));
     mounts.extend(spec.binds.iter().map(|item| {
         bind(
@@ -114,6 +121,26 @@ fn mounts(spec: &CageSpec, standard: &Standard) -> Vec<Value> {
         )
     }));
     mounts
+}
+
+/// What every cage has of a kernel.
+pub(crate) fn kernel_mounts() -> Vec<Value> {
+    vec![
+        fresh("/proc", "proc", &["noexec"]),
+        json!({ "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", SHM] }),
+    ]
+}
+
+/// A filesystem of the cage's own.
+pub(crate) fn fresh(target: &str, kind: &str, more: &[&str]) -> Value {
+    let options: Vec<&str> = ["nosuid", "nodev"].iter().chain(more).copied().collect();
+    json!({ "destination": target, "type": kind, "source": kind, "options": options })
+}
+
+/// Something of the host; `access` is `ro` or `rw`.
+pub(crate) fn bind(source: &Path, target: &Path, access: &str) -> Value {
+    let options = ["rbind", "rprivate", "nosuid", "nodev", access];
+    json!({ "destination": target, "type": "bind", "source": source, "options": options })
 }
 
 fn linux(network: &CageNetwork, resources: &Resources) -> Value {

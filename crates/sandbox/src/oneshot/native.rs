@@ -38,18 +38,25 @@ mod program;
 mod users;
 mod watch;
 
-pub(super) use able::able;
+pub(super) use able::{able, limits as able_limits};
 pub(crate) use build::carry_out;
 pub(super) use orphan::remove as remove_orphan;
+
+pub(super) use {
+    cage::pipe,
+    check::{program as check_program, spec as check_spec},
+    end::explain as explain_end,
+    plan::Ended,
+};
 
 use cage::{Life, OneCage};
 use plan::{Plan, Task};
 
 /// The machine's name as the program sees it.
-const HOSTNAME: &str = "sandbox";
+pub(super) const HOSTNAME: &str = "sandbox";
 /// Most files, folders and links in the box, `/tmp` and `/dev/shm` together. Each takes about a
 /// kilobyte of the kernel's memory, which counts as the cage's.
-const MAX_INODES: u64 = 16_384;
+pub(super) const MAX_INODES: u64 = 16_384;
 
 /// A cage that waits for its program.
 #[derive(Debug)]
@@ -159,7 +166,7 @@ fn box_size(limits: &CageLimits, owner: u32) -> BoxSize {
     }
 }
 
-fn explain(id: &str, program: &str, failure: Failure) -> SandboxError {
+pub(super) fn explain(id: &str, program: &str, failure: Failure) -> SandboxError {
     match failure.step {
         Some(step) => SandboxError::Step {
             id: id.to_owned(),

@@ -6,6 +6,7 @@ mod image;
 mod kill;
 mod languages;
 mod layers;
+mod levels;
 mod limits;
 mod nobody;
 mod oci;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         kill::TESTS,
         freeze::TESTS,
         layers::TESTS,
+        levels::TESTS,
         process::TESTS,
         nobody::TESTS,
         oci::TESTS,

@@ -10,7 +10,8 @@ use std::{
     time::Instant,
 };
 
-use hob_sandbox::{CageRecord, Sandbox, SandboxConfig};
+use hob_model::sandbox::SandboxLevel;
+use hob_sandbox::{CageRecord, OneShotSpec, Sandbox, SandboxConfig};
 
 use crate::{
     Test,
@@ -28,12 +29,16 @@ pub(crate) const TESTS: &[Test] = &[
 
 /// Has the executable be a daemon that is killed; its value is the name of its cgroups.
 pub(crate) const DAEMON: &str = "HOB_CAGE_TEST_AS_DAEMON";
+/// And what cages it makes.
+const LEVEL: &str = "HOB_CAGE_TEST_LEVEL";
 
 /// One that is killed with two cages, one of which waits.
 pub(crate) fn daemon() -> ! {
     let name = env::var(DAEMON).unwrap();
     let state = env::temp_dir().join(&name);
     let sandbox = sandbox(&name, &state);
+    let level = env::var(LEVEL).unwrap().parse().unwrap();
+    let spec = |id| OneShotSpec { level, ..spec(id) };
     let prepare = |id| sandbox.prepare(spec(id)).unwrap();
     let waits = prepare("waits");
     let records = [waits.record(), {
@@ -48,7 +53,7 @@ pub(crate) fn daemon() -> ! {
     }
 }
 
-fn sandbox(name: &str, state: &Path) -> Sandbox {
+pub(crate) fn sandbox(name: &str, state: &Path) -> Sandbox {
     Sandbox::new(SandboxConfig {
         helper: "/proc/self/exe".into(),
         helper_args: vec!["cage-init".into()],
@@ -59,9 +64,10 @@ fn sandbox(name: &str, state: &Path) -> Sandbox {
 }
 
 /// Runs a daemon, kills it, and returns the records of its cages.
-fn abandoned(name: &str) -> Vec<CageRecord> {
+pub(crate) fn abandoned(name: &str, level: SandboxLevel) -> Vec<CageRecord> {
     let mut daemon = Command::new("/proc/self/exe")
         .env(DAEMON, name)
+        .env(LEVEL, level.as_str())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -77,7 +83,7 @@ fn abandoned(name: &str) -> Vec<CageRecord> {
 fn dies_with_daemon() {
     let Some(yard) = yard("daemon") else { return };
     let name = format!("hob-test-{}-daemon-b", std::process::id());
-    let records = abandoned(&name);
+    let records = abandoned(&name, SandboxLevel::Container);
     let processes = || {
         records
             .iter()

@@ -1,6 +1,7 @@
 use std::{path::Path, sync::Arc};
 
 use hob_engine::build::{BuilderConfig, FolderBuilder, Template, Templates};
+use hob_model::sandbox::SandboxLevel;
 use hob_sandbox::{Able, Capabilities, Sandbox, SandboxConfig};
 use tempfile::TempDir;
 
@@ -16,6 +17,7 @@ pub(super) fn examine(data: &Path, env: &Environment) -> Vec<Finding> {
     match trial() {
         Ok((sandbox, _state)) => {
             findings.extend(cages(&sandbox.probe()));
+            findings.extend(SandboxLevel::ALL.map(|level| strangers(&sandbox, level)));
             let builder = FolderBuilder::new(BuilderConfig::new(data), Arc::new(sandbox));
             let languages = Templates::built_in().iter();
             findings.extend(languages.map(|template| language(&builder, template)));
@@ -42,6 +44,12 @@ fn trial() -> anyhow::Result<(Sandbox, TempDir)> {
         state: state.path().to_owned(),
     })?;
     Ok((sandbox, state))
+}
+
+/// Whether what a stranger sends can be run at this level.
+fn strangers(sandbox: &Sandbox, level: SandboxLevel) -> Finding {
+    let found = sandbox.probe_oneshot(level, None);
+    able(&format!("sandbox {level}"), "works", &found, State::Limited)
 }
 
 fn images() -> Finding {

@@ -15,7 +15,15 @@ pub(in super::super) fn able(sandbox: &Sandbox) -> Able {
     if !capabilities.container.is_able() {
         return capabilities.container.clone();
     }
-    let support = &capabilities.cgroup;
+    if let no @ Able::No { .. } = limits(sandbox) {
+        return no;
+    }
+    user_namespaces(fs::read_to_string(USER_NAMESPACES).ok().as_deref())
+}
+
+/// Whether all that a cage's processes use together can be limited.
+pub(in super::super) fn limits(sandbox: &Sandbox) -> Able {
+    let support = &sandbox.capabilities().cgroup;
     if let Able::No { .. } = support.able {
         return support.able.clone();
     }
@@ -31,7 +39,7 @@ pub(in super::super) fn able(sandbox: &Sandbox) -> Able {
             "enable it in the kernel or delegate it to hob",
         );
     }
-    user_namespaces(fs::read_to_string(USER_NAMESPACES).ok().as_deref())
+    Able::Yes
 }
 
 /// By the text of the kernel's setting.

@@ -140,6 +140,7 @@ impl OneCage {
             pid: self.pid,
             start_time: self.start_time,
             cgroups: self.group.folders(),
+            bundle: None,
         }
     }
 
@@ -153,12 +154,9 @@ impl OneCage {
         explain(&self.id, name, failure)
     }
 
-    /// Its reading end, which does not block, and its writing end, which does.
+    /// For what the program writes.
     pub(super) fn pipe(&self) -> io::Result<(OwnedFd, OwnedFd)> {
-        let (reading, writing) = pipe_with(PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&reading, true)?;
-        // A user's pipes may have used up their share of the kernel's memory; it works as it is.
-        let _ = fcntl_setpipe_size(&writing, PIPE_SIZE);
+        let (reading, writing) = pipe()?;
         // The program may open it again, by the name /dev/stdout.
         if rustix::process::geteuid().is_root() {
             let (uid, gid) = (
@@ -249,6 +247,15 @@ impl OneCage {
         }
         cgroup::remove(&*self.group).map_err(SandboxError::system("cannot remove a cgroup"))
     }
+}
+
+/// Its reading end, which does not block, and its writing end, which does.
+pub(in super::super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reading, writing) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&reading, true)?;
+    // A user's pipes may have used up their share of the kernel's memory; it works as it is.
+    let _ = fcntl_setpipe_size(&writing, PIPE_SIZE);
+    Ok((reading, writing))
 }
 
 impl Drop for OneCage {

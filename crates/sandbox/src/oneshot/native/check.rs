@@ -16,7 +16,7 @@ const PAGE: u64 = 4096;
 /// Folders that a box begins with, and some to spare.
 const OWN_INODES: u64 = 8;
 
-pub(super) fn spec(spec: &OneShotSpec) -> Result<(), SandboxError> {
+pub(in super::super) fn spec(spec: &OneShotSpec) -> Result<(), SandboxError> {
     let wrong = |problem: String| Err(SandboxError::Spec(problem));
     if !is_id(&spec.id) {
         return wrong(format!(
@@ -36,7 +36,7 @@ pub(super) fn spec(spec: &OneShotSpec) -> Result<(), SandboxError> {
     Ok(())
 }
 
-pub(super) fn program(
+pub(in super::super) fn program(
     program: &Program,
     most: &CageLimits,
     inodes: u64,

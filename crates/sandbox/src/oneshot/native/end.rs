@@ -9,7 +9,7 @@ use crate::{CageLimits, cage, cgroup::Tally};
 const NO_STATUS: i32 = -1;
 
 /// `ended` is `None` when the cage's init was killed before it could tell.
-pub(super) fn explain(
+pub(in super::super) fn explain(
     ended: Option<Ended>,
     tally: Tally,
     limits: &CageLimits,

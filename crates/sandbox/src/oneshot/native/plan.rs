@@ -45,7 +45,7 @@ pub(super) enum Word {
 
 /// How the program ended. Only the cage's init can tell, so no exit status can pass for a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Ended {
+pub(in super::super) enum Ended {
     /// With this exit status.
     Exited(i32),
     /// By this signal.

@@ -1,0 +1,97 @@
+//! The folder that tells an OCI runtime what cage to make, and holds all that is left of it.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{super::native::HOSTNAME, PROGRAM};
+pub(super) use crate::oci::bundle::CONFIG;
+use crate::{
+    BOX, CageLimits,
+    native::{
+        plan::Standard,
+        standard::{self, STRANGER_ID},
+    },
+    oci::bundle::{OCI_VERSION, bind, fresh, kernel_mounts, write_config, write_root},
+};
+
+/// Where hob's own executable is inside, in a folder that only the first process may enter.
+const OWN_FOLDER: &str = ".hob";
+/// What the first process needs to make another user of the program's process and to end all of
+/// that user's, and no more.
+const CAPABILITIES: [&str; 4] = ["CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
+
+/// Writes all of it. `helper` is hob's own executable.
+pub(super) fn write(
+    bundle: &Path,
+    helper: &Path,
+    standard: &Standard,
+    limits: &CageLimits,
+) -> io::Result<()> {
+    write_root(bundle, standard, &standard::files_of_stranger(HOSTNAME))?;
+    let mut private = fs::DirBuilder::new();
+    private
+        .mode(0o700)
+        .create(bundle.join("root").join(OWN_FOLDER))?;
+    write_config(bundle, &config(helper, standard, limits))
+}
+
+fn config(helper: &Path, standard: &Standard, limits: &CageLimits) -> Value {
+    let own = Path::new("/").join(OWN_FOLDER).join("hob");
+    let namespaces = ["pid", "ipc", "uts", "mount", "network"];
+    let namespaces = namespaces.map(|kind| json!({ "type": kind }));
+    let none: [&str; 0] = [];
+    json!({
+        "ociVersion": OCI_VERSION,
+        "process": {
+            "terminal": false,
+            // Of the cage's own kernel. The program is another's.
+            "user": { "uid": 0, "gid": 0, "umask": 0o022 },
+            "args": [&own, Path::new(PROGRAM)],
+            "env": ["PATH=/usr/bin:/bin"],
+            "cwd": "/",
+            "capabilities": { "bounding": CAPABILITIES, "effective": CAPABILITIES, "permitted": CAPABILITIES,
+                "inheritable": none, "ambient": none },
+            "rlimits": [{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }],
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "root", "readonly": true },
+        "hostname": HOSTNAME,
+        "mounts": mounts(helper, &own, standard, limits),
+        "linux": {
+            "namespaces": namespaces,
+            // What a virtual machine is given as its memory.
+            "resources": { "memory": { "limit": limits.memory } },
+        },
+        // crun boots a machine only when told, or when it is called `krun`.
+        "annotations": { "run.oci.handler": "krun" },
+    })
+}
+
+fn mounts(helper: &Path, own: &Path, standard: &Standard, limits: &CageLimits) -> Vec<Value> {
+    let size = format!("size={}", limits.tmp);
+    let (uid, gid) = (format!("uid={STRANGER_ID}"), format!("gid={STRANGER_ID}"));
+    let mut mounts = kernel_mounts();
+    mounts.push(fresh("/tmp", "tmpfs", &["mode=1777", &size]));
+    mounts.push(fresh(BOX, "tmpfs", &["mode=755", &uid, &gid, &size]));
+    mounts.extend(standard.read_only.iter().map(|path| bind(path, path, "ro")));
+    mounts.push(bind(helper, own, "ro"));
+    mounts
+}
+
+/// Where hob's own executable is, also when it is being replaced.
+pub(super) fn executable(helper: &Path) -> io::Result<PathBuf> {
+    /// What the kernel adds to the name of a file that is no more.
+    const DELETED: &str = " (deleted)";
+    let path = fs::canonicalize(helper).or_else(|_| fs::read_link(helper))?;
+    let text = path.to_string_lossy();
+    Ok(match text.strip_suffix(DELETED) {
+        // Its successor understands the same orders, or says so.
+        Some(successor) => PathBuf::from(successor),
+        None => path,
+    })
+}
