@@ -47,6 +47,7 @@ mod remote;
 mod restart;
 mod revisions;
 mod runs;
+mod sandbox;
 mod schedules;
 mod secrets;
 mod start;
