@@ -16,7 +16,6 @@ use super::{
 };
 use crate::bench::{handler, write};
 
-const KILLS: usize = 10;
 const SIZE: usize = 3;
 /// In the path of a cgroup that waits for a replica.
 const SPARE: &str = "/spare-";
@@ -82,20 +81,18 @@ fn replica(hob: &Hob, name: &str) -> String {
     id
 }
 
-#[test]
-fn ten_kills_in_the_middle_leave_nothing_and_service_goes_on() {
-    if !is_able(&["python3", "setsid"]) {
-        return;
-    }
+/// Kills hob so often while programs run.
+fn kill(times: usize, level: &'static str) {
     let mut stage = Stage::new(Settings {
         size: SIZE,
+        level,
         ..Settings::default()
     });
     let folder = stage.scratch().join("hello");
     write(&folder.join("handler.py"), &handler("return 'hello'"));
     stage.hob.cli(["deploy", folder.to_str().unwrap()]).ok();
     let replica = replica(&stage.hob, "hello");
-    for round in 0..KILLS {
+    for round in 0..times {
         settled(&stage.hob, SIZE);
         let runs = stage.busy(round % SIZE + 1);
         // Every other time some are about to begin as well.
@@ -118,6 +115,20 @@ fn ten_kills_in_the_middle_leave_nothing_and_service_goes_on() {
             replica,
             "it was adopted"
         );
+    }
+}
+
+#[test]
+fn ten_kills_in_the_middle_leave_nothing_and_service_goes_on() {
+    if is_able(&["python3", "setsid"]) {
+        kill(10, "container");
+    }
+}
+
+#[test]
+fn a_kill_leaves_no_kernel_of_gvisor() {
+    if is_able(&["python3", "setsid", "runsc"]) {
+        kill(2, "gvisor");
     }
 }
 
