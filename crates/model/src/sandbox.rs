@@ -1,6 +1,5 @@
 //! Running once what somebody sent, in a cage that is made for it and destroyed after.
 
-mod counts;
 mod end;
 mod language;
 mod limits;
@@ -8,7 +7,6 @@ mod maxima;
 mod order;
 mod paths;
 
-pub use counts::RunCounts;
 pub use end::{RunEnd, RunEvent, RunTimes};
 pub use language::{FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};

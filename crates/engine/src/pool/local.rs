@@ -5,7 +5,6 @@
 //! own ends it at its deadline (`watch`, `run`), while what it says goes to its reader (`pump`).
 
 mod config;
-mod counts;
 mod languages;
 mod lease;
 mod order;
@@ -29,7 +28,7 @@ use std::{
 use async_trait::async_trait;
 use hob_model::{
     port::{PoolStanding, RunError, Sandboxes, StartedRun},
-    sandbox::{Language, RunCounts, RunOrder},
+    sandbox::{Language, RunOrder},
 };
 use hob_sandbox::{Able, Sandbox};
 use thiserror::Error;
@@ -40,7 +39,6 @@ pub use config::{LanguageSetting, LocalPoolConfig};
 pub use languages::languages_elsewhere;
 
 use super::{Line, Place};
-use counts::Counts;
 use languages::Languages;
 use order::Job;
 use orphans::Orphans;
@@ -56,7 +54,6 @@ pub struct LocalPool {
     stock: Arc<Stock>,
     languages: Languages,
     watch: Watch,
-    counts: Arc<Counts>,
     leases: PathBuf,
     /// Has the stock give up when the pool was dropped without being closed.
     _abandoned: Abandoned,
@@ -135,7 +132,6 @@ impl LocalPool {
             stock,
             languages,
             watch,
-            counts: Arc::default(),
             leases,
         }))
     }
@@ -173,10 +169,6 @@ impl Sandboxes for LocalPool {
             leased,
             waiting,
         }
-    }
-
-    fn ended(&self) -> RunCounts {
-        self.counts.now()
     }
 
     async fn close(&self) {

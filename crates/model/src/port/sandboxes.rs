@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_core::Stream;
 use thiserror::Error;
 
-use crate::sandbox::{Language, RunCounts, RunEvent, RunOrder};
+use crate::sandbox::{Language, RunEvent, RunOrder};
 
 /// A pool of one-shot sandboxes, wherever they are.
 #[async_trait]
@@ -20,11 +20,6 @@ pub trait Sandboxes: Send + Sync {
 
     /// How busy the pool is.
     fn standing(&self) -> PoolStanding;
-
-    /// How the runs ended that it has had; all zero where nobody counts.
-    fn ended(&self) -> RunCounts {
-        RunCounts::default()
-    }
 
     /// Ends all runs, destroys every sandbox, and takes no more. Nothing is left after it.
     async fn close(&self);

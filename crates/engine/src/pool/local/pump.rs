@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{counts::Counts, run::Run, watch::Watched};
+use super::{run::Run, watch::Watched};
 
 /// Most bytes of one event.
 const CHUNK: usize = 32 << 10;
@@ -43,7 +43,6 @@ pub(super) struct Pump {
     pub(super) events: mpsc::Sender<RunEvent>,
     /// Of the whole pool.
     pub(super) closing: CancellationToken,
-    pub(super) counts: Arc<Counts>,
     pub(super) times: RunTimes,
     /// When the program began.
     pub(super) began: Instant,
@@ -85,7 +84,6 @@ impl Pump {
         let rest = self.drain().await;
         let mut end = self.end(died);
         end.times.run = lasted;
-        self.counts.count(end.end.reason);
         let tenant = self.run.take();
         drop(self.watched);
         spawn_blocking(move || drop(tenant));

@@ -6,7 +6,6 @@ use std::{
 
 use futures_util::stream;
 use hob_model::{
-    EndReason,
     port::{RunError, StartedRun},
     sandbox::{RunEnd, RunEvent, RunMaxima, RunTimes},
 };
@@ -87,7 +86,6 @@ impl LocalPool {
             voices: Voices::new(stdout, stderr, limits.output.0),
             events,
             closing: self.stock.closing.clone(),
-            counts: Arc::clone(&self.counts),
             times,
             began,
         };
@@ -97,7 +95,6 @@ impl LocalPool {
 
     /// A run whose deadline passed before it began.
     fn late(&self, worker: String, times: RunTimes, limits: &RunMaxima) -> StartedRun {
-        self.counts.count(EndReason::Timeout);
         let end = RunEvent::End(RunEnd {
             code: -1,
             signal: None,
