@@ -231,6 +231,7 @@ fn cancelled() -> RunEvent {
         code: -1,
         signal: None,
         end: End::new(EndReason::Cancelled, "the server stops"),
+        by_deadline: false,
         times: RunTimes::default(),
         cpu: None,
         memory: None,

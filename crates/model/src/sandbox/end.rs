@@ -23,6 +23,9 @@ pub struct RunEnd {
     pub signal: Option<i32>,
     /// Why, and one line for people.
     pub end: End,
+    /// Whether it was killed since its time limit had passed; a [`Timeout`](crate::EndReason) by
+    /// processor time is none.
+    pub by_deadline: bool,
     /// How long it took.
     pub times: RunTimes,
     /// Processor time of all its processes; `None` where nobody counts.

@@ -232,6 +232,7 @@ impl Watched {
             code: -1,
             signal: None,
             end,
+            by_deadline: false,
             times: RunTimes {
                 start: Duration::ZERO,
                 run: self.since.elapsed(),

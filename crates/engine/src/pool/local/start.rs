@@ -99,6 +99,7 @@ impl LocalPool {
             code: -1,
             signal: None,
             end: passed(limits),
+            by_deadline: true,
             times,
             cpu: None,
             memory: None,

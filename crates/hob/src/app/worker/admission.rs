@@ -8,12 +8,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use hob_control::PLAIN;
 use hob_engine::pool::{Gate, Unauthorised};
 use hob_model::sandbox::RUN_PATH;
 use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-
-use super::once::PLAIN;
 
 /// Says why; the body has the words of bfaas.
 const HINT: HeaderName = HeaderName::from_static("x-hob-unauthorized");
