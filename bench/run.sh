@@ -2,7 +2,8 @@
 # `make bench`: measures hob beside nginx and a direct call, prints the table and keeps it in
 # bench/results. A missed bar is shown, not an error; it fails only when something could not run.
 #   HOB_BIN=PATH         measure this hob; default: a release build
-#   HOB_BENCH_ONLY=a,b   only these parts: throughput guards latency async wake images redeploy cage idle many
+#   HOB_BENCH_ONLY=a,b   only these parts: throughput guards latency async wake images redeploy cage
+#                        sandbox idle many
 set -eu
 cd "$(dirname "$0")/.."
 fail() { echo "make bench: $*" >&2; exit 1; }

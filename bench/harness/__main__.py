@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 
-from . import cage, guards, idle, images, latency, machine, many, queued, redeploy, table, throughput, wake
+from . import cage, guards, idle, images, latency, machine, many, queued, redeploy, sandbox, table, throughput, wake
 from .programs import Failed, Programs
 
 PARTS = {
@@ -19,6 +19,7 @@ PARTS = {
     "images": images.measure,
     "redeploy": redeploy.measure,
     "cage": cage.measure,
+    "sandbox": sandbox.measure,
     "idle": idle.measure,
     "many": many.measure,
 }

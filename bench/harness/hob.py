@@ -10,7 +10,8 @@ from .programs import Failed, free_port, json_output, listens, output, wait_for
 
 
 class Hob:
-    def __init__(self, bench, name, **env):
+    def __init__(self, bench, name, config="", **env):
+        """`config` is the text of its config.toml: the machine's own must not count."""
         self.programs = bench.programs
         self.program = bench.hob
         self.name = name
@@ -18,9 +19,10 @@ class Hob:
         self.process = None
         self.port = free_port()
         self.env = {key: value for key, value in os.environ.items() if not key.startswith("HOB_")}
-        config = os.path.join(bench.scratch, "hob.toml")  # empty: the machine's own must not count
-        open(config, "a").close()
-        self.env.update(HOB_CONFIG=config, HOB_DATA=self.data, HOB_LISTEN=f"127.0.0.1:{self.port}",
+        file = os.path.join(bench.scratch, name + ".toml")
+        with open(file, "w") as settings:
+            settings.write(config)
+        self.env.update(HOB_CONFIG=file, HOB_DATA=self.data, HOB_LISTEN=f"127.0.0.1:{self.port}",
                         HOB_METRICS="127.0.0.1:0", **env)
 
     def start(self):

@@ -117,6 +117,16 @@ impl Connection {
         Ok(Answer { status, keep_alive })
     }
 
+    /// Whether the last answer has these bytes.
+    pub(crate) fn has(&self, bytes: &[u8]) -> bool {
+        find(&self.received, bytes).is_some()
+    }
+
+    /// The last answer, for people.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         let start = self.received.len();
         self.received.resize(start + BUFFER, 0);
@@ -132,6 +142,13 @@ impl Connection {
 /// A GET without a body.
 pub(crate) fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").into_bytes()
+}
+
+/// A POST of a text.
+pub(crate) fn post(path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {

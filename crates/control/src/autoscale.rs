@@ -111,7 +111,7 @@ impl Control {
     fn is_down(&self, fleet: &FleetName) -> bool {
         let route = self.routes.of(fleet);
         let target = route.as_ref().map(|route| &route.target);
-        matches!(target, Some(Target::Replicas(replicas)) if !replicas.has_ready())
+        matches!(target, Some(Target::Replicas(replicas)) if !replicas.is_awake())
     }
 
     fn awake_functions(&self) -> Vec<Awake> {
@@ -174,11 +174,12 @@ impl Control {
     }
 }
 
-/// Calls that a function has now, those that wait for a place included.
+/// Calls that a function has now, those that wait for a place included, and those at replicas that
+/// are used once.
 fn calls(replicas: &ReplicaSet) -> u32 {
     let ready = replicas.ready();
     let in_flight: u32 = ready.iter().map(|backend| backend.in_flight()).sum();
-    in_flight + replicas.waiting()
+    in_flight + replicas.used() + replicas.waiting()
 }
 
 // === impl Scalers ===

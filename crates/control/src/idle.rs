@@ -128,7 +128,7 @@ impl Control {
         let near = |ahead| self.timetable.is_near(name, unix_now(), ahead);
         let prewake = settings.prewake.filter(|_| route.track == Track::Stable);
         if prewake.is_some_and(|ahead| near(ahead.0)) {
-            return ready.is_empty().then_some(Step::Wake);
+            return (!replicas.is_awake()).then_some(Step::Wake);
         }
         if function.always(route.track) > 0 {
             return None;

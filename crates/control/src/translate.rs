@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hob_model::{
-    Auth, Limits, Manifest, ManifestError, Memory, NameError, Network, QuantityError, Scale,
-    SecretName, Settings, Timespan,
+    Auth, CageUse, Limits, Manifest, ManifestError, Memory, NameError, Network, QuantityError,
+    Scale, SecretName, Settings, Timespan,
     openfaas::{FunctionDeployment, ScaleLabels},
 };
 use thiserror::Error;
@@ -60,6 +60,8 @@ pub(crate) fn translate(
         domain: former.domain.clone(),
         isolation: former.isolation,
         runtime: former.runtime.clone(),
+        // What was asked for by `hob.toml` is put back below, where the annotation is what it was.
+        sandbox: None,
         network: match asked.network.as_deref() {
             Some(NO_NETWORK) => Network::None,
             Some(ALL_NETWORKS) => Network::Outbound,
@@ -81,6 +83,9 @@ pub(crate) fn translate(
     if manifest.schedule == before.schedule {
         manifest.schedule.clone_from(&former.schedule);
     }
+    if manifest.sandbox == before.sandbox {
+        manifest.sandbox = Some(former.sandbox);
+    }
     if manifest.asynchronous == before.asynchronous {
         manifest.asynchronous = Some(former.asynchronous.clone());
     }
@@ -90,8 +95,8 @@ pub(crate) fn translate(
     })
 }
 
-/// Keeps what stands before a function where `settings` have nothing of it: clients that cannot say
-/// who may call must not open what was closed, whatever they put in its place.
+/// Keeps what stands before a function, and between its calls, where `settings` have nothing of it:
+/// clients that cannot say who may call must not open what was closed, whatever they put in its place.
 pub(crate) fn keep_guards(settings: &mut Settings, former: &Settings) {
     if settings.auth == Auth::None {
         settings.auth = former.auth.clone();
@@ -101,6 +106,9 @@ pub(crate) fn keep_guards(settings: &mut Settings, former: &Settings) {
     }
     if settings.domain.is_empty() {
         settings.domain = former.domain.clone();
+    }
+    if settings.sandbox == CageUse::Shared {
+        settings.sandbox = former.sandbox;
     }
 }
 
@@ -308,6 +316,28 @@ mod tests {
             translate(labels(&new), &now).expect("valid").scale,
             now.scale
         );
+    }
+
+    #[test]
+    fn a_cage_for_each_call_stays_until_somebody_says_otherwise() {
+        let annotated = |annotations| FunctionDeployment {
+            annotations: map(annotations),
+            ..FunctionDeployment::default()
+        };
+        let former = Settings::from(&Manifest::parse("sandbox = \"per-call\"").expect("valid"));
+        let same = translate(annotated(&[]), &former).expect("valid");
+        assert_eq!(same.sandbox, CageUse::PerCall);
+        let shared = translate(annotated(&[("hob.sandbox", "shared")]), &same).expect("valid");
+        assert_eq!(shared.sandbox, CageUse::Shared);
+        let asked = annotated(&[("hob.sandbox", "per-call")]);
+        let fresh = translate(asked.clone(), &Settings::default()).expect("valid");
+        assert_eq!(fresh.sandbox, CageUse::PerCall);
+        assert_eq!(translate(asked, &fresh).expect("valid"), fresh);
+        let gone = translate(annotated(&[]), &fresh).expect("valid");
+        assert_eq!(gone.sandbox, CageUse::Shared);
+        let mut another = Settings::default();
+        keep_guards(&mut another, &fresh);
+        assert_eq!(another.sandbox, CageUse::PerCall);
     }
 
     #[test]

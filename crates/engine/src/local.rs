@@ -1,6 +1,7 @@
 //! Replicas on this machine: each a program in its own cage, started when it is called, kept
 //! alive while it is wanted, replaced without a gap when its function changes.
 
+mod backoff;
 mod canary;
 mod environment;
 mod fleet;
@@ -9,8 +10,10 @@ mod freeze;
 mod host;
 mod inherit;
 mod isolation;
+mod listener;
 mod logs;
 mod networks;
+mod per_call;
 mod phase;
 mod places;
 mod plan;

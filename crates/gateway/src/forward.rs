@@ -32,7 +32,7 @@ enum Attempt {
     /// Nothing was sent: the request is whole.
     Unsent(Request<RequestBody>),
     /// The replica closed the connection before the head of its answer was whole.
-    Unanswered(Contact),
+    Unanswered(Contact, Option<BackendLease>),
 }
 
 /// Takes a call to a replica and brings the head of its answer back.
@@ -53,7 +53,7 @@ pub(crate) async fn forward(
                 tries.refused(call, replicas, &backend).await;
                 back
             }
-            Attempt::Unanswered(contact) => {
+            Attempt::Unanswered(contact, _told) => {
                 way = Contact::New;
                 let repeat = copy.as_ref().map_or(Repeat::Never, |_| Repeat::May);
                 let again = tries.unanswered(call, replicas, &backend, (contact, repeat));
@@ -135,7 +135,7 @@ async fn attempt(
                 let contact = if fresh { Contact::New } else { Contact::Kept };
                 return match misread(call, &error) {
                     Some(error) => Err(error),
-                    None => Ok(Attempt::Unanswered(contact)),
+                    None => Ok(Attempt::Unanswered(contact, retry::until_told(lease))),
                 };
             }
             // The caller's fault, and no reason to report a replica.
@@ -211,6 +211,10 @@ pub(crate) fn too_much(call: &Call, lease: &BackendLease) -> GatewayError {
 
 /// Has a replica taken out of service for what it did to a call.
 pub(crate) fn condemn(client: &Client, route: &Route, lease: &BackendLease, why: EndReason) {
+    // Where it has no other calls, that ends with the lease.
+    if lease.blame(why) {
+        return;
+    }
     client
         .worker()
         .wake

@@ -182,7 +182,8 @@ impl Lane<'_> {
                 Err(Failure::Reset | Failure::Unanswered) => {
                     let how = (wire.contact(), method.repeat());
                     let backend = Arc::clone(&lease);
-                    drop((lease, wire));
+                    drop(wire);
+                    let _told = retry::until_told(lease);
                     if tries.unanswered(call, replicas, &backend, how).await {
                         way = Contact::New;
                         continue;

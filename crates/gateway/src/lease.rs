@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_model::{BackendLease, EndReason, NoLease, ReplicaSet, Route, Target};
+use hob_model::{BackendLease, EndReason, NoLease, ReplicaSet, Route, Target, Waiting};
 
 use crate::{call::Call, error::GatewayError, retry::ATTEMPTS};
 
@@ -34,7 +34,8 @@ pub(crate) async fn lease(
         match replicas.lease() {
             Ok(lease) => return Ok(lease),
             Err(NoLease::Busy) => {
-                if let Some(lease) = in_turn(call, replicas).await? {
+                let waiting = place(call, replicas)?;
+                if let Some(lease) = in_turn(call, waiting).await? {
                     return Ok(lease);
                 }
             }
@@ -42,12 +43,26 @@ pub(crate) async fn lease(
             Err(NoLease::Asleep) if wakes < ATTEMPTS => {
                 wakes += 1;
                 let route = Arc::clone(moved.as_ref().unwrap_or(&call.route));
+                // Where each call has a replica to itself, as many are started as wait in line.
+                let waiting = match replicas.is_used_once() {
+                    true => Some(place(call, replicas)?),
+                    false => None,
+                };
                 let woken = wake(call, &route).await;
                 match call.client.worker().routes.get(&route.function) {
                     // Woken by somebody else, or the canary that they are of has taken over.
-                    _ if replicas.has_ready() => {}
-                    Some(now) if !now.leads_to(&route) => moved = Some(now),
+                    _ if replicas.is_awake() => {}
+                    Some(now) if !now.leads_to(&route) => {
+                        drop(waiting);
+                        moved = Some(now);
+                        continue;
+                    }
                     _ => woken?,
+                }
+                if let Some(waiting) = waiting
+                    && let Some(lease) = in_turn(call, waiting).await?
+                {
+                    return Ok(lease);
                 }
             }
             Err(NoLease::Asleep) => {
@@ -58,11 +73,17 @@ pub(crate) async fn lease(
     }
 }
 
+/// The last place in the line.
+fn place<'r>(call: &Call, replicas: &'r ReplicaSet) -> Result<Waiting<'r>, GatewayError> {
+    let waiting = replicas.queue();
+    waiting.ok_or_else(|| GatewayError::busy(&call.route))
+}
+
 /// `None` when the function fell asleep meanwhile.
-async fn in_turn(call: &Call, replicas: &ReplicaSet) -> Result<Option<BackendLease>, GatewayError> {
-    let Some(mut waiting) = replicas.queue() else {
-        return Err(GatewayError::busy(&call.route));
-    };
+async fn in_turn(
+    call: &Call,
+    mut waiting: Waiting<'_>,
+) -> Result<Option<BackendLease>, GatewayError> {
     loop {
         let now = Instant::now();
         if now >= call.deadline {

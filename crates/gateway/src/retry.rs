@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hob_model::{Backend, End, EndReason, ReplicaSet};
+use hob_model::{Backend, BackendLease, End, EndReason, ReplicaSet};
 
 use crate::{call::Call, error::GatewayError};
 
@@ -103,6 +103,12 @@ async fn another(call: &Call, replicas: &ReplicaSet, backend: &Backend) {
 pub(crate) fn deaf(call: &Call) -> GatewayError {
     let end = End::new(EndReason::Exit, "does not accept connections");
     GatewayError::ended(&call.route, end)
+}
+
+/// What to hold while it is asked why a replica gave no answer: one that is used once is killed as
+/// soon as its lease is given back, and that would be all there is to tell.
+pub(crate) fn until_told(lease: BackendLease) -> Option<BackendLease> {
+    lease.is_used_once().then_some(lease)
 }
 
 /// The replica closed the connection and left a call without an answer.

@@ -39,7 +39,7 @@ use file::data;
 pub(crate) use kept::KEEP_REVISIONS;
 use kept::{keep_revisions, log_quota, queue};
 pub(crate) use limits::LimitsConfig;
-pub(crate) use sandbox::{SandboxesConfig, Workers};
+pub(crate) use sandbox::{FlyTable, SandboxesConfig, Workers};
 pub(crate) use tls::TlsConfig;
 pub(crate) use worker::{WorkerArgs, WorkerConfig};
 

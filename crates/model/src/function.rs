@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Auth, Canary, Cors, Domain, Freeze, FunctionName, Isolation, Limits, Manifest,
-    Rate, Scale, Scaling, Schedule, SecretName, Timespan, Track,
+    AsyncPolicy, Auth, CageUse, Canary, Cors, Domain, Freeze, FunctionName, Isolation, Limits,
+    Manifest, Rate, Scale, Scaling, Schedule, SecretName, Timespan, Track,
     openfaas::{FunctionDeployment, ScaleLabels},
 };
 
@@ -211,6 +211,9 @@ pub struct Settings {
     pub isolation: Option<Isolation>,
     /// An OCI runtime program that makes the cage in place of hob.
     pub runtime: Option<String>,
+    /// How many calls a cage serves.
+    #[serde(default, skip_serializing_if = "CageUse::is_default")]
+    pub sandbox: CageUse,
     /// What of the network it can reach.
     #[serde(default, skip_serializing_if = "Network::is_default")]
     pub network: Network,
@@ -262,7 +265,18 @@ impl Settings {
     pub fn scaling(&self) -> Scaling {
         // They were read when they came.
         let labels = ScaleLabels::read(&self.labels).unwrap_or_default();
-        Scaling::new(&self.scale, &labels)
+        Scaling::new(&self.heeded_scale(), &labels)
+    }
+
+    /// `scale` as it counts: a replica that is used once has one call at a time.
+    pub fn heeded_scale(&self) -> Scale {
+        Scale {
+            concurrency: match self.sandbox {
+                CageUse::Shared => self.scale.concurrency,
+                CageUse::PerCall => Some(1),
+            },
+            ..self.scale.clone()
+        }
     }
 
     /// The same without what no replica ever sees.
@@ -319,6 +333,7 @@ impl Default for Settings {
             domain: Vec::new(),
             isolation: None,
             runtime: None,
+            sandbox: CageUse::default(),
             network: Network::default(),
             schedule: Vec::new(),
             asynchronous: AsyncPolicy::default(),
@@ -347,6 +362,7 @@ impl From<&Manifest> for Settings {
             domain: manifest.domain.clone(),
             isolation: manifest.isolation,
             runtime: manifest.runtime.clone(),
+            sandbox: manifest.sandbox.unwrap_or_default(),
             network: manifest.network,
             schedule: manifest.schedule.clone(),
             asynchronous: manifest.asynchronous.clone().unwrap_or_default(),

@@ -6,7 +6,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering::SeqCst},
     },
-    task::Waker,
+    task::{Context, Poll, Waker},
 };
 
 /// Who waits. Only the first of them tries to get a place: whoever gives one back wakes the first,
@@ -23,6 +23,8 @@ struct Turns {
     next: u64,
     /// Ascending. Without a waker until they are polled.
     waiting: VecDeque<(u64, Option<Waker>)>,
+    /// Who is told of the next one that joins.
+    watcher: Option<Waker>,
 }
 
 impl Line {
@@ -41,7 +43,27 @@ impl Line {
         let turn = turns.next;
         turns.waiting.push_back((turn, None));
         self.waiting.fetch_add(1, SeqCst);
+        let watcher = turns.watcher.take();
+        drop(turns);
+        if let Some(watcher) = watcher {
+            watcher.wake();
+        }
         Some(turn)
+    }
+
+    /// How many have ever joined.
+    pub(crate) fn joins(&self) -> u64 {
+        self.turns().next
+    }
+
+    /// Ready when more than `known` have joined. One task at a time may wait.
+    pub(crate) fn poll_joined(&self, known: u64, cx: &Context<'_>) -> Poll<()> {
+        let mut turns = self.turns();
+        if turns.next > known {
+            return Poll::Ready(());
+        }
+        turns.watcher = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Whether `turn` is the first. `waker` is woken when it may be, or may get a place.

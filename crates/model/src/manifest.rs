@@ -5,8 +5,8 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
-    AsyncPolicy, Auth, Domain, Freeze, Isolation, Label, Limits, Network, Rate, Scale, Schedule,
-    SecretName, Settings, Timespan,
+    AsyncPolicy, Auth, CageUse, Domain, Freeze, Isolation, Label, Limits, Network, Rate, Scale,
+    Schedule, SecretName, Settings, Timespan,
     openfaas::{ScaleLabelError, ScaleLabels},
     schedule::{OneOrMany, one_or_many},
 };
@@ -74,6 +74,9 @@ pub struct Manifest {
     /// An OCI runtime program that makes the cage in place of hob: `runsc`, `crun`, `runc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runtime: Option<String>,
+    /// How many calls a cage serves: `shared`, the default, or `per-call`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<CageUse>,
     /// What of the network the function can reach: `outbound`, the default, or `none`.
     #[serde(skip_serializing_if = "is_outbound")]
     pub network: Network,
@@ -189,6 +192,9 @@ impl Manifest {
         if self.domain.len() > Settings::MOST_DOMAINS {
             return range("domain", "must be at most 100 names");
         }
+        if let Some(problem) = self.problem_with_sandbox() {
+            return Err(problem);
+        }
         if limits.memory.0 < 4 << 20 {
             return range("limits.memory", "must be at least 4Mi");
         }
@@ -221,6 +227,25 @@ impl Manifest {
             Some((key, problem)) => range(key, problem),
             None => Ok(()),
         }
+    }
+}
+
+impl Manifest {
+    /// What a cage for each call cannot go with.
+    fn problem_with_sandbox(&self) -> Option<ManifestError> {
+        let range = |key, problem| Some(ManifestError::Range { key, problem });
+        if self.sandbox != Some(CageUse::PerCall) {
+            return None;
+        }
+        if self.isolation == Some(Isolation::Process) {
+            let problem = "must be \"container\", or left out, with `sandbox = \"per-call\"`: at level `process` there is no cage to destroy";
+            return range("isolation", problem);
+        }
+        if self.scale.concurrency.is_some_and(|most| most != 1) {
+            let problem = "must be 1, or left out, with `sandbox = \"per-call\"`: each call has a replica to itself";
+            return range("scale.concurrency", problem);
+        }
+        None
     }
 }
 
@@ -358,6 +383,15 @@ mod tests {
             ("[scale]\nmin = 3\nmax = 2", "`scale.min` must not be more"),
             ("secrets = [\"../x\"]", "secret name `../x`"),
             ("isolation = \"vm\"", "container"),
+            ("sandbox = \"once\"", "`shared` or `per-call`"),
+            (
+                "sandbox = \"per-call\"\nisolation = \"process\"",
+                "`isolation` must be \"container\"",
+            ),
+            (
+                "sandbox = \"per-call\"\n[scale]\nconcurrency = 2",
+                "`scale.concurrency` must be 1",
+            ),
         ] {
             let message = Manifest::parse(text).expect_err(text).to_string();
             assert!(message.contains(expected), "{text}: {message}");

@@ -1,18 +1,20 @@
 use std::{
     fmt,
+    future::poll_fn,
     net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 
-use crate::{End, ejection::Ejection, line::Line};
+use crate::{End, EndReason, ejection::Ejection, line::Line, once::Once};
 
 /// Stands for no limit of calls in flight.
 pub(crate) const UNLIMITED: u32 = u32::MAX;
@@ -65,7 +67,9 @@ pub struct Backend {
     /// Milliseconds after `born` when a lease was last taken or given back.
     used: AtomicU64,
     pub(crate) ejection: Ejection,
-    /// Whether somebody may wait for its places; `line` is where.
+    /// Of one that takes a single lease in its life.
+    once: Option<Box<Once>>,
+    /// Whether somebody is told of leases that are given back: who waits in `line`, or by `once`.
     limited: AtomicBool,
     line: ArcSwapOption<Line>,
 }
@@ -85,14 +89,68 @@ impl Backend {
             born: Instant::now(),
             used: AtomicU64::new(0),
             ejection: Ejection::default(),
+            once: None,
             limited: AtomicBool::new(false),
             line: ArcSwapOption::empty(),
+        }
+    }
+
+    /// One that takes a single lease in its life, and drains with it.
+    pub fn once(id: ReplicaId, endpoint: Endpoint) -> Self {
+        Self {
+            once: Some(Box::default()),
+            limited: AtomicBool::new(true),
+            ..Self::new(id, endpoint)
+        }
+    }
+
+    /// Whether it was made by [`Backend::once`].
+    pub fn is_used_once(&self) -> bool {
+        self.once.is_some()
+    }
+
+    /// Waits until one that is used once has its call. One task at a time may wait.
+    pub async fn taken(&self) {
+        poll_fn(|cx| self.poll_once(cx, Self::is_draining)).await;
+    }
+
+    /// Waits until its call is done. One task at a time may wait.
+    pub async fn given_back(&self) {
+        poll_fn(|cx| self.poll_once(cx, |one| one.is_draining() && one.in_flight() == 0)).await;
+    }
+
+    /// Says of one that is used once why its call was ended, while that has its lease: it is killed
+    /// when that is given back. False for all others. The first word stands.
+    pub fn blame(&self, why: EndReason) -> bool {
+        let once = self.once.as_ref();
+        once.is_some_and(|once| {
+            let _ = once.blamed.set(why);
+            true
+        })
+    }
+
+    /// What [`Backend::blame`] was told.
+    pub fn blamed(&self) -> Option<EndReason> {
+        self.once.as_ref()?.blamed.get().copied()
+    }
+
+    fn poll_once(&self, cx: &Context<'_>, is_so: impl Fn(&Self) -> bool) -> Poll<()> {
+        if let Some(once) = &self.once {
+            // Before it looks: what changes after this wakes it.
+            once.wait(cx.waker());
+        }
+        match is_so(self) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
         }
     }
 
     /// Takes part in a call, unless the replica is on its way out, pauses or has `most` calls;
     /// `u32::MAX` is no limit.
     pub fn lease(self: &Arc<Self>, most: u32) -> Option<BackendLease> {
+        if let Some(once) = &self.once {
+            return self.lease_once(once);
+        }
         // Sequentially consistent with `drain` and `pause`: either this sees them, or the one who
         // drains or pauses sees this lease in `in_flight`.
         if most == UNLIMITED {
@@ -105,6 +163,24 @@ impl Backend {
         }
         let lease = BackendLease(Arc::clone(self));
         self.is_open().then_some(lease)
+    }
+
+    /// The only lease that there will be. Whoever counts the first call drains it before the lease
+    /// is anybody's, so that none can be counted after it.
+    fn lease_once(self: &Arc<Self>, once: &Once) -> Option<BackendLease> {
+        if !self.is_open() {
+            return None;
+        }
+        let counted = &self.in_flight;
+        let counted = counted.compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+        counted.ok()?;
+        let lease = BackendLease(Arc::clone(self));
+        if !self.is_open() {
+            return None;
+        }
+        self.drain();
+        once.tell();
+        Some(lease)
     }
 
     /// Whether it takes calls, as far as it has room for them.
@@ -125,7 +201,8 @@ impl Backend {
     /// Says who is to be told of places that it gets.
     pub(crate) fn tell(&self, line: Option<&Arc<Line>>) {
         self.line.store(line.cloned());
-        self.limited.store(line.is_some(), Ordering::SeqCst);
+        let told = line.is_some() || self.is_used_once();
+        self.limited.store(told, Ordering::SeqCst);
     }
 
     /// Lets no new call in. Final.
@@ -221,16 +298,21 @@ impl Drop for BackendLease {
         self.0.used.store(self.0.age_millis(), Ordering::Relaxed);
         self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
         // After it, so that whoever came too late for the place is seen to wait.
-        if self.0.limited.load(Ordering::SeqCst)
-            && let Some(line) = &*self.0.line.load()
-        {
-            line.wake_first();
+        if self.0.limited.load(Ordering::SeqCst) {
+            if let Some(once) = &self.0.once {
+                once.tell();
+            }
+            if let Some(line) = &*self.0.line.load() {
+                line.wake_first();
+            }
         }
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::{pin::pin, task::Waker};
+
     use super::*;
 
     pub(crate) fn backend(id: &str) -> Arc<Backend> {
@@ -267,6 +349,60 @@ pub(crate) mod tests {
         backend.drain();
         backend.resume();
         assert!(backend.lease(UNLIMITED).is_none() && backend.is_draining());
+    }
+
+    pub(crate) fn used_once(id: &str) -> Arc<Backend> {
+        let endpoint = Endpoint::Unix("/none".into());
+        Arc::new(Backend::once(ReplicaId(id.into()), endpoint))
+    }
+
+    #[test]
+    fn one_that_is_used_once_takes_one_lease_in_its_life() {
+        let backend = used_once("a");
+        assert!(backend.pause() && backend.lease(UNLIMITED).is_none());
+        backend.resume();
+        let held = backend.lease(UNLIMITED).expect("fresh");
+        assert!(backend.lease(UNLIMITED).is_none() && backend.is_draining());
+        drop(held);
+        assert!(backend.lease(UNLIMITED).is_none() && backend.in_flight() == 0);
+    }
+
+    #[test]
+    fn who_waits_for_its_call_is_told_of_both_ends() {
+        let mut cx = Context::from_waker(Waker::noop());
+        let backend = used_once("a");
+        let mut taken = pin!(backend.taken());
+        let mut given_back = pin!(backend.given_back());
+        assert!(taken.as_mut().poll(&mut cx).is_pending());
+        let held = backend.lease(1).expect("fresh");
+        assert!(taken.as_mut().poll(&mut cx).is_ready());
+        assert!(given_back.as_mut().poll(&mut cx).is_pending());
+        drop(held);
+        assert!(given_back.as_mut().poll(&mut cx).is_ready());
+    }
+
+    /// However many come at the same time, and whatever pauses it meanwhile.
+    #[test]
+    fn only_one_of_many_gets_it() {
+        for round in 0..2_000 {
+            let (backend, got) = (used_once("a"), AtomicU32::new(0));
+            std::thread::scope(|scope| {
+                let call = || {
+                    while !backend.is_draining() {
+                        // Given back at once: whoever comes then must not get it either.
+                        if backend.lease(UNLIMITED).is_some() {
+                            got.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                };
+                scope.spawn(call);
+                scope.spawn(call);
+                if round % 2 == 0 && backend.pause() {
+                    backend.resume();
+                }
+            });
+            assert_eq!(got.load(Ordering::SeqCst), 1);
+        }
     }
 
     /// Whatever happens at the same time: no call is inside while the replica stands still.

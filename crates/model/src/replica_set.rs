@@ -1,5 +1,6 @@
 use std::{
     cell::Cell,
+    future::poll_fn,
     hash::{BuildHasher, RandomState},
     pin::Pin,
     sync::{
@@ -24,14 +25,22 @@ pub struct ReplicaSet {
     /// Calls in `line`.
     queue: AtomicU32,
     line: Arc<Line>,
+    /// Where replicas are used once: how many have their call now, or [`DORMANT`]. Else [`SHARED`].
+    used: AtomicU32,
 }
+
+/// Stands for replicas that serve more than one call.
+const SHARED: u32 = u32::MAX;
+/// Stands for nobody who makes fresh ones.
+const DORMANT: u32 = u32::MAX - 1;
 
 /// Why there is no lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoLease {
-    /// No replica is ready.
+    /// No replica is ready, nor is one made ready by itself.
     Asleep,
-    /// Each has as many calls as it may have, or others wait for them already.
+    /// Each has as many calls as it may have, or others wait for them already. Where replicas are
+    /// used once, one is made ready for each who waits in line.
     Busy,
 }
 
@@ -43,6 +52,7 @@ impl Default for ReplicaSet {
             most: AtomicU32::new(UNLIMITED),
             queue: AtomicU32::new(UNLIMITED),
             line: Arc::default(),
+            used: AtomicU32::new(SHARED),
         }
     }
 }
@@ -55,7 +65,7 @@ impl ReplicaSet {
     pub fn lease(&self) -> Result<BackendLease, NoLease> {
         let most = self.most.load(Ordering::Acquire);
         if most != UNLIMITED && self.waiting() > 0 {
-            return Err(NoLease::Busy);
+            return Err(self.why_none(&self.ready.load()));
         }
         self.pick(most)
     }
@@ -115,6 +125,49 @@ impl ReplicaSet {
         self.changed();
     }
 
+    /// Says that replicas are used once, and how many have their call now; `None` when nobody makes
+    /// fresh ones until the function is woken.
+    pub fn supply(&self, used: Option<u32>) {
+        self.used.store(used.unwrap_or(DORMANT), Ordering::Release);
+    }
+
+    /// Says that replicas serve more than one call, as at first.
+    pub fn share(&self) {
+        self.used.store(SHARED, Ordering::Release);
+    }
+
+    /// Whether each call has a replica to itself, that nobody had before.
+    pub fn is_used_once(&self) -> bool {
+        self.used.load(Ordering::Acquire) != SHARED
+    }
+
+    /// Replicas that have the only call of their lives now. They are not among the ready ones.
+    pub fn used(&self) -> u32 {
+        match self.used.load(Ordering::Acquire) {
+            SHARED | DORMANT => 0,
+            used => used,
+        }
+    }
+
+    /// Whether a call gets a replica without waking the function first.
+    pub fn is_awake(&self) -> bool {
+        self.has_ready() || self.is_supplied()
+    }
+
+    fn is_supplied(&self) -> bool {
+        self.used.load(Ordering::Acquire) < DORMANT
+    }
+
+    /// How many calls have ever waited in line.
+    pub fn joins(&self) -> u64 {
+        self.line.joins()
+    }
+
+    /// Waits until more than `known` have. One task at a time may wait.
+    pub async fn joined(&self, known: u64) {
+        poll_fn(|cx| self.line.poll_joined(known, cx)).await;
+    }
+
     /// Has the replicas tell those who wait, and these look again: there may be places.
     fn changed(&self) {
         let limited = self.most.load(Ordering::Acquire) != UNLIMITED;
@@ -140,10 +193,15 @@ impl ReplicaSet {
                 lease_well(&many[less], most).or_else(|| lease_any(many, less, most))
             }
         };
-        lease.ok_or_else(|| match ready.iter().any(|one| one.is_open()) {
+        lease.ok_or_else(|| self.why_none(&ready))
+    }
+
+    fn why_none(&self, ready: &[Arc<Backend>]) -> NoLease {
+        match self.is_supplied() || ready.iter().any(|one| one.is_open()) {
             true => NoLease::Busy,
+            // Whoever else waits for one.
             false => NoLease::Asleep,
-        })
+        }
     }
 }
 
@@ -227,10 +285,10 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashSet, task::Wake};
+    use std::{collections::HashSet, pin::pin, task::Wake};
 
     use super::*;
-    use crate::replica::tests::backend;
+    use crate::replica::tests::{backend, used_once};
 
     /// A function with these replicas, `concurrency` calls for each and `queue` that wait.
     fn limited(ids: &[&str], concurrency: u32, queue: u32) -> ReplicaSet {
@@ -443,7 +501,64 @@ mod tests {
         assert!(one.woken());
         assert!(matches!(one.poll(), Poll::Ready(None)));
         drop(one);
+        // It is not to wait again behind those who are about to learn it.
+        assert_eq!(
+            (set.waiting(), set.lease().err()),
+            (1, Some(NoLease::Asleep))
+        );
         assert!(two.woken());
         assert!(matches!(two.poll(), Poll::Ready(None)));
+    }
+
+    /// A function whose replicas are used once, with these ready and `used` at their call.
+    fn fresh(ids: &[&str], used: Option<u32>) -> ReplicaSet {
+        let set = ReplicaSet::default();
+        set.supply(used);
+        set.limit(&scale(Some(1), 9));
+        set.replace(ids.iter().map(|id| used_once(id)).collect());
+        set
+    }
+
+    #[test]
+    fn of_replicas_that_are_used_once_each_call_gets_another() {
+        let set = fresh(&["a", "b", "c"], Some(0));
+        let lease = || set.lease().map(|lease| lease.id.clone());
+        let got: HashSet<_> = (0..3).map(|_| lease().expect("fresh")).collect();
+        assert_eq!(got.len(), 3);
+        // Somebody makes more, and that is waited for.
+        assert_eq!(lease().err(), Some(NoLease::Busy));
+        assert!(set.is_awake());
+    }
+
+    #[test]
+    fn who_waits_for_a_fresh_replica_is_heard_of_and_gets_it() {
+        let set = fresh(&[], Some(0));
+        let alarm = Arc::new(Alarm::default());
+        let mut joined = pin!(set.joined(set.joins()));
+        let waker = Arc::clone(&alarm).into();
+        let mut cx = Context::from_waker(&waker);
+        assert!(joined.as_mut().poll(&mut cx).is_pending());
+        let mut one = Waiter::of(&set);
+        assert_eq!(alarm.0.load(Ordering::SeqCst), 1);
+        assert!(joined.as_mut().poll(&mut cx).is_ready());
+        set.replace(vec![used_once("a")]);
+        assert!(one.woken());
+        assert!(matches!(one.poll(), Poll::Ready(Some(_))));
+    }
+
+    #[test]
+    fn where_nobody_makes_fresh_replicas_the_function_sleeps() {
+        let set = fresh(&[], Some(3));
+        assert_eq!((set.used(), set.lease().err()), (3, Some(NoLease::Busy)));
+        let mut one = Waiter::of(&set);
+        set.supply(None);
+        set.replace(Vec::new());
+        assert!(one.woken());
+        assert!(matches!(one.poll(), Poll::Ready(None)));
+        drop(one);
+        assert_eq!((set.used(), set.lease().err()), (0, Some(NoLease::Asleep)));
+        assert!(set.is_used_once() && !set.is_awake());
+        set.share();
+        assert!(!set.is_used_once() && !set.is_awake());
     }
 }

@@ -189,7 +189,7 @@ impl Routes {
         let mut awake = Vec::new();
         let mut look = |route: &Arc<Route>| {
             if let Target::Replicas(replicas) = &route.target
-                && replicas.has_ready()
+                && replicas.is_awake()
             {
                 awake.push((Arc::clone(route), Arc::clone(replicas)));
             }

@@ -193,7 +193,7 @@ impl Control {
                 return None;
             };
             let wanted = self.scalers.wanted(&fleet).unwrap_or(1);
-            let number = if replicas.has_ready() { wanted } else { 0 };
+            let number = if replicas.is_awake() { wanted } else { 0 };
             Some((fleet, number))
         });
         numbers.collect()

@@ -15,11 +15,12 @@ use hob_model::{
 use tokio::task::spawn_blocking;
 
 use super::{
+    backoff::Backoff,
     phase::{Entry, Leaving, Phase},
     plan::{Plan, Program},
     ready::Started,
     replica::{Replica, STOP_GRACE},
-    scale::{Attempt, Backoff},
+    scale::Attempt,
     shared::Shared,
     supervise,
 };
@@ -32,6 +33,8 @@ pub(super) struct Fleet {
     /// Held by whoever freezes or thaws replicas: one after the other, or the kernel could hear of
     /// it in another order.
     pub(super) freezer: tokio::sync::Mutex<()>,
+    /// Rung when replicas that are used once may be missing, for who is at starting some.
+    pub(super) stir: tokio::sync::Notify,
     /// Never held across an await.
     state: Mutex<State>,
 }
@@ -60,6 +63,7 @@ impl Fleet {
             shared: Arc::clone(shared),
             set: Arc::default(),
             freezer: tokio::sync::Mutex::default(),
+            stir: tokio::sync::Notify::default(),
             state: Mutex::default(),
         });
         shared.join(&fleet);
@@ -100,6 +104,7 @@ impl Fleet {
     /// Shows the gateway which replicas take calls. Call it with the changed `state` still
     /// locked, so that the last change is the one that stays.
     pub(super) fn publish(&self, state: &State) {
+        self.show_supply(state);
         self.set.replace(state.ready().cloned().collect());
         let frozen = state.entries.iter().filter(|entry| entry.is_frozen());
         let frozen = frozen.filter_map(Entry::backend).cloned();
@@ -108,7 +113,7 @@ impl Fleet {
 
     /// Has calls answered as `plan` says. Call it with the state still locked, as above.
     pub(super) fn open(&self, plan: &Plan) {
-        self.set.limit(&plan.revision.settings.scale);
+        self.set.limit(&plan.revision.settings.heeded_scale());
         plan.publish(&self.host.routes, &self.set, &self.counters);
     }
 
@@ -252,7 +257,7 @@ impl State {
     }
 
     fn summary(&self, plan: &Plan) -> FunctionState {
-        if plan.program().is_none() || self.ready_count() > 0 {
+        if plan.program().is_none() || self.ready_count() > 0 || self.is_supplied() {
             FunctionState::Hot
         } else if self.frozen_count() > 0 {
             FunctionState::Frozen

@@ -80,7 +80,7 @@ impl Fleet {
             let state = self.state();
             let frozen = state.entries.iter().filter(|entry| entry.is_frozen());
             let frozen = frozen.map(|entry| Arc::clone(&entry.replica));
-            frozen.take(state.missing() as usize).collect()
+            frozen.take(self.missing(&state) as usize).collect()
         };
         self.thaw(&missing)
     }

@@ -50,7 +50,8 @@ impl Estate {
             });
             let network = record.network.as_ref();
             let reachable = network.is_none_or(|network| network.subnet == subnet.to_string());
-            let cage = cage.filter(|_| reachable);
+            // Nobody knows whether it has had its call.
+            let cage = cage.filter(|_| reachable && !record.once);
             (record, cage)
         };
         Self(records.map(look).collect())
@@ -209,6 +210,8 @@ impl Fleet {
         }
         // One of several that were frozen is missed by nobody, should it have ended.
         state.wanted = match state.frozen_count() {
+            // Those at their call were not wanted ahead.
+            _ if program.is_used_once() => plan.revision.settings.scaling().least,
             0 => all,
             _ => state.ready_count(),
         };
@@ -268,7 +271,13 @@ impl Fleet {
         };
         let inherited = self.heirs(|_| true);
         let left = replicas.len() + inherited.len();
-        replicas.iter().for_each(|replica| replica.let_go());
+        for replica in &replicas {
+            match replica.program.is_used_once() {
+                // No other daemon could go on with it.
+                true => replica.clear(),
+                false => replica.let_go(),
+            }
+        }
         let belongings = inherited.into_iter().filter_map(|one| one.belongings);
         belongings.for_each(Belongings::let_go);
         left

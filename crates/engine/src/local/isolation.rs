@@ -1,4 +1,6 @@
-use hob_model::{FunctionName, Isolation, Network, Revision, Run, Settings, port::EngineError};
+use hob_model::{
+    CageUse, FunctionName, Isolation, Network, Revision, Run, Settings, port::EngineError,
+};
 use hob_sandbox::{Able, Capabilities, Mechanism};
 
 /// The kind of cage that a function's replicas get.
@@ -24,8 +26,10 @@ pub(super) fn choose(
         let kind = own_root(function, settings, image)?;
         return possible(function, kind, machine);
     }
+    let per_call = settings.sandbox == CageUse::PerCall;
     let kind = match (&settings.runtime, settings.isolation) {
         (Some(_), Some(Isolation::Process)) => return Err(contradiction(function)),
+        (None, Some(Isolation::Process)) if per_call => return Err(no_cage(function)),
         (Some(program), _) if program.contains('/') => return Err(path(function, program)),
         (Some(program), _) => CageKind::asked(Isolation::Container, oci(program)),
         (None, Some(Isolation::Process))
@@ -35,6 +39,8 @@ pub(super) fn choose(
         {
             return Err(unguarded(function));
         }
+        // Whatever the server's default: there has to be something that can be destroyed.
+        (None, _) if per_call => CageKind::asked(Isolation::Container, Mechanism::Native),
         (None, asked) => match asked.or(server) {
             Some(isolation) => CageKind::asked(isolation, Mechanism::Native),
             None => strongest(machine),
@@ -118,6 +124,12 @@ fn strongest(machine: &Capabilities) -> CageKind {
 fn contradiction(function: &FunctionName) -> EngineError {
     EngineError::Unsupported(format!(
         "function `{function}` asks for a `runtime` and for isolation `process`: a runtime makes containers, so leave one of the two out"
+    ))
+}
+
+fn no_cage(function: &FunctionName) -> EngineError {
+    EngineError::Unsupported(format!(
+        "function `{function}` asks for a cage for each call and for isolation `process`, which is none: leave `isolation` out"
     ))
 }
 
@@ -229,6 +241,23 @@ mod tests {
         assert_eq!(level(&asked, process), Isolation::Container);
         assert_eq!(level(&Settings::default(), process), Isolation::Process);
         assert_eq!(level(&Settings::default(), None), Isolation::Container);
+    }
+
+    #[test]
+    fn a_cage_for_each_call_is_a_container_or_nothing() {
+        let per_call = |isolation| Settings {
+            sandbox: CageUse::PerCall,
+            isolation,
+            ..Settings::default()
+        };
+        let (able, weak) = (machine(Able::Yes, Able::Yes), machine(no(), Able::Yes));
+        let process = Some(Isolation::Process);
+        let kind = pick(&per_call(None), process, &able).unwrap();
+        assert_eq!(kind.isolation, Isolation::Container);
+        let refusal = pick(&per_call(None), None, &weak).unwrap_err();
+        assert!(refusal.contains("run hob as root"), "{refusal}");
+        let refusal = pick(&per_call(process), process, &able).unwrap_err();
+        assert!(refusal.contains("leave `isolation` out"), "{refusal}");
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub(super) use keeper::{LogKeeper, OpenLog};
 pub(super) use quota::Quota;
 
 /// How many logs of replicas that are gone stay, per function.
-const ENDED_KEPT: usize = 5;
+pub(super) const ENDED_KEPT: usize = 5;
+/// The same where each call has a replica to itself, of those that wrote something.
+pub(super) const CALLS_KEPT: usize = 100;
 /// How many of a program's last lines explain why it did not start.
 const REASON_LINES: usize = 20;
 /// How many bytes these lines have at most.
@@ -99,6 +101,16 @@ pub(super) fn discard(folder: &Path, replica: &str) -> io::Result<()> {
     let log = path_of(folder, replica);
     remove_file(&Part::Current.times(&log))?;
     remove_file(&log)
+}
+
+/// Removes the log of a replica that is gone, if it never wrote anything; tells whether it did not.
+pub(super) fn discard_empty(folder: &Path, replica: &str) -> io::Result<bool> {
+    let log = path_of(folder, replica);
+    let is_empty = fs::metadata(&log)?.len() == 0 && !Part::Former.log(&log).exists();
+    if is_empty {
+        discard(folder, replica)?;
+    }
+    Ok(is_empty)
 }
 
 /// `None` if it was removed meanwhile, or was never there.

@@ -1,10 +1,10 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use hob_model::{
-    CanaryRoute, Counters, FunctionName, Guard, ImageRun, Network, ReplicaSet, Revision, Route,
-    Routes, Run, Scale, Share, Target, Track, port::EngineError,
+    CageUse, CanaryRoute, Counters, FunctionName, Guard, ImageRun, Network, ReplicaSet, Revision,
+    Route, Routes, Run, Scale, Share, Target, Track, port::EngineError,
 };
-use hob_sandbox::{CageRoot, CageUser, STOP_SIGNAL, network::Outbound};
+use hob_sandbox::{CageRoot, CageUser, Mechanism, STOP_SIGNAL, network::Outbound};
 
 use super::{host::Host, isolation::CageKind, places::Owner, replica::STOP_GRACE};
 
@@ -85,7 +85,9 @@ impl Plan {
                 cage: host.cage_for(&function, &revision)?,
             })))
         };
+        let per_call = revision.settings.sandbox == CageUse::PerCall;
         let answer = match &revision.run {
+            Run::Static { .. } if per_call => return Err(no_cage(&function)),
             Run::Static { root } => Answer::Files(bundle()?.join(root)),
             Run::Process { argv, env } => program(Home::Bundle(bundle()?), argv, env)?,
             Run::Image(run) => {
@@ -186,6 +188,11 @@ impl Home {
 // === impl Program ===
 
 impl Program {
+    /// Whether each call gets a replica of its own.
+    pub(super) fn is_used_once(&self) -> bool {
+        self.revision.settings.sandbox == CageUse::PerCall
+    }
+
     /// How long a call may last, and so how long a replica may take to finish those it has.
     pub(super) fn timeout(&self) -> Duration {
         self.revision.settings.timeout.0
@@ -229,6 +236,13 @@ impl Program {
         self.owner().filter(|_| self.owner() != Host::cage_owner())
     }
 
+    /// The user that the machine knows its processes by, where that is not hob's own and a runtime
+    /// does not put one of its own between.
+    pub(super) fn user_on_host(&self) -> Owner {
+        self.owner()
+            .filter(|_| self.cage.mechanism == Mechanism::Native)
+    }
+
     /// Whether its replicas have a network of their own.
     pub(super) fn network(&self) -> Option<Outbound> {
         match (&self.home, self.revision.settings.network) {
@@ -237,6 +251,12 @@ impl Program {
             (Home::Bundle(_), Network::Outbound) => None,
         }
     }
+}
+
+fn no_cage(function: &FunctionName) -> EngineError {
+    EngineError::Unsupported(format!(
+        "function `{function}` is a folder of files, for which no program runs: leave `sandbox` out"
+    ))
 }
 
 /// An image may name any length of time.

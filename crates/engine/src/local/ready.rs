@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fleet::Fleet,
-    logs,
+    listener, logs, per_call,
     plan::{Home, Program},
     probe::{self, Probe},
     record::Door,
@@ -50,10 +50,18 @@ pub(super) async fn start(
     match outcome {
         Ok(door) => {
             let endpoint = replica.endpoint(door);
-            let backend = Arc::new(Backend::new(replica.id.clone(), endpoint));
+            let backend = match program.is_used_once() {
+                true => Backend::once(replica.id.clone(), endpoint),
+                false => Backend::new(replica.id.clone(), endpoint),
+            };
+            let backend = Arc::new(backend);
             let noted = Arc::clone(&replica);
             // A panic in there is shown by the runtime.
             let _ = spawn_blocking(move || noted.note(Some(door))).await;
+            if program.is_used_once() {
+                let (fleet, one) = (Arc::clone(fleet), Arc::clone(&replica));
+                tokio::spawn(per_call::attend(fleet, one, Arc::clone(&backend)));
+            }
             Ok(Started { replica, backend })
         }
         Err(failure) => {
@@ -127,7 +135,17 @@ async fn tcp_accepts(replica: &Replica) -> bool {
         return false;
     };
     // Where nobody listens on a port of the ephemeral range, a connection can meet itself.
-    stream.local_addr().is_ok_and(|own| own != address)
+    stream.local_addr().is_ok_and(|own| own != address) && is_its_own(replica, address.port()).await
+}
+
+/// Whether the program itself listens there, as far as its user tells: calls must not go to
+/// somebody else who got the port.
+async fn is_its_own(replica: &Replica, port: u16) -> bool {
+    let Some((uid, _)) = replica.program.user_on_host() else {
+        return true;
+    };
+    let look = move || listener::is_somebody_elses(port, uid);
+    !spawn_blocking(look).await.unwrap_or(false)
 }
 
 fn ended(replica: &Replica, end: End) -> EngineError {

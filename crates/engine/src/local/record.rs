@@ -22,6 +22,9 @@ pub(super) struct Record {
     pub(super) started_at: SystemTime,
     /// Where it takes calls; nothing before it does, and nothing once it is on its way out.
     pub(super) door: Option<Door>,
+    /// Whether it has one call in its life.
+    #[serde(default)]
+    pub(super) once: bool,
     /// The port that it was told.
     pub(super) port: u16,
     /// Its network, if it has one of its own.

@@ -123,6 +123,7 @@ impl Replica {
             revision: program.revision.digest.clone(),
             started_at: SystemTime::now(),
             door: None,
+            once: program.is_used_once(),
             port: port.number(),
             network: network
                 .as_ref()

@@ -41,6 +41,8 @@ pub(super) fn see_off(fleet: &Arc<Fleet>, leaving: Leaving, farewell: Farewell) 
             backend.set_ended(overstayed(&farewell));
         }
         match farewell {
+            // It has had its call, or never will: there is nothing that it could finish.
+            Farewell::Gentle if backend.is_used_once() => replica.kill().await,
             Farewell::Gentle => replica.stop(replica.program.stop_grace()).await,
             Farewell::Condemned(end) => {
                 backend.set_ended(end);

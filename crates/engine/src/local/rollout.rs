@@ -7,11 +7,12 @@ use hob_model::port::EngineError;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    backoff::Backoff,
     fleet::Fleet,
     plan::{Plan, Program},
     ready::{Started, cancelled, start},
     retire::{Farewell, see_off},
-    scale::{Backoff, ended_at_once},
+    scale::ended_at_once,
 };
 
 impl Fleet {
@@ -101,14 +102,16 @@ impl Fleet {
                 state.wanted = replicas;
                 state.backoff = Backoff::Calm;
                 state.last_end = None;
+                state.plan = Some(Arc::clone(&plan));
                 // In this order, a call always finds somebody: through the old route the new
                 // replicas, through the new route no old ones.
                 self.publish(&state);
                 self.open(&plan);
-                state.plan = Some(plan);
                 for one in leaving {
                     see_off(self, one, Farewell::Gentle);
                 }
+                // Of those that are used once, calls may wait for more.
+                self.heal(&mut state);
                 return Ok(());
             }
             ended

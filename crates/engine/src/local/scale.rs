@@ -1,9 +1,6 @@
 //! More or fewer replicas of one revision, and the one start that all who wait share.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use hob_model::{
@@ -21,15 +18,8 @@ use super::{
     retire::{Farewell, see_off},
 };
 
-/// Pause before the start that follows a first failure; doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// Longest pause between two starts.
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// A pause that is longer than this is not waited for by those who ask for a start.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A replica that lived so long did not fail at its start: the pauses begin anew.
-const BACKOFF_RESET: Duration = Duration::from_secs(10);
-
 /// The start of the replicas that are missing. It goes on when those who wait go away.
 #[derive(Debug)]
 pub(super) struct Attempt {
@@ -41,19 +31,8 @@ pub(super) struct Attempt {
 
 /// `None` until the attempt has ended.
 type Outcome = watch::Receiver<Option<Result<Effort, EngineError>>>;
-
-/// How patient to be with a function whose replicas keep ending.
-#[derive(Debug, Default)]
-pub(super) enum Backoff {
-    #[default]
-    Calm,
-    Failing {
-        /// In a row; at least 1.
-        failures: u32,
-        /// The next start waits until then.
-        not_before: Instant,
-    },
-}
+/// The other side of it.
+pub(super) type Tell = watch::Sender<Option<Result<Effort, EngineError>>>;
 
 /// What there is to do to get to a number of replicas.
 enum Step {
@@ -75,22 +54,24 @@ impl Fleet {
             match step {
                 Step::Done => return Ok(effort),
                 Step::Settle(outcome) => {
-                    let _ = wait_for(outcome).await;
+                    settled(outcome).await;
                     // Callers may have woken it again; that is theirs to decide.
                     if replicas == 0 {
                         return Ok(effort);
                     }
                 }
-                Step::More(outcome) => match wait_for(outcome).await {
+                Step::More(mut outcome) => match wait_for(&mut outcome).await {
                     Err(failure) if failure.reason() != EndReason::Cancelled => {
                         return Err(failure);
                     }
                     Ok(made) => {
                         effort = effort.max(made);
                         // Whoever has asked for more meanwhile keeps it.
-                        if self.state().ready_count() >= replicas {
+                        if self.has_enough(replicas) {
                             return Ok(effort);
                         }
+                        // An outcome that is there already is that of one of several.
+                        let _ = outcome.changed().await;
                     }
                     // Called off, for another revision or number: see what is to do now.
                     Err(_) => {}
@@ -151,14 +132,16 @@ impl Fleet {
             return Ok(Step::Done);
         }
         let before = std::mem::replace(&mut state.wanted, replicas);
-        let leaving = state.drain_all_but(replicas);
+        let leaving = state.drain_all_but(self.kept(state, replicas));
         self.see_all_off(state, leaving);
+        self.show_supply(state);
+        self.stir.notify_one();
         Ok(match &state.attempt {
             Some(attempt) if replicas < before => {
                 attempt.cancel.cancel();
                 Step::Settle(attempt.outcome.clone())
             }
-            _ if state.ready_count() >= replicas => Step::Done,
+            _ if self.missing(state) == 0 => Step::Done,
             Some(attempt) => Step::More(attempt.outcome.clone()),
             None => Step::More(self.begin(state, before)),
         })
@@ -166,7 +149,7 @@ impl Fleet {
 
     /// Takes out of service what is more than wanted.
     fn trim(self: &Arc<Self>, state: &mut State) {
-        let leaving = state.drain_down_to(state.wanted);
+        let leaving = state.drain_down_to(self.kept(state, state.wanted));
         self.see_all_off(state, leaving);
     }
 
@@ -182,7 +165,7 @@ impl Fleet {
 
     /// Starts what is missing, if nobody is at it already, whoever asked for it.
     pub(super) fn heal(self: &Arc<Self>, state: &mut State) {
-        let missing = state.missing() > 0;
+        let missing = self.missing(state) > 0;
         let runs = state
             .plan
             .as_ref()
@@ -201,10 +184,10 @@ impl Fleet {
             cancel: cancel.clone(),
             fallback,
         });
-        let (fleet, starter) = (Arc::clone(self), Arc::clone(self));
+        let (fleet, starter, early) = (Arc::clone(self), Arc::clone(self), tell.clone());
         tokio::spawn(async move {
             // In a task of its own, so that even a panic ends the attempt and not the function.
-            let start = tokio::spawn(async move { starter.start_missing(&cancel).await });
+            let start = tokio::spawn(async move { starter.start_missing(&cancel, &early).await });
             let result = start.await.unwrap_or_else(|panic| {
                 Err(EngineError::Host(format!(
                     "function `{}`: start: {panic}",
@@ -221,6 +204,7 @@ impl Fleet {
     async fn start_missing(
         self: &Arc<Self>,
         cancel: &CancellationToken,
+        tell: &Tell,
     ) -> Result<Effort, EngineError> {
         let effort = match self.thaw_missing().await {
             0 => Effort::None,
@@ -231,9 +215,13 @@ impl Fleet {
             // Whatever becomes of the others, these are there.
             let ready = state.ready_count();
             if let Some(attempt) = &mut state.attempt {
-                attempt.fallback = attempt.fallback.max(ready);
+                attempt.keep(ready);
             }
-            (state.backoff.pause(), state.missing())
+            if ready > 0 && state.is_used_once() {
+                // They may be gone by the time when the others are there.
+                tell.send_replace(Some(Ok(effort)));
+            }
+            (state.backoff.pause(), self.missing(&state))
         };
         if missing == 0 {
             return Ok(effort);
@@ -245,17 +233,20 @@ impl Fleet {
             let Some(program) = program.map(Arc::clone) else {
                 return Ok(effort);
             };
-            (program, state.missing())
+            (program, self.missing(&state))
         };
         if called_off {
             return Err(cancelled(&program));
+        }
+        if program.is_used_once() {
+            return self.stock(cancel, tell).await;
         }
         let starts = (0..missing).map(|_| self.start_and_admit(&program, cancel));
         let started: Result<(), _> = join_all(starts).await.into_iter().collect();
         started.map(|()| Effort::Started)
     }
 
-    async fn start_and_admit(
+    pub(super) async fn start_and_admit(
         self: &Arc<Self>,
         program: &Arc<Program>,
         cancel: &CancellationToken,
@@ -296,6 +287,8 @@ impl Fleet {
                 let pause = state.backoff.pause();
                 tracing::warn!(function = %self.name, %failure, ?pause, "will start it again");
             }
+            // Who waits for a fresh one learns that none comes by itself.
+            self.publish(&state);
         }
         self.trim(&mut state);
         self.heal(&mut state);
@@ -316,7 +309,7 @@ pub(super) async fn ended_at_once(started: &Started) -> EngineError {
     }
 }
 
-async fn wait_for(mut outcome: Outcome) -> Result<Effort, EngineError> {
+async fn wait_for(outcome: &mut Outcome) -> Result<Effort, EngineError> {
     match outcome.wait_for(Option::is_some).await.as_deref() {
         Ok(Some(result)) => result.clone(),
         // Only at the end of the runtime are tasks dropped half-way.
@@ -324,18 +317,27 @@ async fn wait_for(mut outcome: Outcome) -> Result<Effort, EngineError> {
     }
 }
 
+/// Waits for the very end, which may come after a first success was told.
+async fn settled(mut outcome: Outcome) {
+    while outcome.changed().await.is_ok() {}
+}
+
 pub(super) fn stopping() -> EngineError {
     EngineError::Host("hob is stopping".into())
+}
+
+// === impl Attempt ===
+
+impl Attempt {
+    /// Keeps so many replicas wanted, even if the rest of it fails.
+    pub(super) fn keep(&mut self, replicas: u32) {
+        self.fallback = self.fallback.max(replicas);
+    }
 }
 
 // === impl State ===
 
 impl State {
-    /// Replicas that should take calls and do not.
-    pub(super) fn missing(&self) -> u32 {
-        self.wanted.saturating_sub(self.ready_count())
-    }
-
     /// Calls off a start under way, whose revision is not wanted any more.
     pub(super) fn call_off(&self) {
         if let Some(attempt) = &self.attempt {
@@ -345,84 +347,7 @@ impl State {
 
     /// The start under way, to wait for its end.
     pub(super) fn settling(&self) -> Option<impl Future<Output = ()> + use<>> {
-        let outcome = self.attempt.as_ref()?.outcome.clone();
-        Some(async move {
-            let _ = wait_for(outcome).await;
-        })
-    }
-}
-
-// === impl Backoff ===
-
-impl Backoff {
-    /// A start failed, or a replica ended early.
-    pub(super) fn failed(&mut self) {
-        let before = match self {
-            Self::Calm => 0,
-            Self::Failing { failures, .. } => *failures,
-        };
-        let doubled = BACKOFF_FIRST.saturating_mul(1 << before.min(16));
-        *self = Self::Failing {
-            failures: before.saturating_add(1),
-            not_before: Instant::now() + doubled.min(BACKOFF_MAX),
-        };
-    }
-
-    /// A replica that took calls ended by itself after `age`.
-    pub(super) fn ended(&mut self, age: Duration) {
-        if age >= BACKOFF_RESET {
-            *self = Self::Calm;
-        }
-        // Replicas that were started together and end together failed once.
-        if !self.is_pending() {
-            self.failed();
-        }
-    }
-
-    /// How long the next start has to wait.
-    pub(super) fn pause(&self) -> Duration {
-        match self {
-            Self::Calm => Duration::ZERO,
-            Self::Failing { not_before, .. } => {
-                not_before.saturating_duration_since(Instant::now())
-            }
-        }
-    }
-
-    /// Whether the next start has to wait.
-    pub(super) fn is_pending(&self) -> bool {
-        !self.pause().is_zero()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_a_bound_and_begin_anew_after_a_long_life() {
-        let mut backoff = Backoff::default();
-        assert!(!backoff.is_pending());
-        let mut last = Duration::ZERO;
-        for _ in 0..8 {
-            backoff.failed();
-            assert!(backoff.pause() > last, "{backoff:?}");
-            last = backoff.pause();
-        }
-        for _ in 0..40 {
-            backoff.failed();
-        }
-        assert!(backoff.pause() <= BACKOFF_MAX);
-        backoff.ended(BACKOFF_RESET);
-        assert!(backoff.pause() <= BACKOFF_FIRST);
-    }
-
-    #[test]
-    fn replicas_that_end_together_are_one_failure() {
-        let mut backoff = Backoff::default();
-        for _ in 0..3 {
-            backoff.ended(Duration::ZERO);
-        }
-        assert!(backoff.pause() <= BACKOFF_FIRST, "{backoff:?}");
+        let attempt = self.attempt.as_ref()?;
+        Some(settled(attempt.outcome.clone()))
     }
 }

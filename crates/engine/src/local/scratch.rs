@@ -11,6 +11,7 @@ use hob_model::{IoWords, port::EngineError};
 use super::{
     environment::socket_in,
     host::Host,
+    logs::path_of,
     places::{Places, own_folder, remove_file, remove_tree},
     plan::Program,
     record::Record,
@@ -40,6 +41,10 @@ impl Scratch {
             let id = fresh_id(function.name());
             let folder = host.places.replica(&id, program.unusual_owner());
             check_length(&socket_in(&folder))?;
+            if path_of(&host.places.logs(function), &id).exists() {
+                // What one that is gone has left there is still somebody's.
+                continue;
+            }
             match own_folder(&folder, program.owner()) {
                 Ok(()) => {
                     let record = host.places.record(&id);

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem::take,
-    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak, atomic::AtomicU32},
 };
 
 use hob_model::{Counters, FunctionName, SecretName, port::EngineError};
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     /// The watch over each replica, until nothing is left of it.
     keepers: TaskTracker,
     warned: Once,
+    /// Replicas that were used once, left something in their log and are gone.
+    pub(super) gone: AtomicU32,
     /// Those that take calls, and those of which a replica is left: its watch holds on to it.
     fleets: Mutex<Vec<Weak<Fleet>>>,
     /// What an earlier daemon left and nobody went on with yet.
@@ -53,6 +55,7 @@ impl Shared {
             births: tokio::sync::RwLock::default(),
             keepers: TaskTracker::new(),
             warned: Once::new(),
+            gone: AtomicU32::new(0),
             fleets: Mutex::default(),
             inherited: Mutex::default(),
         })
@@ -113,13 +116,13 @@ impl Shared {
         living
     }
 
-    /// Removes logs of replicas that are long gone.
-    pub(super) async fn tidy_logs(&self) {
+    /// Removes logs of replicas that are long gone, all but so many.
+    pub(super) async fn tidy_logs(&self, kept: usize) {
         let _no_birth = self.births.write().await;
         let folder = self.host.places.logs(&self.name);
         let living = self.living();
         let keeper = Arc::clone(&self.host.logs);
-        let pruned = spawn_blocking(move || keeper.prune(&folder, &living)).await;
+        let pruned = spawn_blocking(move || keeper.prune(&folder, &living, kept)).await;
         if let Ok(Err(problem)) = pruned {
             tracing::warn!(function = %self.name, %problem, "old logs could not be removed");
         }

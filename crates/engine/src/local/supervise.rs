@@ -14,6 +14,7 @@ use tokio::{task::spawn_blocking, time::sleep};
 use super::{
     fleet::Fleet,
     host::{listen_to, told},
+    logs,
     phase::Phase,
     replica::{Life, Replica},
     retire::{Farewell, see_off},
@@ -37,7 +38,10 @@ pub(super) async fn keep(fleet: Arc<Fleet>, replica: Arc<Replica>) {
     let remains = Arc::clone(&replica);
     // A panic in there is shown by the runtime; those who wait must go on all the same.
     let _ = spawn_blocking(move || remains.clear()).await;
-    fleet.tidy_logs().await;
+    match replica.program.is_used_once() {
+        true => fleet.tidy_after(&replica).await,
+        false => fleet.tidy_logs(logs::ENDED_KEPT).await,
+    }
     replica.announce(Life::Gone(end));
 }
 
@@ -89,6 +93,9 @@ impl Fleet {
         let mut state = self.state();
         match state.forget(replica) {
             None | Some(Phase::Starting) => {}
+            Some(Phase::Draining(backend)) if backend.is_used_once() => {
+                self.spent(&mut state, &backend, end);
+            }
             Some(Phase::Draining(backend)) => backend.set_ended(end.clone()),
             // Somebody else's doing: it could do nothing itself. Nobody misses it before a call.
             Some(Phase::Frozen(backend)) => {
@@ -136,7 +143,7 @@ impl Fleet {
 }
 
 /// A program that serves has no business to end, not even with status 0.
-fn as_crash(end: &End) -> End {
+pub(super) fn as_crash(end: &End) -> End {
     let reason = match end.reason {
         EndReason::Ok => EndReason::Exit,
         other => other,
@@ -144,7 +151,7 @@ fn as_crash(end: &End) -> End {
     End::new(reason, end.message.clone())
 }
 
-fn sentence(why: EndReason) -> &'static str {
+pub(super) fn sentence(why: EndReason) -> &'static str {
     match why {
         EndReason::Timeout => "a call passed its deadline, so its replica was killed",
         EndReason::Output => "a call wrote more than it may, so its replica was killed",

@@ -173,7 +173,14 @@ impl World {
     pub(crate) fn replica(&self, script: impl Fn(Conn) + Send + Sync + 'static) -> Replica {
         let number = self.born.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.path().join(format!("{number}.sock"));
-        Replica::start(&format!("replica-{number}"), &path, script)
+        Replica::start(&format!("replica-{number}"), &path, Backend::new, script)
+    }
+
+    /// One that is used once.
+    pub(crate) fn fresh(&self, script: impl Fn(Conn) + Send + Sync + 'static) -> Replica {
+        let number = self.born.fetch_add(1, Ordering::Relaxed);
+        let path = self.folder.path().join(format!("{number}.sock"));
+        Replica::start(&format!("replica-{number}"), &path, Backend::once, script)
     }
 
     /// A function `hello` with one replica that runs `script`.
@@ -304,7 +311,12 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    fn start(id: &str, path: &Path, script: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+    fn start(
+        id: &str,
+        path: &Path,
+        backend: fn(ReplicaId, Endpoint) -> Backend,
+        script: impl Fn(Conn) + Send + Sync + 'static,
+    ) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let accepted = Arc::new(AtomicU32::new(0));
         let gone = Arc::new(AtomicBool::new(false));
@@ -321,7 +333,7 @@ impl Replica {
         });
         let endpoint = Endpoint::Unix(path.to_owned());
         Self {
-            backend: Arc::new(Backend::new(ReplicaId(id.into()), endpoint)),
+            backend: Arc::new(backend(ReplicaId(id.into()), endpoint)),
             accepted,
             path: path.to_owned(),
             gone,

@@ -21,6 +21,7 @@ mod forward;
 mod lane;
 mod lifecycle;
 mod output;
+mod per_call;
 mod protocol;
 mod proxies;
 mod rates;

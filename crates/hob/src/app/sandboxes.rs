@@ -1,5 +1,7 @@
 //! Which pool runs what strangers send.
 
+mod fly;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -10,7 +12,7 @@ use hob_engine::pool::{
     LocalPool, LocalPoolConfig, Protocol, WorkerPool, WorkersConfig,
     local::{LanguageSetting, PoolError, languages_elsewhere},
 };
-use hob_model::port::Sandboxes;
+use hob_model::{port::Sandboxes, sandbox::Language};
 use hob_sandbox::Sandbox;
 
 use crate::{
@@ -41,9 +43,10 @@ pub(super) fn sandboxes(
     if !wanted.enabled {
         return Ok(None);
     }
-    Ok(Some(match &wanted.workers {
-        Some(workers) => elsewhere(wanted, workers)?,
-        None => local(wanted, sandbox, run, env)?,
+    Ok(Some(match (&wanted.workers, &wanted.fly) {
+        (Some(workers), _) => elsewhere(wanted, workers)?,
+        (None, Some(table)) => fly::fly(wanted, table, &config.data, env)?,
+        (None, None) => local(wanted, sandbox, run, env)?,
     }))
 }
 
@@ -64,10 +67,7 @@ pub(super) fn local(
 /// The pool of other machines.
 fn elsewhere(wanted: &SandboxesConfig, workers: &Workers) -> anyhow::Result<Arc<dyn Sandboxes>> {
     let key = wanted.key.as_deref().map(key_file::read_private);
-    let mut languages = languages_elsewhere(&languages(wanted));
-    if workers.protocol == Protocol::Bfaas {
-        languages.retain(|language| language.name == BFAAS_LANGUAGE);
-    }
+    let languages = understood(wanted, workers.protocol);
     let pool = WorkerPool::new(WorkersConfig {
         workers: workers.workers.clone(),
         protocol: workers.protocol,
@@ -77,6 +77,15 @@ fn elsewhere(wanted: &SandboxesConfig, workers: &Workers) -> anyhow::Result<Arc<
         languages,
     });
     Ok(Arc::new(pool?))
+}
+
+/// What workers of a kind understand.
+fn understood(wanted: &SandboxesConfig, protocol: Protocol) -> Vec<Language> {
+    let mut languages = languages_elsewhere(&languages(wanted));
+    if protocol == Protocol::Bfaas {
+        languages.retain(|language| language.name == BFAAS_LANGUAGE);
+    }
+    languages
 }
 
 fn languages(wanted: &SandboxesConfig) -> Vec<LanguageSetting> {

@@ -134,6 +134,8 @@ impl WorkerApp {
         self.pool.close().await;
         // What the runs had to say last is on its way.
         let _ = timeout(GRACE, self.connections.wait()).await;
+        // The folder last: by it the next one finds what is left, should this one be killed here.
+        drop(self.pool);
         let left = format!("cannot remove {}", self.run.path().display());
         self.run.remove().context(left)
     }

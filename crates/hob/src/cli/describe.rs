@@ -1,6 +1,6 @@
 use clap::Args;
 use hob_model::{
-    AsyncPolicy, Cors, Network, Settings,
+    AsyncPolicy, CageUse, Cors, Network, Settings,
     wire::{CanarySummary, FunctionDetail, Instance, InstanceState, WakePrice},
 };
 
@@ -162,6 +162,9 @@ fn settings(table: &mut Table, settings: &Settings) {
     }
     if let Some(isolation) = settings.isolation {
         table.pair("isolation", isolation.as_str());
+    }
+    if settings.sandbox != CageUse::Shared {
+        table.pair("sandbox", settings.sandbox.as_str());
     }
     if settings.network == Network::None {
         table.pair("network", "none");

@@ -1,5 +1,6 @@
 //! `[sandbox]`: whether strangers' programs are run, where, and what each may use.
 
+mod fly;
 mod languages;
 mod limits;
 mod pool;
@@ -12,6 +13,7 @@ use hob_model::{Cors, Rate, RateBy, sandbox::SandboxLevel};
 use http::HeaderValue;
 use serde::Deserialize;
 
+pub(crate) use fly::FlyTable;
 pub(crate) use languages::LanguageConfig;
 pub(crate) use limits::SandboxLimits;
 pub(crate) use pool::PoolConfig;
@@ -32,6 +34,7 @@ struct Written {
     limits: SandboxLimits,
     languages: BTreeMap<String, LanguageConfig>,
     workers: Vec<workers::Worker>,
+    fly: Option<FlyTable>,
     key: Option<PathBuf>,
 }
 
@@ -61,6 +64,8 @@ pub(crate) struct SandboxesConfig {
     pub(crate) languages: BTreeMap<String, LanguageConfig>,
     /// Other machines that make the runs in place of this one.
     pub(crate) workers: Option<Workers>,
+    /// Machines of Fly that make them.
+    pub(crate) fly: Option<FlyTable>,
     /// File with the private key by which runs at workers are authorised.
     pub(crate) key: Option<PathBuf>,
 }
@@ -68,7 +73,7 @@ pub(crate) struct SandboxesConfig {
 impl SandboxesConfig {
     /// Whether runs are made by other machines.
     pub(crate) fn is_elsewhere(&self) -> bool {
-        self.workers.is_some()
+        self.workers.is_some() || self.fly.is_some()
     }
 }
 
@@ -105,7 +110,15 @@ impl TryFrom<Written> for SandboxesConfig {
             language.check(name)?;
         }
         let workers = Workers::read(written.workers)?;
-        if workers.is_some() && written.level.is_some() {
+        let fly = written.fly;
+        if workers.is_some() && fly.is_some() {
+            return Err(
+                "`[[sandbox.workers]]` and `[sandbox.fly]` do not go together: remove one of them"
+                    .into(),
+            );
+        }
+        let elsewhere = workers.is_some() || fly.is_some();
+        if elsewhere && written.level.is_some() {
             return Err(
                 "sandbox.level is of sandboxes of this machine: with workers, set it in each worker's own configuration"
                     .into(),
@@ -115,7 +128,7 @@ impl TryFrom<Written> for SandboxesConfig {
             Some(key) if !key.is_absolute() => {
                 return Err("sandbox.key must be a whole path, as in /etc/hob/worker.key".into());
             }
-            Some(_) if workers.is_none() => {
+            Some(_) if !elsewhere => {
                 return Err(
                     "sandbox.key is for workers, and there are none: add `[[sandbox.workers]]`, or remove it"
                         .into(),
@@ -135,6 +148,7 @@ impl TryFrom<Written> for SandboxesConfig {
             limits: written.limits,
             languages: written.languages,
             workers,
+            fly,
             key: written.key,
         })
     }

@@ -17,7 +17,7 @@ use crate::bench::{Bench, write};
 pub(crate) const COUNT: &str = "handle.calls = getattr(handle, 'calls', 0) + 1\nprint('call', handle.calls)\nreturn str(handle.calls)";
 
 /// The same at a port.
-const SERVER: &str = "\
+pub(crate) const SERVER: &str = "\
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
     calls = 0

@@ -1,8 +1,8 @@
-//! What OpenFaaS's annotations mean in the words of a manifest.
+//! What OpenFaaS's annotations, and hob's own, mean in the words of a manifest.
 
 use std::str::FromStr;
 
-use crate::{AsyncPolicy, Manifest, ManifestError, Schedule, Timespan};
+use crate::{AsyncPolicy, CageUse, Manifest, ManifestError, Schedule, Timespan};
 
 /// Names the topics by which a function is called, separated by commas.
 const TOPIC: &str = "topic";
@@ -10,6 +10,8 @@ const TOPIC: &str = "topic";
 pub const CRON_TOPIC: &str = "cron-function";
 /// When the clock calls; several are separated by `;`.
 const SCHEDULE: &str = "schedule";
+/// Says what `sandbox` of a `hob.toml` says. hob's own, for clients that can say it by no other way.
+const SANDBOX: &str = "hob.sandbox";
 
 impl Manifest {
     /// Takes over what the annotations say, where the manifest's own keys say nothing.
@@ -22,6 +24,9 @@ impl Manifest {
         }
         if self.asynchronous.is_none() {
             self.asynchronous = self.annotated_retries()?;
+        }
+        if self.sandbox.is_none() {
+            self.sandbox = self.annotated::<CageUse>(SANDBOX)?;
         }
         Ok(())
     }
@@ -116,12 +121,14 @@ mod tests {
             ("com.openfaas.retry.codes", "429,502"),
             ("com.openfaas.retry.min_wait", "1s"),
             ("com.openfaas.retry.max_wait", "30s"),
+            ("hob.sandbox", "per-call"),
         ]);
         manifest.heed_annotations().expect("valid");
         assert_eq!(manifest.schedule.len(), 2);
         let policy = manifest.asynchronous.expect("set");
         assert_eq!((policy.attempts, policy.codes), (3, vec![429, 502]));
         assert_eq!(policy.max_wait, Timespan::from_secs(30));
+        assert_eq!(manifest.sandbox, Some(CageUse::PerCall));
     }
 
     #[test]
@@ -140,6 +147,7 @@ mod tests {
                 "`com.openfaas.retry.attempts` cannot be read",
             ),
             (&[("com.openfaas.retry.codes", "5xx")], "not `5xx`"),
+            (&[("hob.sandbox", "once")], "`hob.sandbox` cannot be read"),
         ] {
             let error = manifest(annotations)
                 .heed_annotations()

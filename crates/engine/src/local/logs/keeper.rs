@@ -91,13 +91,15 @@ impl LogKeeper {
         }
     }
 
-    /// Removes logs of a function that are not to be kept, those of the `living` replicas excepted.
+    /// Removes logs of a function that are not to be kept, those of the `living` replicas excepted,
+    /// and so many of the others.
     pub(in crate::local) fn prune(
         &self,
         folder: &Path,
         living: &BTreeSet<String>,
+        kept: usize,
     ) -> io::Result<()> {
-        self.quota.prune(folder, living)
+        self.quota.prune(folder, living, kept)
     }
 
     /// The log at `path`, if it is still being written.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, io, path::Path};
 
-use super::{super::places::remove_file, ENDED_KEPT, KINDS, Part, entries, list};
+use super::{super::places::remove_file, KINDS, Part, entries, list};
 
 /// Usual quota of a function, in bytes.
 const QUOTA: u64 = 256 << 20;
@@ -31,17 +31,18 @@ impl Quota {
         share.clamp(PART_MIN, PART_MAX)
     }
 
-    /// Removes the oldest logs of replicas that are gone, all but a few, what belongs to no log,
+    /// Removes the oldest logs of replicas that are gone, all but so many, what belongs to no log,
     /// and what is over the quota.
     pub(in crate::local) fn prune(
         self,
         folder: &Path,
         living: &BTreeSet<String>,
+        kept: usize,
     ) -> io::Result<()> {
         let mut ended = list(folder)?;
         ended.retain(|file| file.part == Part::Current && !living.contains(&file.replica));
         ended.sort_by_key(|file| std::cmp::Reverse(file.written));
-        let kept: BTreeSet<_> = ended.iter().take(ENDED_KEPT).map(|f| &*f.replica).collect();
+        let kept: BTreeSet<_> = ended.iter().take(kept).map(|f| &*f.replica).collect();
         for entry in entries(folder)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -80,7 +81,10 @@ impl Quota {
 mod tests {
     use std::fs;
 
-    use super::{super::create, *};
+    use super::{
+        super::{ENDED_KEPT, create},
+        *,
+    };
 
     #[test]
     fn only_a_few_logs_of_ended_replicas_stay() {
@@ -91,7 +95,8 @@ mod tests {
         }
         fs::write(folder.path().join("f-9.times.1"), "").unwrap();
         let living = BTreeSet::from(["f-0".to_owned()]);
-        Quota::default().prune(folder.path(), &living).unwrap();
+        let quota = Quota::default();
+        quota.prune(folder.path(), &living, ENDED_KEPT).unwrap();
         let left = list(folder.path()).unwrap();
         assert_eq!(left.len(), 1 + ENDED_KEPT);
         assert!(left.iter().any(|file| file.replica == "f-0"));
@@ -118,10 +123,11 @@ mod tests {
             (39, &["f-1.log", "f-3.log.1", "f-3.log"]),
             (0, &["f-1.log", "f-3.log"]),
         ] {
-            Quota(quota).prune(folder.path(), &living).unwrap();
+            let quota = Quota(quota);
+            quota.prune(folder.path(), &living, ENDED_KEPT).unwrap();
             let there = |name: &&&str| folder.path().join(name).exists();
             let now: Vec<_> = files.iter().filter(there).copied().collect();
-            assert_eq!(now, left, "{quota}");
+            assert_eq!(now, left, "{quota:?}");
         }
     }
 

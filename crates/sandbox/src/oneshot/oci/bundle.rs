@@ -76,6 +76,7 @@ fn mounts(helper: &Path, own: &Path, standard: &Standard, limits: &CageLimits) -
     let size = format!("size={}", limits.tmp);
     let (uid, gid) = (format!("uid={STRANGER_ID}"), format!("gid={STRANGER_ID}"));
     let mut mounts = kernel_mounts();
+    mounts.push(fresh("/dev/shm", "tmpfs", &["mode=1777", &size]));
     mounts.push(fresh("/tmp", "tmpfs", &["mode=1777", &size]));
     mounts.push(fresh(BOX, "tmpfs", &["mode=755", &uid, &gid, &size]));
     mounts.extend(standard.read_only.iter().map(|path| bind(path, path, "ro")));

@@ -1,0 +1,8 @@
+# tries: forks for as long as it lives, and its children do the same
+# limits: time=1s pids=32
+# expect: reason=pids|timeout
+# never-output: over
+bomb() { bomb | bomb & }
+bomb
+while :; do bomb; done
+echo over

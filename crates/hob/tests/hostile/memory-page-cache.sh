@@ -1,0 +1,5 @@
+# tries: reads more files than it may have memory
+# limits: time=10s memory=32Mi
+# expect: reason=ok|memory|timeout
+find /usr/lib /usr/share -xdev -type f -size +200k 2>/dev/null | head -n 60 | xargs -r cat >/dev/null 2>&1
+echo done

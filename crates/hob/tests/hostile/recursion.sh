@@ -1,0 +1,7 @@
+# tries: calls itself until there is no room for another call
+# limits: time=10s memory=96Mi
+# expect: reason=exit|memory|timeout
+# never-output: over
+deeper() { deeper; }
+deeper
+echo over
