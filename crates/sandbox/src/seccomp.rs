@@ -152,7 +152,10 @@ fn plain(name: &str) -> &str {
 
 /// Each combination of arguments that passes: an OCI rule has one value for each.
 fn ways(rule: &Rule) -> Vec<Vec<Value>> {
-    rule.ways.iter().flat_map(|tests| combinations(tests)).collect()
+    rule.ways
+        .iter()
+        .flat_map(|tests| combinations(tests))
+        .collect()
 }
 
 fn combinations(tests: &[Test]) -> Vec<Vec<Value>> {
