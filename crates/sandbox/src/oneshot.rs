@@ -12,7 +12,9 @@ use std::{
 
 use hob_model::{End, Isolation, sandbox::SandboxLevel};
 
-use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage::boot_id, probe};
+use crate::{
+    Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, birth::boot_id, probe,
+};
 
 mod native;
 mod oci;

@@ -105,6 +105,10 @@ impl Tree {
         self.folders.iter().any(|(name, _)| *name == FREEZER)
     }
 
+    pub(crate) fn counts_cpu(&self) -> bool {
+        self.folders.iter().any(|(name, _)| *name == ACCOUNT)
+    }
+
     pub(crate) fn others(&self) -> &[PathBuf] {
         &self.others
     }
@@ -312,7 +316,7 @@ mod tests {
             + &line("systemd", "name=systemd");
         let tree = Tree::find(&mounts, "hob-test").unwrap().unwrap();
         assert_eq!(tree.controllers(), ["cpu", "memory"]);
-        assert!(!tree.has_freezer());
+        assert!(!tree.has_freezer() && tree.counts_cpu());
         assert_eq!(
             tree.folders(),
             [
@@ -320,6 +324,9 @@ mod tests {
                 root.join("memory/hob-test")
             ]
         );
+        let without = line("cpu", "cpu") + &line("memory", "memory");
+        let tree = Tree::find(&without, "hob-test").unwrap().unwrap();
+        assert!(!tree.counts_cpu());
         fs::remove_dir_all(root).unwrap();
     }
 }

@@ -32,6 +32,7 @@ mod first;
 mod kvm;
 mod launch;
 mod order;
+mod room;
 mod running;
 mod runtime;
 
