@@ -44,7 +44,7 @@ impl Owner {
     }
 }
 
-fn boot_id() -> String {
+pub(super) fn boot_id() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     text.trim().to_owned()
 }
@@ -56,7 +56,7 @@ fn namespace() -> String {
 
 /// Field 22 of `/proc/PID/stat`; the name in field 2 may hold blanks and parentheses. `None` also
 /// for a process that has ended and that nobody has waited for.
-fn start_time(pid: u32) -> Option<u64> {
+pub(super) fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
     let state = fields.next()?;

@@ -9,7 +9,6 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{super::native::HOSTNAME, PROGRAM};
-pub(super) use crate::oci::bundle::CONFIG;
 use crate::{
     BOX, CageLimits,
     native::{
