@@ -8,7 +8,7 @@ mod order;
 mod paths;
 
 pub use end::{RunEnd, RunEvent, RunTimes};
-pub use language::{FILE, Language, SCRIPT};
+pub use language::{BASH, FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
 pub use maxima::RunMaxima;
 pub use order::{RunFile, RunOrder};

@@ -31,6 +31,22 @@ pub struct RunEnd {
     pub memory: Option<u64>,
 }
 
+// === impl RunEnd ===
+
+impl RunEnd {
+    /// Of a run whose program did not end by itself, or of which nobody knows how it did.
+    pub fn without_program(end: End, times: RunTimes) -> Self {
+        Self {
+            code: -1,
+            signal: None,
+            end,
+            times,
+            cpu: None,
+            memory: None,
+        }
+    }
+}
+
 /// How long the parts of a run took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunTimes {

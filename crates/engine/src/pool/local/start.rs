@@ -95,14 +95,7 @@ impl LocalPool {
 
     /// A run whose deadline passed before it began.
     fn late(&self, worker: String, times: RunTimes, limits: &RunMaxima) -> StartedRun {
-        let end = RunEvent::End(RunEnd {
-            code: -1,
-            signal: None,
-            end: passed(limits),
-            times,
-            cpu: None,
-            memory: None,
-        });
+        let end = RunEvent::End(RunEnd::without_program(passed(limits), times));
         StartedRun {
             worker,
             events: Box::pin(stream::iter([end])),

@@ -12,7 +12,6 @@ use super::{
     super::native::{HOSTNAME, MAX_INODES},
     PROGRAM,
 };
-pub(super) use crate::oci::bundle::CONFIG;
 use crate::{
     BOX, CageLimits,
     native::{plan::Standard, standard},
