@@ -51,4 +51,4 @@ pub use queue::QueueLimits;
 pub use registries::{KnownRegistries, RegistriesError};
 pub use registry::{OWN_REGISTRY, Registry, own_name};
 pub use restore::Restored;
-pub use runs::{Runs, RunsConfig};
+pub use runs::{PLAIN, Runs, RunsConfig};

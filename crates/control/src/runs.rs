@@ -38,6 +38,7 @@ use body::Room;
 pub(crate) use browser::before;
 pub(crate) use counts::Turned;
 use counts::{RunCounts, Tally};
+pub use error::PLAIN;
 use error::RunsError;
 
 /// How runs are served.

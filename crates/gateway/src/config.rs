@@ -1,6 +1,7 @@
 use std::{num::NonZeroUsize, thread, time::Duration};
 
-use hob_model::Rate;
+use hob_model::{Cors, Rate};
+use http::HeaderValue;
 
 use crate::{AccessLog, Proxies, TlsConfig};
 
@@ -42,6 +43,8 @@ pub struct GatewayConfig {
     pub proxies: Proxies,
     /// What all functions together, and those that set nothing, let in.
     pub calls: CallLimits,
+    /// What refusals of runs in sandboxes say beside why, as all other answers to them do.
+    pub runs: RunFields,
     /// Where each request leaves a line. Default: nowhere.
     pub access_log: Option<AccessLog>,
 }
@@ -58,6 +61,15 @@ pub struct CallLimits {
     pub rate: Option<Rate>,
     /// How often one address may have something run in a sandbox. Default: as often as it likes.
     pub runs: Option<Rate>,
+}
+
+/// What each answer to who asks for a run has in its head.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFields {
+    /// Name of the server, in `Coord`; `None` leaves it out.
+    pub coord: Option<HeaderValue>,
+    /// Whose web pages may read it; `None` means nobody's.
+    pub cors: Option<Cors>,
 }
 
 impl Default for CallLimits {
@@ -88,6 +100,7 @@ impl Default for GatewayConfig {
             tls: None,
             proxies: Proxies::default(),
             calls: CallLimits::default(),
+            runs: RunFields::default(),
             access_log: None,
         }
     }

@@ -40,7 +40,7 @@ pub(crate) fn preflight<B>(
     if request.method() != Method::OPTIONS {
         return None;
     }
-    if !allows(policy, origin) {
+    if !policy.allows(origin.as_bytes()) {
         return Some(Err(GatewayError::Origin {
             function: route.function.to_string(),
             origin: String::from_utf8_lossy(origin.as_bytes()).into_owned(),
@@ -74,7 +74,7 @@ pub(crate) fn apply(policy: &Cors, visitor: &Visitor, headers: &mut HeaderMap) {
             // Also without an origin: a cache must not give this answer to a page.
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
             match &visitor.0 {
-                Some(origin) if allows(policy, origin) => origin.clone(),
+                Some(origin) if policy.allows(origin.as_bytes()) => origin.clone(),
                 _ => return,
             }
         }
@@ -86,14 +86,4 @@ pub(crate) fn apply(policy: &Cors, visitor: &Visitor, headers: &mut HeaderMap) {
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     // Added to the function's own list, which only it can know.
     headers.append(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-}
-
-fn allows(policy: &Cors, origin: &HeaderValue) -> bool {
-    match policy {
-        Cors::Any => true,
-        // Browsers send scheme and host in lower case; people may not have written them so.
-        Cors::Origins(origins) => origins
-            .iter()
-            .any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
-    }
 }

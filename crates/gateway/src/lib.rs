@@ -50,7 +50,7 @@ mod upstream;
 mod worker;
 
 pub use access::{AccessFormat, AccessLog, AccessTarget};
-pub use config::{CallLimits, GatewayConfig};
+pub use config::{CallLimits, GatewayConfig, RunFields};
 pub use gateway::{AnswerBody, BoxError, CallBody, Fallback, Gateway, GatewayHandle, GatewayPorts};
 pub use listen::Listeners;
 pub use proxies::{Proxies, ProxyHeader};

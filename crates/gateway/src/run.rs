@@ -10,16 +10,25 @@ use std::{
 use bytes::Bytes;
 use hob_model::{
     CallerAddress,
-    sandbox::{RUN_PATH, asks_for_run},
+    sandbox::{COORD, RUN_PATH, asks_for_run},
 };
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 
 use crate::{
-    AnswerBody, BoxError, CallBody, body::Answer, client::Client, error::GatewayError,
-    guard::Place, later::judged, pace::CallerBody,
+    AnswerBody, BoxError, CallBody, RunFields,
+    body::Answer,
+    client::Client,
+    cors::{self, Visitor},
+    error::GatewayError,
+    guard::Place,
+    later::judged,
+    pace::CallerBody,
 };
+
+/// Says which server it was.
+const COORD_FIELD: HeaderName = HeaderName::from_static(COORD);
 
 /// Whether a request asks for a run.
 pub(crate) fn is_asked_for(request: &Request<CallerBody>) -> bool {
@@ -32,13 +41,17 @@ pub(crate) async fn pass_on(
     caller: CallerAddress,
     mut request: Request<CallerBody>,
 ) -> Response<Answer> {
+    let fields = &client.worker().config.runs;
+    let visitor = Visitor::of(request.headers());
     let (place, standing) = match client.worker().guards.admit_run(caller.ip) {
         Ok(admitted) => admitted,
         Err(error) => {
             if !request.body().is_end_stream() {
                 client.leave_unread();
             }
-            return refuse(error, request.uri().path());
+            let mut refused = refuse(error, request.uri().path());
+            sign(fields, &visitor, refused.headers_mut());
+            return refused;
         }
     };
     let owed = request.body().owed();
@@ -53,10 +66,28 @@ pub(crate) async fn pass_on(
         Answer::Other(UnsyncBoxBody::new(body))
     });
     let mut answer = judged(client, answer, &owed);
+    if owed.is_too_slow() {
+        // It is no longer that of the control plane.
+        sign(fields, &visitor, answer.headers_mut());
+    }
     if let Some(standing) = standing {
         standing.stamp(answer.headers_mut());
     }
     answer
+}
+
+/// Says what the control plane says in each of its answers.
+fn sign(fields: &RunFields, visitor: &Visitor, headers: &mut HeaderMap) {
+    if let Some(coord) = &fields.coord {
+        headers.insert(COORD_FIELD, coord.clone());
+    }
+    if let Some(policy) = &fields.cors {
+        cors::apply(policy, visitor, headers);
+        headers.append(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Coord"),
+        );
+    }
 }
 
 /// Clients of Piston read errors as JSON.

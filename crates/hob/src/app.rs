@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use hob_control::{Access, Control, ControlConfig};
+use hob_control::{Access, Control, ControlConfig, ControlParts};
 use hob_engine::{LocalConfig, LocalEngine};
 use hob_gateway::{GatewayHandle, Listeners};
 use hob_model::{Isolation, port::Sandboxes};
@@ -141,14 +141,10 @@ impl App {
             shared: shared.clone(),
         };
         let parts = ground.control_parts(&config, address, env)?;
-        notices.password = parts.store.ensure_admin_password()?;
-        let control = Control::new(
-            control_config(&config, &notices, &listeners, doors.metrics.as_ref())?,
-            parts,
-        );
-        notices.functions = control.restore().await?.functions;
-        // Before anybody comes by TLS, and after it is known whose the hosts are.
-        control.look_after_certificates().await;
+        let of_control = |notices: &Notices| {
+            control_config(&config, notices, &listeners, doors.metrics.as_ref())
+        };
+        let control = restored(parts, &mut notices, of_control).await?;
         engine.settle();
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
@@ -264,6 +260,20 @@ fn engine_config(config: &Config, run: &RunFolder, id: &str, listeners: &Listene
     local.isolation = config.isolation;
     local.log_quota = config.log_quota.unwrap_or(local.log_quota);
     local
+}
+
+/// The control plane as it was when it was stopped, and what there is to tell of it.
+async fn restored(
+    parts: ControlParts,
+    notices: &mut Notices,
+    config: impl FnOnce(&Notices) -> anyhow::Result<ControlConfig>,
+) -> anyhow::Result<Arc<Control>> {
+    notices.password = parts.store.ensure_admin_password()?;
+    let control = Control::new(config(notices)?, parts);
+    notices.functions = control.restore().await?.functions;
+    // Before anybody comes by TLS, and after it is known whose the hosts are.
+    control.look_after_certificates().await;
+    Ok(control)
 }
 
 fn control_config(

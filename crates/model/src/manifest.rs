@@ -290,6 +290,19 @@ enum CorsText {
     Many(Vec<String>),
 }
 
+impl Cors {
+    /// Whether pages of `origin` may, as browsers send it.
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            // Browsers send scheme and host in lower case; people may not have written them so.
+            Self::Origins(origins) => origins
+                .iter()
+                .any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin)),
+        }
+    }
+}
+
 impl TryFrom<CorsText> for Cors {
     type Error = String;
 

@@ -1,6 +1,7 @@
 //! Running once what somebody sent, in a cage that is made for it and destroyed after.
 
 mod end;
+mod headers;
 mod language;
 mod limits;
 mod maxima;
@@ -8,6 +9,7 @@ mod order;
 mod paths;
 
 pub use end::{RunEnd, RunEvent, RunTimes};
+pub use headers::{COORD, RUN_END, WORKER};
 pub use language::{BASH, FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
 pub use maxima::RunMaxima;

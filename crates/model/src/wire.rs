@@ -5,6 +5,7 @@ mod calls;
 mod certificates;
 mod images;
 mod revisions;
+mod sandboxes;
 mod tokens;
 
 use std::time::SystemTime;
@@ -23,6 +24,7 @@ pub use calls::{
 pub use certificates::{CertificateSource, CertificateSummary};
 pub use images::{BuiltImage, BuiltPlatform, ImageDeploy, ImageEvent, ImageSummary, PruneSummary};
 pub use revisions::{DeployEvent, DeployStage, RevisionState, RevisionSummary, RollbackRequest};
+pub use sandboxes::SandboxesSummary;
 pub use tokens::{MadeToken, NewPassword, NewToken, TokenSummary};
 
 /// One replica that runs now.
@@ -321,6 +323,8 @@ pub struct Status {
     pub functions: usize,
     /// Replicas that run now.
     pub replicas: usize,
+    /// The sandboxes of `POST /run`. `None` when no scripts are run.
+    pub sandboxes: Option<SandboxesSummary>,
 }
 
 /// A registry that hob knows something of.

@@ -23,7 +23,7 @@ pub use disk::Disk;
 pub use eventually::{EVENTUALLY, wait_until};
 pub use fly::{FLY_APP, FLY_TOKEN, FakeFly, FakeMachine, FlyFault, FlyVerb};
 pub use hob::{Hob, HobBuilder};
-pub use needs::{has_programs, rare_program};
+pub use needs::{has_programs, is_root, rare_program};
 pub use net::Net;
 pub use prometheus::{PROMETHEUS_PROGRAM, Prometheus};
 pub use registry::{REGISTRY_PROGRAM, Registry};

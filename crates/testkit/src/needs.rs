@@ -13,7 +13,20 @@ pub fn has_programs(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let line = format!("NOT TESTED: this machine has no {missing:?}");
+    not_tested(&format!("this machine has no {missing:?}"))
+}
+
+/// Whether these tests run as root, and may do `what` only root can: `make sandboxes`. A test that
+/// cannot run says so loudly, and fails where `CI=true`, as for [`has_programs`].
+///
+/// # Panics
+/// When the user is another one and `CI` is `true`.
+pub fn is_root(what: &str) -> bool {
+    rustix::process::geteuid().is_root() || not_tested(&format!("only root can {what}"))
+}
+
+fn not_tested(why: &str) -> bool {
+    let line = format!("NOT TESTED: {why}");
     assert!(!std::env::var("CI").is_ok_and(|ci| ci == "true"), "{line}");
     eprintln!("{line}");
     false

@@ -30,6 +30,7 @@ pub(super) async fn show(State(control): State<Arc<Control>>) -> Result<Json<Sta
         warnings: warnings(&control),
         functions: control.deployed.count(),
         replicas: observed.values().map(|one| one.instances.len()).sum(),
+        sandboxes: control.runs.pool().map(|pool| pool.standing().into()),
     }))
 }
 

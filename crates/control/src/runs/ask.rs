@@ -1,7 +1,10 @@
 use std::net::IpAddr;
 
 use axum::body::Body;
-use hob_model::{CallerAddress, sandbox::RunOrder};
+use hob_model::{
+    CallerAddress,
+    sandbox::{RUN_END, RunOrder},
+};
 use http::{Extensions, HeaderMap, HeaderName, header, request::Parts};
 
 use super::{
@@ -17,7 +20,7 @@ use crate::api::{Actor, LocalUser};
 /// What a script is in that says nothing of it.
 const LANGUAGE: &str = "bash";
 /// Asks for the end with all that is known of it.
-const END: HeaderName = HeaderName::from_static("x-hob-run-end");
+const END: HeaderName = HeaderName::from_static(RUN_END);
 
 /// A request for a run, read.
 pub(super) struct Asked {
@@ -31,7 +34,9 @@ impl Asked {
     /// A script as it is, or an order as JSON, with what the query says.
     pub(super) async fn read(runs: &Runs, head: &Parts, body: Body) -> Result<Self, RunsError> {
         let keys = Keys::read(head.uri.query().unwrap_or_default())?;
-        let (body, held) = runs.0.room.receive(&head.headers, body).await?;
+        let caller = caller(&head.extensions);
+        let received = runs.0.room.receive(caller.as_deref(), &head.headers, body);
+        let (body, held) = received.await?;
         let mut form = Form {
             raw: keys.raw,
             encoding: Encoding::default(),
@@ -60,7 +65,7 @@ impl Asked {
                 (order, Default::default(), None)
             }
         };
-        order.caller = caller(&head.extensions);
+        order.caller = caller.unwrap_or_else(nobody);
         order.language = keys
             .language
             .clone()
@@ -83,17 +88,23 @@ pub(super) fn kind(fields: &HeaderMap) -> &str {
     kind.split(';').next().unwrap_or_default().trim()
 }
 
-/// Who asks: for a fair turn, so those of one network of IPv6 are one.
-pub(super) fn caller(request: &Extensions) -> String {
+/// Who asks: for a fair turn, so those of one network of IPv6 are one. `None` where callers are not
+/// told apart, as at a worker.
+pub(super) fn caller(request: &Extensions) -> Option<String> {
     let login = request.get::<Actor>().and_then(Actor::login);
     if let Some(name) = login {
-        return name.to_owned();
+        return Some(name.to_owned());
     }
     match (request.get::<CallerAddress>(), request.get::<LocalUser>()) {
-        (Some(address), _) => network(address.ip),
-        (None, Some(LocalUser(user))) => format!("local:{user}"),
-        (None, None) => "local".to_owned(),
+        (Some(address), _) => Some(network(address.ip)),
+        (None, Some(LocalUser(user))) => Some(format!("local:{user}")),
+        (None, None) => None,
     }
+}
+
+/// Who takes turns for all that are not told apart.
+pub(super) fn nobody() -> String {
+    "local".to_owned()
 }
 
 fn network(address: IpAddr) -> String {
@@ -115,6 +126,6 @@ mod tests {
         let of = |text: &str| network(text.parse().expect("an address"));
         assert_eq!(of("2001:db8:1:2:3::4"), "2001:db8:1:2::/64");
         assert_eq!(of("192.0.2.7"), "192.0.2.7");
-        assert_eq!(caller(&Extensions::new()), "local");
+        assert_eq!(caller(&Extensions::new()), None);
     }
 }

@@ -6,13 +6,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use hob_model::Cors;
+use hob_model::{Cors, sandbox::COORD};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{Runs, error::RunsError};
 
 /// Says which server it was.
-const COORD: HeaderName = HeaderName::from_static("coord");
+const COORD_FIELD: HeaderName = HeaderName::from_static(COORD);
 /// By what browsers say whose page made them ask (Fetch Metadata).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// How long a browser may remember what it was told, in seconds.
@@ -34,7 +34,7 @@ pub(crate) async fn before(State(runs): State<Runs>, request: Request, next: Nex
     };
     let fields = response.headers_mut();
     if let Some(coord) = &runs.config().coord {
-        fields.insert(COORD, coord.clone());
+        fields.insert(COORD_FIELD, coord.clone());
     }
     if let Some(cors) = cors {
         page.tell(cors, fields);
@@ -66,9 +66,7 @@ impl Page {
     fn is_allowed(&self, cors: Option<&Cors>) -> bool {
         match (self, cors) {
             (Self::None, _) | (_, Some(Cors::Any)) => true,
-            (Self::Of(origin), Some(Cors::Origins(origins))) => origins
-                .iter()
-                .any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(origin.as_bytes())),
+            (Self::Of(origin), Some(cors)) => cors.allows(origin.as_bytes()),
             (Self::Of(_) | Self::Unknown, _) => false,
         }
     }

@@ -22,8 +22,9 @@ pub(super) fn put_end(out: &mut Vec<u8>, end: &RunEnd) {
         false => put_json(out, message.as_bytes()),
     }
     let rest = format!(
-        ",\"signal\":{},\"queue_ms\":{},\"start_ms\":{},\"run_ms\":{},\"cpu_ms\":{},\"memory\":{}}}",
+        ",\"signal\":{},\"deadline\":{},\"queue_ms\":{},\"start_ms\":{},\"run_ms\":{},\"cpu_ms\":{},\"memory\":{}}}",
         number(end.signal.map(|signal| signal.to_string())),
+        end.by_deadline,
         millis(times.queue),
         millis(times.start),
         millis(times.run),
@@ -53,6 +54,7 @@ mod tests {
             code: -1,
             signal: Some(9),
             end: End::new(EndReason::Timeout, "over its 1s"),
+            by_deadline: true,
             times: RunTimes {
                 queue: Duration::from_micros(120),
                 start: Duration::from_micros(1_300),
@@ -65,15 +67,16 @@ mod tests {
         put_end(&mut out, &end);
         assert_eq!(
             String::from_utf8_lossy(&out),
-            r#"{"code":-1,"end":"timeout","message":"over its 1s","signal":9,"queue_ms":0.12,"start_ms":1.3,"run_ms":1000,"cpu_ms":3.1,"memory":1234567}"#
+            r#"{"code":-1,"end":"timeout","message":"over its 1s","signal":9,"deadline":true,"queue_ms":0.12,"start_ms":1.3,"run_ms":1000,"cpu_ms":3.1,"memory":1234567}"#
         );
         end.end = End::new(EndReason::Ok, "");
+        end.by_deadline = false;
         (end.signal, end.cpu, end.memory) = (None, None, None);
         out.clear();
         put_end(&mut out, &end);
         assert_eq!(
             String::from_utf8_lossy(&out),
-            r#"{"code":-1,"end":"ok","message":null,"signal":null,"queue_ms":0.12,"start_ms":1.3,"run_ms":1000,"cpu_ms":null,"memory":null}"#
+            r#"{"code":-1,"end":"ok","message":null,"signal":null,"deadline":false,"queue_ms":0.12,"start_ms":1.3,"run_ms":1000,"cpu_ms":null,"memory":null}"#
         );
     }
 }

@@ -30,6 +30,11 @@ pub(crate) enum RunsError {
     /// The body is over its limit.
     #[error("the request is over {0} bytes: send less, or raise sandbox.limits.body")]
     TooLarge(u64),
+    /// Too many of one caller are in memory; there is room for others.
+    #[error(
+        "too many requests of yours wait for a sandbox: try again in {ROOM_RETRY} s, or send less at once"
+    )]
+    Share,
     /// Too many bodies are in memory.
     #[error("too many requests come in at once: try again in {ROOM_RETRY} s")]
     Crowded,
@@ -54,6 +59,7 @@ impl RunsError {
             Self::Bad(_) | Self::Run(RunError::Refused(_)) => StatusCode::BAD_REQUEST,
             Self::NoJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Share => StatusCode::TOO_MANY_REQUESTS,
             Self::CrossSite => StatusCode::FORBIDDEN,
             Self::Crowded | Self::Run(RunError::Full { .. }) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Host(_) | Self::Run(RunError::Unavailable(_)) => {
@@ -64,7 +70,7 @@ impl RunsError {
 
     fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            Self::Crowded => Some(HeaderValue::from(ROOM_RETRY)),
+            Self::Crowded | Self::Share => Some(HeaderValue::from(ROOM_RETRY)),
             // Whole seconds, and rather one too many.
             Self::Run(RunError::Full { retry_after, .. }) => Some(HeaderValue::from(
                 retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0),
@@ -92,8 +98,8 @@ impl RunsError {
     }
 }
 
-/// Answers that nobody is to guess the type of.
-pub(super) const PLAIN: [(HeaderName, HeaderValue); 2] = [
+/// Fields of a line of text whose type nobody is to guess.
+pub const PLAIN: [(HeaderName, HeaderValue); 2] = [
     (
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),

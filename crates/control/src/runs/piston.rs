@@ -14,14 +14,14 @@ use futures_util::StreamExt;
 use hob_model::{
     Memory,
     port::StartedRun,
-    sandbox::{EXECUTE_PATH, RunEnd, RunEvent, RunMaxima},
+    sandbox::{EXECUTE_PATH, RunEnd, RunEvent},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     Runs, Tally,
-    ask::{caller, kind},
+    ask::{caller, kind, nobody},
     error::RunsError,
 };
 use outcome::Outcome;
@@ -95,17 +95,18 @@ pub(crate) async fn execute(
     if !may_be_json(kind(&head.headers)) {
         return Err(RunsError::NoJson.into());
     }
-    let (body, held) = runs.0.room.receive(&head.headers, body).await?;
+    let caller = caller(&head.extensions);
+    let received = runs.0.room.receive(caller.as_deref(), &head.headers, body);
+    let (body, held) = received.await?;
     let asked = request::read(&body, &sandboxes.languages(), &runs.config().limits)?;
     drop(body);
     let (mut order, language) = (asked.order, asked.language);
-    order.caller = caller(&head.extensions);
-    let mut limits = runs.settle(&order.limits)?;
-    limits.output = limits.output.min(OUTPUT_MAX);
-    order.limits.output = Some(limits.output);
+    order.caller = caller.unwrap_or_else(nobody);
+    let limits = runs.settle(&order.limits)?;
+    order.limits.output = Some(limits.output.min(OUTPUT_MAX));
     let started = runs.start(order).await?;
     drop(held);
-    let run = finish(started, &limits, Tally::begin(&runs)).await;
+    let run = finish(started, Tally::begin(&runs)).await;
     Ok(Json(ExecuteAnswer {
         run,
         version: version_of(language.version),
@@ -142,7 +143,7 @@ fn version_of(version: String) -> String {
 }
 
 /// Waits for the end. Dropped before, it ends the run.
-async fn finish(started: StartedRun, limits: &RunMaxima, mut tally: Tally) -> Outcome {
+async fn finish(started: StartedRun, mut tally: Tally) -> Outcome {
     let mut events = started.events;
     let (mut stdout, mut stderr, mut output) = (Vec::new(), Vec::new(), Vec::new());
     let mut last: Option<RunEnd> = None;
@@ -164,5 +165,5 @@ async fn finish(started: StartedRun, limits: &RunMaxima, mut tally: Tally) -> Ou
     }
     let end = last.unwrap_or_else(super::stream::broken);
     tally.ended(&end);
-    Outcome::new([stdout, stderr, output], &end, limits)
+    Outcome::new([stdout, stderr, output], &end)
 }

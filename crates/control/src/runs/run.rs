@@ -42,10 +42,10 @@ pub(crate) async fn run(State(runs): State<Runs>, request: Request) -> Result<Re
     runs.sandboxes()?;
     let (head, body) = request.into_parts();
     let Asked { order, form, held } = Asked::read(&runs, &head, body).await?;
-    let limits = runs.settle(&order.limits)?;
+    runs.settle(&order.limits)?;
     let started = runs.start(order).await?;
     // The order is where it runs.
     drop(held);
     let tally = Tally::begin(&runs);
-    stream::answer(started, form, limits, tally).await
+    stream::answer(started, form, tally).await
 }

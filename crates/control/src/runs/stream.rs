@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use hob_model::{
     End, EndReason,
     port::{RunStream, StartedRun},
-    sandbox::{RunEnd, RunEvent, RunMaxima, RunTimes},
+    sandbox::{RunEnd, RunEvent, RunTimes, WORKER},
 };
 use http::{HeaderName, HeaderValue, header};
 
@@ -24,9 +24,13 @@ use super::{
 };
 
 /// Says which sandbox or worker it was.
-const WORKER: HeaderName = HeaderName::from_static("worker");
+const WORKER_FIELD: HeaderName = HeaderName::from_static(WORKER);
 /// Keeps proxies of the kind of nginx from waiting for more.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Most bytes of output in one event, but for the rest of a character that was cut. Clients know
+/// no larger ones, and some read lines of 64 KiB at most: a byte takes up to six.
+const EVENT_MAX: usize = 4096;
 
 /// What the caller wants to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +49,6 @@ struct Writing {
     /// It came before the head.
     first: Option<RunEvent>,
     form: Form,
-    limits: RunMaxima,
     stdout: Text,
     stderr: Text,
     tally: Tally,
@@ -58,7 +61,6 @@ struct Writing {
 pub(super) async fn answer(
     started: StartedRun,
     form: Form,
-    limits: RunMaxima,
     mut tally: Tally,
 ) -> Result<Response, RunsError> {
     let mut events = started.events;
@@ -71,7 +73,7 @@ pub(super) async fn answer(
                 .unwrap_or_else(|| RunEvent::End(broken())),
         );
         if let Some(RunEvent::End(end)) = &first {
-            if is_deadline(end, &limits) {
+            if end.by_deadline {
                 tally.ended(end);
                 return Ok(Response::new(Body::empty()));
             }
@@ -85,7 +87,6 @@ pub(super) async fn answer(
         events,
         first,
         form,
-        limits,
         stdout: Text::default(),
         stderr: Text::default(),
         tally,
@@ -103,16 +104,9 @@ pub(super) async fn answer(
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     fields.insert(BUFFERING, HeaderValue::from_static("no"));
     if let Ok(worker) = HeaderValue::from_str(&started.worker) {
-        fields.insert(WORKER, worker);
+        fields.insert(WORKER_FIELD, worker);
     }
     Ok(response)
-}
-
-/// Whether a run was ended since its time was over, and not the processor's time that it had.
-pub(super) fn is_deadline(end: &RunEnd, limits: &RunMaxima) -> bool {
-    let used_up = end.cpu.is_some_and(|cpu| cpu >= limits.cpu.0);
-    let over = end.times.start + end.times.run >= limits.time.0;
-    end.end.reason == EndReason::Timeout && (over || !used_up)
 }
 
 /// A pool that says nothing of the end has broken its word.
@@ -148,13 +142,18 @@ impl Writing {
         }
         if self.form.encoding != Encoding::Utf8 {
             let encoding = self.form.encoding;
-            return put_event(out, name, |out| encoding.put(out, &bytes));
+            for part in bytes.chunks(EVENT_MAX) {
+                put_event(out, name, |out| encoding.put(out, part));
+            }
+            return;
         }
         let text = match name {
             "stdout" => &mut self.stdout,
             _ => &mut self.stderr,
         };
-        put_event(out, name, |out| text.put(out, &bytes));
+        for part in bytes.chunks(EVENT_MAX) {
+            put_event(out, name, |out| text.put(out, part));
+        }
     }
 
     fn finish(&mut self, out: &mut Vec<u8>, end: &RunEnd) {
@@ -164,7 +163,7 @@ impl Writing {
             put_event(out, name, |out| text.finish(out));
         }
         // Clients that ask for no more know a run that was cut off by its missing end.
-        if !self.form.end && is_deadline(end, &self.limits) {
+        if !self.form.end && end.by_deadline {
             return;
         }
         if self.form.raw {

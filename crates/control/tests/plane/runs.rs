@@ -94,6 +94,7 @@ fn end(code: i32, reason: EndReason, message: &str) -> RunEnd {
         code,
         signal: (code < 0).then_some(9),
         end: End::new(reason, message),
+        by_deadline: false,
         times: RunTimes {
             queue: Duration::from_micros(120),
             start: Duration::from_micros(1_300),
@@ -115,5 +116,6 @@ fn done(code: i32) -> RunEvent {
 fn overdue() -> RunEvent {
     let mut end = end(-1, EndReason::Timeout, "ran into its time limit of 2s");
     end.times.run = TIME;
+    end.by_deadline = true;
     RunEvent::End(end)
 }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, mpsc},
 };
 
+use hob_gateway::RunFields;
 use hob_model::{Cors, Guard, Rate, RateBy, Refusal, Route};
 
 use crate::{
@@ -153,6 +154,34 @@ fn a_server_has_a_rate_for_functions_without_one() {
     let other = "GET /function/other HTTP/1.1\nHost: h\n\n";
     assert_eq!(world.call(other).status, 200);
     assert_eq!(world.call(other).status, 429);
+}
+
+#[test]
+fn refusals_of_runs_say_who_answers_and_pages_that_may_can_read_them() {
+    let world = World::with(|config| {
+        config.calls.runs = "1/1h".parse().ok();
+        config.runs = RunFields {
+            coord: Some("c1".parse().unwrap()),
+            cors: Some(Cors::Origins(vec!["https://play.example.org".into()])),
+        };
+    });
+    let run = |path: &str, origin: &str| {
+        world.call(&format!(
+            "POST {path} HTTP/1.1\nHost: h\nOrigin: https://{origin}\nContent-Length: 0\n\n"
+        ))
+    };
+    let first = run("/run", "play.example.org");
+    assert_eq!((first.status, first.field("coord")), (200, None));
+    for path in ["/run", "/api/v2/execute"] {
+        let refused = run(path, "play.example.org");
+        assert_eq!((refused.status, refused.field("coord")), (429, Some("c1")));
+        let readable = refused.field("access-control-allow-origin");
+        assert_eq!(readable, Some("https://play.example.org"), "{path}");
+        let other = run(path, "evil.example.org");
+        assert_eq!((other.status, other.field("coord")), (429, Some("c1")));
+        assert_eq!(other.field("access-control-allow-origin"), None);
+        assert_eq!(other.field("vary"), Some("Origin"));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use anyhow::Context;
 use hob_control::{Access, Control};
 use hob_gateway::{
     AnswerBody, CallLimits, Fallback, Gateway, GatewayConfig, GatewayHandle, GatewayPorts,
-    Listeners, TlsConfig,
+    Listeners, RunFields, TlsConfig,
 };
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tower::ServiceExt;
@@ -29,10 +29,15 @@ pub(super) fn start(
         hsts: tls.hsts,
     });
     let limits = config.limits.gateway();
+    let runs = config.sandbox.runs();
     let config = GatewayConfig {
         calls: CallLimits {
             runs: config.sandbox.rate.clone(),
             ..limits.calls.clone()
+        },
+        runs: RunFields {
+            coord: runs.coord,
+            cors: runs.cors,
         },
         proxies: config.proxies.clone(),
         access_log: config.access_log.clone(),

@@ -21,7 +21,7 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use hob_control::{Runs, RunsConfig};
 use hob_engine::pool::{Gate, WorkerId};
-use hob_model::{CallerAddress, port::Sandboxes};
+use hob_model::{CallerAddress, port::Sandboxes, sandbox::WORKER};
 use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use socket2::{SockRef, TcpKeepalive};
@@ -53,7 +53,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What stands around the bytes of a body, at most.
 const ROUND_IT: u64 = 64 << 10;
 /// Says which worker it is.
-const WORKER: HeaderName = HeaderName::from_static("worker");
+const WORKER_FIELD: HeaderName = HeaderName::from_static(WORKER);
 
 /// A running worker.
 pub(crate) struct WorkerApp {
@@ -260,7 +260,7 @@ fn in_time(body: Body) -> Body {
 async fn signed(name: Option<HeaderValue>, request: Request, next: Next) -> Response {
     let mut response = next.run(request.map(in_time)).await;
     if let Some(name) = name {
-        response.headers_mut().insert(WORKER, name);
+        response.headers_mut().insert(WORKER_FIELD, name);
     }
     response
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use hob_model::wire::{self, FunctionSummary};
+use hob_model::wire::{self, FunctionSummary, SandboxesSummary};
 use serde::Serialize;
 
 use super::{
@@ -77,6 +77,7 @@ fn about(asked: String, server: wire::Status) -> Table {
     table.pair("isolation", server.isolation);
     table.pair("functions", server.functions.to_string());
     table.pair("replicas", server.replicas.to_string());
+    table.pair("sandboxes", sandboxes(server.sandboxes));
     table.pair("pid", server.pid.to_string());
     let uptime = Duration::from_secs(server.uptime);
     table.pair("up for", output::short_duration(uptime));
@@ -85,6 +86,19 @@ fn about(asked: String, server: wire::Status) -> Table {
         table.pair("warning", Cell::tinted(warning, Tint::Odd));
     }
     table
+}
+
+/// Whether scripts are run, and how busy that is.
+fn sandboxes(found: Option<SandboxesSummary>) -> String {
+    found.map_or_else(
+        || "off".to_owned(),
+        |found| {
+            format!(
+                "{} ready and {} with a run, of {}; {} callers wait",
+                found.ready, found.leased, found.size, found.waiting
+            )
+        },
+    )
 }
 
 /// What each function holds now, and what it typically takes to wake it.

@@ -81,14 +81,40 @@ impl TryFrom<Written> for SandboxesConfig {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let level = written.level.unwrap_or_default();
-        if level == SandboxLevel::Container && written.runtime.is_some() {
+        written.check()?;
+        let name = written.name.as_deref().map(HeaderValue::from_str);
+        let name = name.transpose();
+        let config = Self {
+            enabled: written.enabled,
+            level: written.level.unwrap_or_default(),
+            runtime: written.runtime,
+            login: written.login,
+            rate: written.rate,
+            cors: written.cors,
+            name: name.map_err(|_| "sandbox.name must be of letters, digits and signs")?,
+            pool: written.pool,
+            limits: written.limits,
+            languages: written.languages,
+            workers: Workers::read(written.workers)?,
+            fly: written.fly,
+            key: written.key,
+        };
+        config.check_elsewhere(written.level)?;
+        Ok(config)
+    }
+}
+
+impl Written {
+    /// Whether what it says of this machine, and of who may, goes together.
+    fn check(&self) -> Result<(), String> {
+        let level = self.level.unwrap_or_default();
+        if level == SandboxLevel::Container && self.runtime.is_some() {
             return Err(
                 "sandbox.runtime is of the levels `gvisor` and `vm`: set sandbox.level, or remove it"
                     .into(),
             );
         }
-        if let Some(rate) = &written.rate
+        if let Some(rate) = &self.rate
             && rate.by != RateBy::Address
         {
             return Err(format!(
@@ -96,61 +122,42 @@ impl TryFrom<Written> for SandboxesConfig {
                 String::from(rate.by.clone())
             ));
         }
-        if written.login && written.cors == Some(Cors::Any) {
+        if self.login && self.cors == Some(Cors::Any) {
             return Err(
                 "sandbox.cors = \"*\" does not go with sandbox.login: any page could use the login that a browser remembers; name its origin"
                     .into(),
             );
         }
-        let name = written.name.map(|name| {
-            HeaderValue::from_str(&name)
-                .map_err(|_| "sandbox.name must be of letters, digits and signs".to_owned())
-        });
-        for (name, language) in &written.languages {
-            language.check(name)?;
-        }
-        let workers = Workers::read(written.workers)?;
-        let fly = written.fly;
-        if workers.is_some() && fly.is_some() {
+        let mut languages = self.languages.iter();
+        languages.try_for_each(|(name, language)| language.check(name))
+    }
+}
+
+impl SandboxesConfig {
+    /// Whether what it says of other machines goes together; `level` is what is written of it.
+    fn check_elsewhere(&self, level: Option<SandboxLevel>) -> Result<(), String> {
+        if self.workers.is_some() && self.fly.is_some() {
             return Err(
                 "`[[sandbox.workers]]` and `[sandbox.fly]` do not go together: remove one of them"
                     .into(),
             );
         }
-        let elsewhere = workers.is_some() || fly.is_some();
-        if elsewhere && written.level.is_some() {
+        if self.is_elsewhere() && level.is_some() {
             return Err(
                 "sandbox.level is of sandboxes of this machine: with workers, set it in each worker's own configuration"
                     .into(),
             );
         }
-        match &written.key {
+        match &self.key {
             Some(key) if !key.is_absolute() => {
-                return Err("sandbox.key must be a whole path, as in /etc/hob/worker.key".into());
+                Err("sandbox.key must be a whole path, as in /etc/hob/worker.key".into())
             }
-            Some(_) if !elsewhere => {
-                return Err(
-                    "sandbox.key is for workers, and there are none: add `[[sandbox.workers]]`, or remove it"
-                        .into(),
-                );
-            }
-            _ => {}
+            Some(_) if !self.is_elsewhere() => Err(
+                "sandbox.key is for workers, and there are none: add `[[sandbox.workers]]`, or remove it"
+                    .into(),
+            ),
+            _ => Ok(()),
         }
-        Ok(Self {
-            enabled: written.enabled,
-            level,
-            runtime: written.runtime,
-            login: written.login,
-            rate: written.rate,
-            cors: written.cors,
-            name: name.transpose()?,
-            pool: written.pool,
-            limits: written.limits,
-            languages: written.languages,
-            workers,
-            fly,
-            key: written.key,
-        })
     }
 }
 
@@ -288,9 +295,18 @@ mod tests {
         assert!(bare.runs().coord.is_some());
     }
 
+    /// Each text with what is said of it.
+    fn refuses<const N: usize>(cases: [(&str, &str); N]) {
+        for (text, expected) in cases {
+            let error = toml::from_str::<SandboxesConfig>(text).expect_err(text);
+            let message = error.message();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_is_refused_by_name() {
-        for (text, expected) in [
+        refuses([
             ("enable = true", "unknown field `enable`"),
             ("level = \"jail\"", "unknown variant `jail`"),
             (
@@ -305,6 +321,12 @@ mod tests {
                 "login = true\ncors = \"*\"",
                 "sandbox.cors = \"*\" does not go with sandbox.login",
             ),
+        ]);
+    }
+
+    #[test]
+    fn numbers_have_their_ranges() {
+        refuses([
             (
                 "pool = { size = 0 }",
                 "sandbox.pool.size must be 1 to 10000",
@@ -330,6 +352,12 @@ mod tests {
                 "sandbox.limits.body must be 1Ki to 64Mi",
             ),
             ("limits = { cores = 5000 }", "cpu `5000` is invalid"),
+        ]);
+    }
+
+    #[test]
+    fn languages_have_to_be_whole() {
+        refuses([
             ("languages.x = {}", "sandbox.languages.x.run is missing"),
             (
                 "languages.x = { run = [\"x\"] }",
@@ -343,6 +371,12 @@ mod tests {
                 "languages.x = { run = [\"x\", \"{file}\"], file = \"a/b\" }",
                 "sandbox.languages.x.file must be the name of a file, without a folder",
             ),
+        ]);
+    }
+
+    #[test]
+    fn workers_have_to_go_together() {
+        refuses([
             (
                 "level = \"container\"\nworkers = [{ url = \"http://h\", id = \"a\" }]",
                 "set it in each worker's own configuration",
@@ -376,13 +410,6 @@ mod tests {
                 "workers = [{ url = \"http://h\", id = \"a\", slots = 0 }]",
                 "sandbox.workers.slots must be 1 to 10000",
             ),
-        ] {
-            let error = toml::from_str::<SandboxesConfig>(text).expect_err(text);
-            assert!(
-                error.message().contains(expected),
-                "{text}: {}",
-                error.message()
-            );
-        }
+        ]);
     }
 }

@@ -62,6 +62,7 @@ fn every_list_has_its_shape() {
         "metrics",
         "pid",
         "replicas",
+        "sandboxes",
         "tls",
         "uptime",
         "version",

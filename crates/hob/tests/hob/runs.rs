@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hob_testkit::{Answer, assert_eventually, has_programs};
+use hob_testkit::{Answer, assert_eventually, has_programs, is_root};
 use http::Request;
 use serde_json::{Value, json};
 
@@ -21,11 +21,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Whether this machine can make sandboxes that are tested here.
 fn has_sandboxes() -> bool {
-    let able = rustix::process::geteuid().is_root() && has_programs(&["bash"]);
-    if !able {
-        eprintln!("NOT TESTED: only root makes sandboxes here");
-    }
-    able
+    is_root("make sandboxes with all their limits") && has_programs(&["bash"])
 }
 
 /// A server that runs scripts, with more of its table and of the tables below it.
@@ -71,16 +67,21 @@ fn a_script_is_run_and_its_events_are_those_that_clients_know() {
     }
     let bench = sandboxed("name = \"c1\"\n");
     let answer = bench
-        .run("", "echo '<hi>'; sleep 0.2; echo no >&2; exit 3")
+        .run("", "echo '<hi>'; echo no >&2; exit 3")
         .expect(200);
     assert_eq!(answer.header("content-type"), "text/event-stream");
     assert_eq!(answer.header("coord"), "c1");
     assert!(!answer.header("worker").is_empty());
+    let mut events: Vec<_> = answer.text().split_inclusive("\n\n").collect();
+    assert_eq!(events.pop(), Some("event: exit\ndata: {\"code\":3}\n\n"));
+    // Of two streams, nobody knows which one was written to first.
+    events.sort_unstable();
     assert_eq!(
-        answer.text(),
-        "event: stdout\ndata: \"\\u003chi\\u003e\\n\"\n\n\
-         event: stderr\ndata: \"no\\n\"\n\n\
-         event: exit\ndata: {\"code\":3}\n\n"
+        events,
+        [
+            "event: stderr\ndata: \"no\\n\"\n\n",
+            "event: stdout\ndata: \"\\u003chi\\u003e\\n\"\n\n",
+        ]
     );
     for (script, code) in [("", 0), ("false", 1), ("nonesuch", 127), ("kill -9 $$", -1)] {
         let said = bench.run("?raw=1", script).expect(200);
@@ -118,6 +119,32 @@ fn other_languages_files_and_input_come_by_json() {
     assert_eq!(answer.text(), "2\n\nexit: 0\n");
     let unknown = bench.run("?lang=cobol", "").expect(400);
     assert!(unknown.text().contains("cobol"), "{}", unknown.text());
+}
+
+#[test]
+fn a_language_of_the_owners_is_one_as_all_others() {
+    if !has_sandboxes() || !has_programs(&["awk"]) {
+        return;
+    }
+    let bench = sandboxed(
+        "[sandbox.languages.awk]\nrun = [\"awk\", \"-f\", \"{file}\"]\nfile = \"main.awk\"\naliases = [\"mawk\"]\n",
+    );
+    for name in ["awk", "mawk"] {
+        let answer = bench.run(&format!("?raw=1&lang={name}"), "BEGIN { print 6 * 7 }");
+        assert_eq!(answer.expect(200).text(), "42\n\nexit: 0\n");
+    }
+    let order = json!({"lang": "awk", "script": "{ print $2 }", "stdin": "a b\n", "raw": true});
+    let answer = bench.hob.send(json_request("/run", &order)).expect(200);
+    assert_eq!(answer.text(), "b\n\nexit: 0\n");
+    let runtimes = bench.hob.get("/api/v2/runtimes").expect(200).json();
+    let all = runtimes.as_array().unwrap();
+    assert!(all.iter().any(|one| one["language"] == "awk"), "{runtimes}");
+    let order = json!({
+        "language": "mawk", "version": "*", "files": [{"content": "BEGIN { print 7 }"}],
+    });
+    let request = json_request("/api/v2/execute", &order);
+    let answer = bench.hob.send(request).expect(200).json();
+    assert_eq!(answer["run"]["stdout"], "7\n", "{answer}");
 }
 
 #[test]
@@ -166,7 +193,9 @@ fn whoever_hangs_up_ends_his_run_or_leaves_the_line() {
     if !has_sandboxes() {
         return;
     }
-    let bench = sandboxed("pool = { size = 1, queue = 1 }\n");
+    // So much time that no run ends by itself, however slow this machine is.
+    let bench =
+        sandboxed("pool = { size = 1, queue = 1 }\nlimits = { time = \"10m\", cpu = \"10m\" }\n");
     let leased = || bench.measured("hob_sandboxes{state=\"leased\"}");
     let cancelled = || bench.measured("hob_runs_total{reason=\"cancelled\"}");
     // Before a byte of the answer, and in the middle of it.
@@ -185,8 +214,11 @@ fn whoever_hangs_up_ends_his_run_or_leaves_the_line() {
         drop(second);
         assert_eventually!(bench.measured("hob_runs_waiting") == 0, "he still waits");
         drop(first);
-        assert_eventually!(cancelled() == before + 1, "the run goes on");
-        assert_eventually!(leased() == 0, "the sandbox is kept");
+        assert_eventually!(leased() == 0, "the run goes on");
+        // Of the other nobody knows here whether its program had begun.
+        if reads {
+            assert_eventually!(cancelled() == before + 1, "nobody counts it");
+        }
     }
     let next = bench.run("?raw=1", "echo next").expect(200);
     assert_eq!(next.text(), "next\n\nexit: 0\n");

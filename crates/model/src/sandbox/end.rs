@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::End;
+use crate::{End, EndReason};
 
 /// What a run has to say, in its order. [`RunEvent::End`] is the last, and comes only when nothing
 /// that the run started is alive.
@@ -23,6 +23,9 @@ pub struct RunEnd {
     pub signal: Option<i32>,
     /// Why, and one line for people.
     pub end: End,
+    /// Whether it was killed since its time limit had passed; a [`Timeout`](crate::EndReason) by
+    /// processor time is none.
+    pub by_deadline: bool,
     /// How long it took.
     pub times: RunTimes,
     /// Processor time of all its processes; `None` where nobody counts.
@@ -34,11 +37,13 @@ pub struct RunEnd {
 // === impl RunEnd ===
 
 impl RunEnd {
-    /// Of a run whose program did not end by itself, or of which nobody knows how it did.
+    /// Of a run whose program did not end by itself, or of which nobody knows how it did. Its
+    /// timeout is that of the deadline.
     pub fn without_program(end: End, times: RunTimes) -> Self {
         Self {
             code: -1,
             signal: None,
+            by_deadline: end.reason == EndReason::Timeout,
             end,
             times,
             cpu: None,

@@ -1,13 +1,8 @@
 use std::time::Duration;
 
-use hob_model::{
-    EndReason,
-    sandbox::{RunEnd, RunMaxima},
-};
+use hob_model::{EndReason, sandbox::RunEnd};
 use serde::Serialize;
 use utoipa::ToSchema;
-
-use crate::runs::stream::is_deadline;
 
 /// Names of signals from 1 on (`signal(7)`, as on most machines).
 const SIGNALS: [&str; 31] = [
@@ -69,9 +64,9 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// Of a run that wrote `stdout`, `stderr`, and both of them together.
-    pub(super) fn new(written: [Vec<u8>; 3], end: &RunEnd, limits: &RunMaxima) -> Self {
+    pub(super) fn new(written: [Vec<u8>; 3], end: &RunEnd) -> Self {
         let on_stderr = written[1].len() > written[0].len();
-        let (status, message) = verdict(end, limits, on_stderr);
+        let (status, message) = verdict(end, on_stderr);
         let [stdout, stderr, output] = written.map(text);
         let signal = match status {
             Some("TO" | "OL" | "EL") => Some(KILLED.to_owned()),
@@ -93,15 +88,11 @@ impl Outcome {
 }
 
 /// Status and message.
-fn verdict(
-    end: &RunEnd,
-    limits: &RunMaxima,
-    on_stderr: bool,
-) -> (Option<&'static str>, Option<String>) {
+fn verdict(end: &RunEnd, on_stderr: bool) -> (Option<&'static str>, Option<String>) {
     let own = || Some(end.end.message.clone()).filter(|message| !message.is_empty());
     match (end.end.reason, end.signal) {
         (EndReason::Ok, _) => (None, None),
-        (EndReason::Timeout, _) if is_deadline(end, limits) => (
+        (EndReason::Timeout, _) if end.by_deadline => (
             Some("TO"),
             Some("Time limit exceeded (wall clock)".to_owned()),
         ),

@@ -79,13 +79,38 @@ async fn an_answer_has_all_that_clients_read() {
     );
 }
 
+/// Events, and what is said of them: status, signal, code and message.
+type Said = (
+    Vec<RunEvent>,
+    &'static str,
+    Option<&'static str>,
+    Option<i32>,
+    &'static str,
+);
+
+fn event(code: i32, reason: EndReason, message: &str) -> RunEvent {
+    RunEvent::End(end(code, reason, message))
+}
+
+async fn says<const N: usize>(cases: [Said; N]) {
+    let bench = Bench::new();
+    for (events, status, signal, code, message) in cases {
+        bench.plan(Plan::Say(events));
+        let (_, answer) = execute(&bench, hello()).await;
+        let run = &answer["run"];
+        assert_eq!(run["status"], status, "{run}");
+        assert_eq!(
+            (&run["signal"], &run["code"]),
+            (&json!(signal), &json!(code)),
+            "{run}"
+        );
+        assert_eq!(run["message"], message, "{run}");
+    }
+}
+
 #[tokio::test]
 async fn each_end_has_the_status_of_piston() {
-    let bench = Bench::new();
-    let mut busy = end(-1, EndReason::Timeout, "used up its 10s of processor time");
-    busy.cpu = Some(Duration::from_secs(10));
-    let event = |code, reason, message| RunEvent::End(end(code, reason, message));
-    for (events, status, signal, code, message) in [
+    says([
         (
             vec![done(3)],
             "RE",
@@ -108,12 +133,24 @@ async fn each_end_has_the_status_of_piston() {
             "Time limit exceeded (wall clock)",
         ),
         (
-            vec![RunEvent::End(busy)],
+            vec![event(
+                -1,
+                EndReason::Timeout,
+                "used up its 10s of processor time",
+            )],
             "TO",
             Some("SIGKILL"),
             None,
             "Time limit exceeded",
         ),
+        (Vec::new(), "XX", None, Some(-1), "the sandbox was lost"),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn each_limit_has_the_status_of_piston() {
+    says([
         (
             vec![stdout("xx"), event(-1, EndReason::Output, "much")],
             "OL",
@@ -142,31 +179,30 @@ async fn each_end_has_the_status_of_piston() {
             Some(1),
             "over 64 processes",
         ),
-        (Vec::new(), "XX", None, Some(-1), "the sandbox was lost"),
-    ] {
-        bench.plan(Plan::Say(events));
-        let (_, answer) = execute(&bench, hello()).await;
-        let run = &answer["run"];
-        assert_eq!(run["status"], status, "{run}");
-        assert_eq!(
-            (&run["signal"], &run["code"]),
-            (&json!(signal), &json!(code)),
-            "{run}"
-        );
-        assert_eq!(run["message"], message, "{run}");
+    ])
+    .await;
+}
+
+/// A good order with one thing changed.
+fn change(key: &str, value: Value) -> Value {
+    let mut asked = hello();
+    asked[key] = value;
+    asked
+}
+
+async fn refuses<const N: usize>(cases: [(Value, &str); N]) {
+    let bench = Bench::new();
+    for (asked, message) in cases {
+        let (status, answer) = execute(&bench, asked).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+        assert_eq!(answer, json!({ "message": message }));
     }
+    assert_eq!(bench.pool.orders(), 0);
 }
 
 #[tokio::test]
 async fn mistakes_are_named_in_pistons_words() {
-    let bench = Bench::new();
-    bench.plan(Plan::Say(vec![done(0)]));
-    let change = |key: &str, value: Value| {
-        let mut asked = hello();
-        asked[key] = value;
-        asked
-    };
-    for (asked, message) in [
+    refuses([
         (
             change("language", json!(7)),
             "language is required as a string",
@@ -189,6 +225,13 @@ async fn mistakes_are_named_in_pistons_words() {
             change("files", json!([{"content": "eA==", "encoding": "base64"}])),
             "files must include at least one utf8 encoded file",
         ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_too_much_or_of_another_kind_is_named() {
+    refuses([
         (
             change("run_timeout", json!("3s")),
             "If specified, run_timeout must be a number",
@@ -220,11 +263,14 @@ async fn mistakes_are_named_in_pistons_words() {
             ),
             "files[1].name: the program itself is written to `main.py`: name the program so, or this file otherwise",
         ),
-    ] {
-        let (status, answer) = execute(&bench, asked).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
-        assert_eq!(answer, json!({ "message": message }));
-    }
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn only_posted_json_is_an_order() {
+    let bench = Bench::new();
+    bench.plan(Plan::Say(vec![done(0)]));
     let form = request("POST /api/v2/execute", hello().to_string());
     let form = with(form, "content-type", "application/x-www-form-urlencoded");
     let (status, answer) = read(bench.send(form).await).await;

@@ -7,7 +7,7 @@ use hob_model::{EndReason, port::RunError, sandbox::RunEvent};
 use http::{StatusCode, header};
 use http_body_util::BodyExt;
 
-use super::{Bench, Plan, ask, done, end, overdue, stderr, stdout, with};
+use super::{Bench, Plan, TIME, ask, done, end, overdue, stderr, stdout, with};
 use crate::text;
 
 #[tokio::test]
@@ -71,6 +71,36 @@ async fn a_character_cut_between_two_reads_is_whole_and_what_is_none_is_marked()
     );
 }
 
+/// Of clients that read lines of 64 KiB at most.
+const LINE_MAX: usize = 64 << 10;
+
+#[tokio::test]
+async fn no_line_is_longer_than_clients_take_and_no_character_is_cut_for_it() {
+    let bench = Bench::new();
+    let much = 1_000_000;
+    let chunks = vec![0; much];
+    let chunks = chunks.chunks(32 << 10).map(stdout);
+    bench.plan(Plan::Say(chunks.chain([done(0)]).collect()));
+    let answer = text(bench.run("", "x").await).await;
+    let longest = answer.lines().map(str::len).max();
+    assert!(
+        longest.is_some_and(|longest| longest < LINE_MAX),
+        "{longest:?}"
+    );
+    assert_eq!(answer.matches("\\u0000").count(), much);
+    // Three bytes each, which do not go into the size of an event.
+    let euros = "€".repeat(20_000);
+    bench.plan(Plan::Say(vec![stdout(&euros), done(0)]));
+    let answer = text(bench.run("", "x").await).await;
+    assert_eq!(answer.matches('€').count(), 20_000);
+    assert!(!answer.contains("\\ufffd"));
+    assert_eq!(answer.matches("event: stdout").count(), 15);
+    // As it is, it is no event.
+    bench.plan(Plan::Say(vec![stdout(&euros), done(0)]));
+    let raw = text(bench.run("?raw=1", "x").await).await;
+    assert_eq!(raw, format!("{euros}\nexit: 0\n"));
+}
+
 #[tokio::test]
 async fn raw_is_the_output_as_it_is_and_a_last_line() {
     let bench = Bench::new();
@@ -99,9 +129,9 @@ async fn a_run_that_passes_its_deadline_is_seen_by_what_is_missing() {
     let answer = text(bench.run("", "echo x; sleep 9").await).await;
     assert_eq!(answer, "event: stdout\ndata: \"x\\n\"\n\n");
     assert_eq!(text(bench.run("?raw=1", "").await).await, "x\n");
-    // Whose processor time is used up has an end.
-    let mut busy = end(-1, EndReason::Timeout, "used up its 10s of processor time");
-    busy.cpu = Some(Duration::from_secs(10));
+    // Whose processor time is used up has an end, though it were just at the deadline.
+    let mut busy = end(-1, EndReason::Timeout, "used up its 2s of processor time");
+    (busy.cpu, busy.times.run) = (Some(TIME), TIME);
     bench.plan(Plan::Say(vec![RunEvent::End(busy)]));
     let answer = text(bench.run("", "x").await).await;
     assert_eq!(answer, "event: exit\ndata: {\"code\":-1}\n\n");
@@ -110,7 +140,7 @@ async fn a_run_that_passes_its_deadline_is_seen_by_what_is_missing() {
 #[tokio::test]
 async fn whoever_asks_for_the_end_is_told_all_of_it() {
     let bench = Bench::new();
-    let told = r#"{"code":-1,"end":"timeout","message":"ran into its time limit of 2s","signal":9,"queue_ms":0.12,"start_ms":1.3,"run_ms":2000,"cpu_ms":3,"memory":1234567}"#;
+    let told = r#"{"code":-1,"end":"timeout","message":"ran into its time limit of 2s","signal":9,"deadline":true,"queue_ms":0.12,"start_ms":1.3,"run_ms":2000,"cpu_ms":3,"memory":1234567}"#;
     bench.plan(Plan::Say(vec![stdout("x"), overdue()]));
     let answer = text(bench.run("?end=1", "x").await).await;
     let expected = format!("event: stdout\ndata: \"x\"\n\nevent: exit\ndata: {told}\n\n");

@@ -169,14 +169,14 @@ impl Pump {
             },
         });
         let (code, signal) = (own.code, own.signal);
+        let doom = self.run.reason();
+        // It may have ended by itself just before.
+        let doom = doom.filter(|doom| doom.end.reason == EndReason::Output || code < 0);
         RunEnd {
             code,
             signal,
-            end: match self.run.reason() {
-                // It may have ended by itself just before.
-                Some(doom) if doom.reason == EndReason::Output || code < 0 => doom,
-                _ => own.end,
-            },
+            by_deadline: doom.as_ref().is_some_and(|doom| doom.by_deadline),
+            end: doom.map_or(own.end, |doom| doom.end),
             times: self.times,
             cpu: usage.cpu,
             memory: usage.memory,

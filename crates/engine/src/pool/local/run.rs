@@ -19,11 +19,19 @@ const AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Run {
     tenant: Mutex<Option<Tenant>>,
-    doom: Mutex<Option<End>>,
+    doom: Mutex<Option<Doom>>,
     /// Cancelled together with the first reason.
     pub(super) doomed: CancellationToken,
     deadline: Instant,
     limits: RunMaxima,
+}
+
+/// Why a run was ended by the pool.
+#[derive(Debug, Clone)]
+pub(super) struct Doom {
+    pub(super) end: End,
+    /// Its time limit had passed.
+    pub(super) by_deadline: bool,
 }
 
 /// What there is of a run on this machine. Dropping it removes all of it and gives its place to
@@ -64,11 +72,18 @@ impl Run {
 
     /// Ends it for `end`, unless it has ended or is about to. Blocks no longer than a signal takes.
     pub(super) fn end_by(&self, end: End) {
+        self.condemn(Doom {
+            end,
+            by_deadline: false,
+        });
+    }
+
+    fn condemn(&self, doom: Doom) {
         let tenant = self.tenant();
         let Some(tenant) = tenant.as_ref() else {
             return;
         };
-        self.doom().get_or_insert(end);
+        self.doom().get_or_insert(doom);
         tenant.cage.kill();
         self.doomed.cancel();
     }
@@ -88,7 +103,10 @@ impl Run {
     /// Whether its time is up; if not, says when to look again. `None` when it is over.
     pub(super) fn look(&self, now: Instant) -> Option<Instant> {
         if now >= self.deadline {
-            self.end_by(passed(&self.limits));
+            self.condemn(Doom {
+                end: passed(&self.limits),
+                by_deadline: true,
+            });
         }
         let used = {
             let tenant = self.tenant();
@@ -128,7 +146,7 @@ impl Run {
     }
 
     /// Why it was ended, and by whom if not by itself.
-    pub(super) fn reason(&self) -> Option<End> {
+    pub(super) fn reason(&self) -> Option<Doom> {
         self.doom().clone()
     }
 
@@ -150,7 +168,7 @@ impl Run {
         self.tenant.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn doom(&self) -> MutexGuard<'_, Option<End>> {
+    fn doom(&self) -> MutexGuard<'_, Option<Doom>> {
         self.doom.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

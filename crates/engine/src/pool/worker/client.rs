@@ -7,7 +7,7 @@ use std::{
 
 use hob_model::{
     port::StartedRun,
-    sandbox::{RunMaxima, RunOrder},
+    sandbox::{RUN_END, RunMaxima, RunOrder, WORKER},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Client, RequestBuilder, Response, redirect::Policy};
@@ -35,10 +35,6 @@ const ANEW: Duration = Duration::from_secs(1);
 const REFUSAL: usize = 4096;
 /// What of it is passed on, in characters.
 const SHOWN: usize = 500;
-/// Asks a hob for the whole end.
-const END: &str = "x-hob-run-end";
-/// Says which worker answers.
-const WORKER: &str = "worker";
 /// Says why an authorisation is no good.
 const HINT: &str = "x-hob-unauthorized";
 const AGENT: &str = concat!("hob/", env!("CARGO_PKG_VERSION"));
@@ -258,7 +254,7 @@ impl WorkerClient {
         let mut request = self.http.post(url).headers(worker.headers.clone());
         request = request.header(header::CONTENT_TYPE, sent.content_type);
         if protocol == Protocol::Hob {
-            request = request.header(END, "1");
+            request = request.header(RUN_END, "1");
         }
         if let Some(key) = &self.key {
             let now = SystemTime::now();

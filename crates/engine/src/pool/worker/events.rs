@@ -52,6 +52,7 @@ struct Exit {
     end: Option<EndReason>,
     message: Option<String>,
     signal: Option<i32>,
+    deadline: bool,
     queue_ms: Option<f64>,
     start_ms: Option<f64>,
     run_ms: Option<f64>,
@@ -105,7 +106,10 @@ impl Reading {
         if self.protocol == Protocol::Hob {
             words.push_str(", and the worker does not say that it is dead");
         }
-        self.end(End::new(EndReason::Timeout, words))
+        RunEnd {
+            by_deadline: true,
+            ..self.end(End::new(EndReason::Timeout, words))
+        }
     }
 
     fn broken(&self, problem: &str) -> RunEnd {
@@ -139,6 +143,7 @@ impl Reading {
             code: exit.code,
             signal: exit.signal,
             end: End::new(reason, message),
+            by_deadline: exit.deadline && reason == EndReason::Timeout,
             times: RunTimes {
                 queue: self.held.queue + exit.queue_ms.and_then(millis).unwrap_or_default(),
                 start: exit.start_ms.and_then(millis).unwrap_or_default(),

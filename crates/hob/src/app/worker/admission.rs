@@ -11,13 +11,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use hob_control::PLAIN;
 use hob_engine::pool::{Gate, Unauthorised};
 use hob_model::sandbox::RUN_PATH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use tokio::{sync::Semaphore, time::timeout};
-
-use super::once::PLAIN;
 
 /// Says why to those who have the key; the body has the words of bfaas.
 const HINT: HeaderName = HeaderName::from_static("x-hob-unauthorized");

@@ -11,22 +11,11 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use hob_control::PLAIN;
 use hob_model::sandbox::RUN_PATH;
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{Method, StatusCode};
 use http_body_util::BodyExt;
 use tokio_util::sync::CancellationToken;
-
-/// Answers in the words of Go's server.
-pub(super) const PLAIN: [(HeaderName, HeaderValue); 2] = [
-    (
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    ),
-    (
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    ),
-];
 
 /// The only run that there will be.
 #[derive(Clone)]

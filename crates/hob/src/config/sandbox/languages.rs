@@ -1,10 +1,9 @@
 //! `[sandbox.languages.NAME]`: a language beside the built-in ones, or what is different of one.
 
+use hob_engine::pool::local::languages_elsewhere;
 use hob_model::sandbox::{FILE, SCRIPT};
 use serde::Deserialize;
 
-/// Languages that are known without a word about them; what is said adds to it.
-const BUILT_IN: [&str; 4] = ["bash", "node", "python", "sh"];
 /// Longest name, in bytes.
 const NAME_MAX: usize = 64;
 
@@ -34,7 +33,7 @@ impl LanguageConfig {
             check_name(name)?;
         }
         match &self.run {
-            None if !BUILT_IN.contains(&name) => {
+            None if !is_built_in(name) => {
                 return Err(format!(
                     "{key}.run is missing: name its program, as in [\"{name}\", \"{FILE}\"]"
                 ));
@@ -56,6 +55,12 @@ impl LanguageConfig {
         }
         Ok(())
     }
+}
+
+/// Whether it is known without a word about it; what is said adds to it.
+fn is_built_in(name: &str) -> bool {
+    let known = languages_elsewhere(&[]);
+    known.iter().any(|language| language.name == name)
 }
 
 fn names_script(part: &str) -> bool {

@@ -1,23 +1,19 @@
 //! `[sandbox.pool]`: how many sandboxes there are, and who waits for one.
 
-use std::{ops::RangeInclusive, thread, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use hob_engine::pool::{LocalPoolConfig, local::MAX_SIZE};
 use hob_model::Timespan;
 use serde::Deserialize;
 
 use super::limits::within;
 
 /// Sandboxes that may be asked for.
-const SIZES: RangeInclusive<usize> = 1..=10_000;
+const SIZES: RangeInclusive<usize> = 1..=MAX_SIZE;
 /// Callers that may be let wait.
 const QUEUES: RangeInclusive<usize> = 0..=100_000;
 /// How long a lease may outlive the time limit of its run.
 const LEASES: RangeInclusive<Timespan> = Timespan::from_secs(1)..=Timespan::from_secs(3600);
-
-/// Sandboxes for each core, where the owner says nothing.
-const SIZE_PER_CORE: usize = 2;
-const QUEUE: usize = 100;
-const LEASE: Timespan = Timespan::from_secs(30);
 
 /// As it is written.
 #[derive(Debug, Default, Deserialize)]
@@ -42,11 +38,11 @@ pub(crate) struct PoolConfig {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let usual = LocalPoolConfig::new(PathBuf::new());
         Self {
-            size: (cores * SIZE_PER_CORE).clamp(*SIZES.start(), *SIZES.end()),
-            queue: QUEUE,
-            lease: LEASE.0,
+            size: usual.size.min(*SIZES.end()),
+            queue: usual.queue,
+            lease: usual.lease,
         }
     }
 }

@@ -48,7 +48,8 @@ fn one_caller_has_so_many_runs_and_no_more() {
     if !has_sandboxes() {
         return;
     }
-    let bench = sandboxed("rate = \"2/1h\"\n");
+    let bench =
+        sandboxed("name = \"c1\"\nrate = \"2/1h\"\ncors = [\"https://play.example.org\"]\n");
     let first = bench.run("", "true").expect(200);
     assert_eq!(first.header("ratelimit-policy"), "\"default\";q=2;w=3600");
     // Whatever it is, and by whichever path.
@@ -60,6 +61,13 @@ fn one_caller_has_so_many_runs_and_no_more() {
             .starts_with("this server takes 2/1h runs of one caller")
     );
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+    assert_eq!(refused.header("coord"), "c1");
+    // A page that may ask may read why it has to wait.
+    let page = "https://play.example.org";
+    let request = Request::post("/run").header("Origin", page);
+    let refused = bench.hob.send(request.body(Bytes::from("true")).unwrap());
+    let refused = refused.expect(429);
+    assert_eq!(refused.header("access-control-allow-origin"), page);
     let order = json!({"language": "bash", "version": "*", "files": [{"content": "true"}]});
     let refused = bench
         .hob
@@ -69,7 +77,7 @@ fn one_caller_has_so_many_runs_and_no_more() {
     assert!(message.contains("2/1h"), "{message}");
     // What costs nothing is free.
     bench.hob.get("/api/v2/runtimes").expect(200);
-    assert_eq!(bench.measured("hob_refused_total{reason=\"rate\"}"), 2);
+    assert_eq!(bench.measured("hob_refused_total{reason=\"rate\"}"), 3);
 }
 
 #[test]

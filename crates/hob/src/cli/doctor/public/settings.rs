@@ -171,7 +171,11 @@ fn sandbox(settings: Option<&Table>) -> Vec<Finding> {
         ),
     });
     let level = settings.get("level").and_then(Value::as_str);
-    if !is(settings, "login") && level.is_none_or(|level| level == "container") {
+    // What other machines make, they choose the level of.
+    let elsewhere = ["workers", "fly"]
+        .iter()
+        .any(|key| settings.contains_key(*key));
+    if !is(settings, "login") && !elsewhere && level.is_none_or(|level| level == "container") {
         findings.push(Finding::not(
             State::Warn,
             "sandbox level",
@@ -210,6 +214,25 @@ mod tests {
         let findings = examine(&settings);
         let finding = findings.iter().find(|finding| finding.check == check);
         finding.expect(check).state
+    }
+
+    #[test]
+    fn the_level_is_of_sandboxes_of_this_machine() {
+        let findings = |more: &str| {
+            let text = format!("[sandbox]\nenabled = true\nrate = \"1/1s\"\n{more}");
+            let tables: Table = toml::from_str(&text).expect(&text);
+            sandbox(table(&tables, "sandbox"))
+        };
+        let of_level = |more: &str| {
+            let findings = findings(more);
+            findings.iter().any(|one| one.check == "sandbox level")
+        };
+        assert!(of_level(""));
+        assert!(!of_level("level = \"vm\""));
+        assert!(!of_level(
+            "[[sandbox.workers]]\nurl = \"http://h\"\nid = \"a\""
+        ));
+        assert!(!of_level("[sandbox.fly]\napp = \"runs\""));
     }
 
     #[test]
