@@ -2,17 +2,19 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs, iter,
+    fs, io, iter,
+    net::TcpStream,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     thread,
 };
 
-use hob_testkit::{EVENTUALLY, has_programs, wait_until};
+use hob_testkit::{EVENTUALLY, Net, has_programs, wait_until};
 
 use super::{
     attempt::{Attempt, Seen},
     caller::Event,
+    census::count,
     stage::{Settings, Stage, is_able, secret},
     traces::{alive_in, assert_as_before, settled},
 };
@@ -71,11 +73,18 @@ impl Stage {
     /// What was not as it has to be.
     fn attempt(&self, attempt: &Attempt, level: &str) -> Vec<String> {
         let order = self.tempt(attempt.order(&folder(), self.scratch()));
-        let ran = order.run(self.hob.address());
+        let caller = order.call(self.hob.address());
+        let worker = caller.header("worker").to_owned();
+        let (ran, processes) = count(&self.hob, &worker, || caller.finish());
         let left = left_of(&ran.worker, level);
         let said = format!("{}\n{}", ran.stdout, ran.stderr);
         let exit = &ran.exit;
-        let mut faults = attempt.judge(&Seen { said: &said, exit }, level);
+        let seen = Seen {
+            said: &said,
+            exit,
+            processes,
+        };
+        let mut faults = attempt.judge(&seen, level);
         let mut fault = |words: String| faults.push(format!("{}: {words}", attempt.name));
         if ran.status != 200 || ran.worker.is_empty() {
             fault(format!("was answered {} {}", ran.status, ran.refusal));
@@ -140,6 +149,30 @@ fn the_collection_ends_as_it_says_inside_gvisor() {
     if is_able(&["python3", "runsc"]) {
         assert_all_ends_well("gvisor");
     }
+}
+
+/// Where providers of machines tell each machine its secrets.
+const METADATA: &str = "169.254.169.254";
+
+#[test]
+fn services_that_are_there_indeed_are_reached_by_nobody() {
+    if !is_able(&["python3", "unshare", "nsenter", "ip"]) {
+        return;
+    }
+    let net = Arc::new(Net::new());
+    net.own(&format!("{METADATA}/32"));
+    net.enter(|| {
+        let stage = Stage::inside(&net, Settings::default());
+        let address = format!("{METADATA}:80");
+        stage.listen(&address);
+        for name in ["metadata.py", "loopback.py"] {
+            let attempt = Attempt::read(&folder().join(name));
+            assert_eq!(stage.attempt(&attempt, "container"), Vec::<String>::new());
+        }
+        assert_eq!(stage.harm(), Vec::<String>::new());
+        let visitor = TcpStream::connect(&address).unwrap();
+        assert_eq!(io::read_to_string(visitor).unwrap(), secret());
+    });
 }
 
 #[test]
