@@ -42,8 +42,8 @@ while True:
         pass
 """
 STRONG = '[sandbox]\nenabled = true\nlevel = "gvisor"\n'
-STRONG_RUNS = 10  # of `true` at that level, in each round
-STRONG_PAUSE = 1500  # ms, as its sandboxes take longer to be made
+STRONG_RUNS = 6  # of `true` at that level, in each round
+STRONG_PAUSE = 1000  # ms, as its sandboxes take longer to be made
 # What it is, its script and language, and processes that it has to have at once.
 KILLED = [
     (f"{COUNT} processes that spin", SPIN, "bash", COUNT),

@@ -5,8 +5,12 @@ use std::{
     fs, io, iter,
     net::TcpStream,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
+    time::Duration,
 };
 
 use hob_testkit::{EVENTUALLY, Net, has_programs, wait_until};
@@ -23,6 +27,9 @@ use super::{
 const ATTACKERS: usize = 3;
 /// One more than attackers, for ordinary runs.
 const SIZE: usize = ATTACKERS + 1;
+/// Longest time between two ordinary runs; there is one as well whenever an attempt begins. Without
+/// any pause they would take a processor from the attempts.
+const OFTEN: Duration = Duration::from_millis(100);
 /// Runs only attempts whose names contain this.
 const ONLY: &str = "HOB_TEST_HOSTILE";
 
@@ -97,24 +104,30 @@ impl Stage {
         faults
     }
 
-    /// All of the collection, beside ordinary runs one after the other.
+    /// All of the collection, beside ordinary runs.
     fn attempts(&self, level: &str) -> Vec<String> {
         let chains = Mutex::new(collection().into_iter());
         let faults = Mutex::new(Vec::new());
-        let work = || {
+        let work = |begins: mpsc::Sender<()>| {
             loop {
                 let Some(chain) = chains.lock().unwrap().next() else {
                     return;
                 };
                 for attempt in chain {
+                    begins.send(()).unwrap();
                     let found = self.attempt(&attempt, level);
                     faults.lock().unwrap().extend(found);
                 }
             }
         };
         thread::scope(|scope| {
-            let attackers: Vec<_> = (0..ATTACKERS).map(|_| scope.spawn(work)).collect();
-            while !attackers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            let (begins, begun) = mpsc::channel();
+            for _ in 0..ATTACKERS {
+                let begins = begins.clone();
+                scope.spawn(|| work(begins));
+            }
+            drop(begins);
+            while begun.recv_timeout(OFTEN) != Err(RecvTimeoutError::Disconnected) {
                 self.ordinary();
             }
         });
