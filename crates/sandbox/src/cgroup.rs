@@ -94,6 +94,9 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn tally(&self) -> Tally;
     /// Tells when the tally has changed and the group may live on.
     fn alarm(&self) -> Alarm;
+    /// Tells when processes of it may have been killed for want of memory while others live on;
+    /// `None` where the kernel then ends all of them.
+    fn memory_alarm(&self) -> Option<Alarm>;
 }
 
 /// `cpu.shares` for so many thousandths of a core.

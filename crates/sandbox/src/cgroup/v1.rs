@@ -286,8 +286,11 @@ impl super::Group for Group {
     }
 
     fn alarm(&self) -> Alarm {
-        let alarm = self.folder("memory").map(Alarm::of_memory);
-        alarm.and_then(Result::ok).unwrap_or_else(Alarm::silent)
+        self.memory_alarm().unwrap_or_else(Alarm::silent)
+    }
+
+    fn memory_alarm(&self) -> Option<Alarm> {
+        Alarm::of_memory(self.folder("memory")?).ok()
     }
 }
 

@@ -106,10 +106,7 @@ impl Reading {
         if self.protocol == Protocol::Hob {
             words.push_str(", and the worker does not say that it is dead");
         }
-        RunEnd {
-            by_deadline: true,
-            ..self.end(End::new(EndReason::Timeout, words))
-        }
+        self.end(End::new(EndReason::Timeout, words))
     }
 
     fn broken(&self, problem: &str) -> RunEnd {
