@@ -6,6 +6,7 @@ Each beside the same without hob: `crun run`, `runc run`, bubblewrap, and no cag
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -23,18 +24,40 @@ CROWD = 2 * (os.cpu_count() or 1)
 CROWD_RUNS = 100  # of each caller
 KILLS = 6
 DEADLINE = 0.5  # seconds
-CONFIG = '[sandbox]\nenabled = true\nlimits = { time = "10s", cpu = "100s", pids = 128 }\n'
+QUIET = 0.05  # seconds before it in which nobody looks at the run
+PIDS = 128
+CONFIG = '[sandbox]\nenabled = true\nlimits = { time = "10s", cpu = "100s", pids = %d }\n' % PIDS
 
 COUNT = 30  # processes that are to be killed
 SPIN = f"for n in $(seq {COUNT}); do while :; do :; done & done; wait"
 # Each forks the next and ends, so that nobody who kills one by one is done.
 RUN_AWAY = f"run() {{ run & exit; }}; for n in $(seq {COUNT}); do run & done; while :; do sleep 1; done"
+# In a session of their own, nobody's children, and taking no signal but two.
+STAND_STILL = f"for n in $(seq {COUNT}); do (setsid sh -c 'sh -c \"kill -STOP \\$\\$\" & exit' &); done; kill -STOP $$"
+BOMB = """import os
+while True:
+    try:
+        os.fork()
+    except OSError:
+        pass
+"""
+STRONG = '[sandbox]\nenabled = true\nlevel = "gvisor"\n'
+STRONG_RUNS = 6  # of `true` at that level, in each round
+STRONG_PAUSE = 1000  # ms, as its sandboxes take longer to be made
+# What it is, its script and language, and processes that it has to have at once.
+KILLED = [
+    (f"{COUNT} processes that spin", SPIN, "bash", COUNT),
+    (f"{COUNT} processes that fork and end", RUN_AWAY, "bash", COUNT // 2),
+    (f"{COUNT} stopped processes, forked twice, in sessions of their own", STAND_STILL, "bash", COUNT),
+    (f"a fork bomb at its limit of {PIDS} processes", BOMB, "python", PIDS),
+]
 
 
 def measure(bench):
     ways, missing = cage.others(bench)
     with Hob(bench, "sandbox", config=CONFIG) as hob:
         rows = true_rows(bench, hob, ways) + crowd_rows(bench, hob, ways) + kill_rows(bench, hob, ways)
+    rows += strong_rows(bench)
     rows[0].note = ", ".join([f"one kept connection, {PAUSE} ms between runs"] + [f"{name} does not work here" for name in missing])
     return rows
 
@@ -70,6 +93,18 @@ def true_rows(bench, hob, ways):
     return rows
 
 
+def strong_rows(bench):
+    """The same with gVisor's kernel, where that is installed."""
+    if shutil.which("runsc") is None or os.geteuid() != 0:
+        return []
+    with Hob(bench, "sandbox-gvisor", config=STRONG) as hob:
+        runs(bench, hob, 2, pause=STRONG_PAUSE)
+        rounds = [runs(bench, hob, STRONG_RUNS, pause=STRONG_PAUSE)["run_ms"] for _ in range(ROUNDS)]
+    every = [one for samples in rounds for one in samples]
+    return [Row("one-shot run of `true` at level `gvisor`, p50", "ms", median(every), [median(one) for one in rounds],
+                note=f"{STRONG_PAUSE} ms between runs")]
+
+
 def p99(samples):
     return sorted(samples)[int(len(samples) * 0.99)]
 
@@ -95,10 +130,10 @@ def crowd_rows(bench, hob, ways):
 
 def kill_rows(bench, hob, ways):
     rows = []
-    for what, script in (("spin", SPIN), ("fork and end", RUN_AWAY)):
-        samples = [killed_by_hob(hob, script) for _ in range(KILLS)]
-        rows.append(Row(f"kill after the deadline, {COUNT} processes that {what}", "ms", max(samples), samples,
-                        ("<=", 50), "the slowest counts"))
+    for what, script, language, least in KILLED:
+        samples = [killed_by_hob(hob, script, language, least) for _ in range(KILLS)]
+        rows.append(Row(f"kill after the deadline, {what}", "ms", max(samples), samples, ("<=", 50),
+                        "the slowest counts"))
     for name, kill in (("bare", killed_bare), ("bwrap", killed_bwrap), ("crun", killed_crun)):
         if name in ways:
             samples = [kill(bench, ways[name]) for _ in range(KILLS)]
@@ -106,21 +141,28 @@ def kill_rows(bench, hob, ways):
     return rows
 
 
-def killed_by_hob(hob, script):
-    """Milliseconds from the deadline until the exit event is here and nothing of the run is alive."""
+def killed_by_hob(hob, script, language, least):
+    """Milliseconds from the deadline until the exit event is here and nothing of the run is alive.
+
+    Before, it has to have had so many processes at once."""
     connection = http.client.HTTPConnection("127.0.0.1", hob.port, timeout=30)
     try:
         start = time.perf_counter()
-        connection.request("POST", f"/run?end=1&time={DEADLINE * 1000:.0f}ms", script)
+        connection.request("POST", f"/run?end=1&lang={language}&time={DEADLINE * 1000:.0f}ms", script)
         answer = connection.getresponse()
+        worker = answer.headers.get("Worker", "nobody")
+        most = 0
+        while most < least and time.perf_counter() - start < DEADLINE - QUIET:
+            most = max(most, sum(worker in groups(pid) for pid in pids()))
         text = answer.read().decode()
         late = time.perf_counter()
     finally:
         connection.close()
     event = json.loads(text.rpartition("data: ")[2] or "{}")
-    worker = answer.headers.get("Worker")
-    if answer.status != 200 or event.get("end") != "timeout" or not worker:
+    if answer.status != 200 or event.get("end") != "timeout":
         raise Failed(f"a run that has to end with timeout: {answer.status} {text[-300:]}")
+    if most < least:
+        raise Failed(f"a run had {most} processes at once and not {least}, so that its end shows nothing")
     while any(worker in groups(pid) for pid in pids()):
         late = time.perf_counter()
     return (late - start - DEADLINE) * 1000

@@ -40,7 +40,7 @@ use hob_sandbox::{Sandbox, network::NetworkConfig};
 use tokio::task::spawn_blocking;
 
 use fleets::Fleets;
-pub(crate) use host::listen_to;
+pub(crate) use host::{listen_to, told};
 
 use host::Host;
 use inherit::Estate;

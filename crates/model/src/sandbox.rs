@@ -10,7 +10,7 @@ mod paths;
 
 pub use end::{RunEnd, RunEvent, RunTimes};
 pub use headers::{COORD, RUN_END, WORKER};
-pub use language::{FILE, Language, SCRIPT};
+pub use language::{BASH, FILE, Language, SCRIPT};
 pub use limits::{RunLimits, SandboxLevel};
 pub use maxima::RunMaxima;
 pub use order::{RunFile, RunOrder};

@@ -53,40 +53,48 @@ fn main() {
     println!("Sandbox::new {:.3} ms", millis(start.elapsed()));
     warm.warm();
 
-    let mut ways: Vec<Way<'_>> = vec![
-        ("bare".into(), Box::new(|| program(&["/bin/true"]))),
-        (
-            "container".into(),
-            Box::new(|| run(&warm, spec(Isolation::Container))),
-        ),
-        (
-            "process".into(),
-            Box::new(|| run(&warm, spec(Isolation::Process))),
-        ),
-        (
-            "container, none kept ready".into(),
-            Box::new(|| run(&sandbox("cold"), spec(Isolation::Container))),
-        ),
-    ];
+    let mut ways: Vec<Way<'_>> = vec![("bare".into(), Box::new(|| program(&["/bin/true"])))];
+    ways.extend(functions(&warm, &sandbox));
     for level in SandboxLevel::ALL {
         if warm.able_oneshot(level, None).is_able() {
             ways.extend(one_shot(&warm, level));
         }
     }
-    let shared = &warm;
-    let images = [1, 12, MAX_LAYERS].map(|count| (count, image(&state, count)));
-    for (count, layers) in images {
-        if let Some(layers) = layers {
-            ways.push((
-                format!("container, {count} layers"),
-                Box::new(move || run(shared, layered(layers.clone()))),
-            ));
-        }
-    }
+    ways.extend(images(&warm, &state));
     if Path::new(BWRAP[0]).exists() {
         ways.push(("bwrap".into(), Box::new(|| program(&BWRAP))));
     }
-    // Side by side, so that what else the machine does falls on all alike.
+    report(&ways);
+    drop(ways);
+    drop(warm);
+    fs::remove_dir_all(state).unwrap();
+}
+
+fn functions<'a>(warm: &'a Sandbox, make: &'a dyn Fn(&str) -> Sandbox) -> [Way<'a>; 3] {
+    let container = || run(warm, spec(Isolation::Container));
+    let process = || run(warm, spec(Isolation::Process));
+    let cold = || run(&make("cold"), spec(Isolation::Container));
+    [
+        ("container".into(), Box::new(container)),
+        ("process".into(), Box::new(process)),
+        ("container, none kept ready".into(), Box::new(cold)),
+    ]
+}
+
+fn images<'a>(sandbox: &'a Sandbox, state: &Path) -> Vec<Way<'a>> {
+    let way = |count| -> Option<Way<'a>> {
+        let layers = image(state, count)?;
+        let name = format!("container, {count} layers");
+        Some((
+            name,
+            Box::new(move || run(sandbox, layered(layers.clone()))),
+        ))
+    };
+    [1, 12, MAX_LAYERS].into_iter().filter_map(way).collect()
+}
+
+/// Side by side, so that what else the machine does falls on all alike.
+fn report(ways: &[Way<'_>]) {
     let mut times = vec![Vec::new(); ways.len()];
     for _ in 0..ROUNDS {
         for (way, times) in ways.iter().zip(&mut times) {
@@ -106,9 +114,6 @@ fn main() {
             way.0
         );
     }
-    drop(ways);
-    drop(warm);
-    fs::remove_dir_all(state).unwrap();
 }
 
 /// For comparison. Its exec cannot be seen from here, only its end.

@@ -2,7 +2,8 @@
 
 use crate::{
     Cage, CageRecord, Mechanism, Sandbox, SandboxError,
-    cage::{Nature, boot_id, start_time},
+    birth::{boot_id, start_time},
+    cage::Nature,
     cgroup::{self, Group},
     native::launch::First,
     oci::{self, Container},

@@ -1,5 +1,5 @@
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     sync::{
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Alarm, CageLimits, Mechanism, SandboxError,
+    birth::{boot_id, start_time},
     cgroup::{self, Group, Tally},
     descendants,
     native::launch::{First, readable},
@@ -373,18 +374,6 @@ pub(crate) fn enforced(tally: Tally, limits: &CageLimits, killed: bool) -> Optio
         ));
     }
     killed.then(|| End::new(EndReason::Cancelled, "killed by hob"))
-}
-
-/// Which boot of the machine this is; empty where the kernel does not tell.
-pub(crate) fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
-}
-
-/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold blanks and parentheses.
-pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 #[cfg(test)]

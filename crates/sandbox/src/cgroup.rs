@@ -2,14 +2,18 @@
 //! is where this daemon's cages live, a `Group` is one cage's part of it.
 
 use std::{
+    collections::HashSet,
     fmt::Debug,
     fs::{self, OpenOptions},
     io::{self, Write},
     ops::RangeInclusive,
+    os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::{Able, CageLimits, CgroupSupport};
 
@@ -40,6 +44,8 @@ const WEIGHT: RangeInclusive<u64> = 1..=10_000;
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long processes may take to stand still before they are killed all the same.
 const STAND_STILL: Duration = Duration::from_millis(20);
+/// Processes that are held at a time to be killed; each takes a descriptor.
+const KILLED_AT_ONCE: usize = 64;
 /// Pause between two looks at a group that is about to stand still.
 const FREEZE_POLL: Duration = Duration::from_micros(200);
 /// Pause between two looks at a group that is about to be empty.
@@ -88,6 +94,9 @@ pub(crate) trait Group: Debug + Send + Sync {
     fn tally(&self) -> Tally;
     /// Tells when the tally has changed and the group may live on.
     fn alarm(&self) -> Alarm;
+    /// Tells when processes of it may have been killed for want of memory while others live on;
+    /// `None` where the kernel then ends all of them.
+    fn memory_alarm(&self) -> Option<Alarm>;
 }
 
 /// `cpu.shares` for so many thousandths of a core.
@@ -178,6 +187,15 @@ impl Tree {
             for folder in tree.others() {
                 let _ = remove_tree(folder);
             }
+        }
+    }
+
+    /// Whether its groups tell how much processor time was used.
+    pub(crate) fn counts_cpu(&self) -> bool {
+        match self {
+            Self::V1(tree) => tree.counts_cpu(),
+            Self::V2(_) => true,
+            Self::None(_) => false,
         }
     }
 
@@ -322,24 +340,38 @@ fn stand_still(limit: Duration, mut stands: impl FnMut() -> io::Result<bool>) ->
 }
 
 /// The processes of a folder.
-pub(crate) fn processes(folder: &Path) -> Vec<rustix::process::Pid> {
+pub(crate) fn processes(folder: &Path) -> Vec<Pid> {
     let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     text.lines()
-        .filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?))
+        .filter_map(|line| Pid::from_raw(line.parse().ok()?))
         .collect()
 }
 
 /// Sends SIGKILL to the processes of a folder and of those in it; true when there was none.
 pub(crate) fn kill_processes(folder: &Path) -> bool {
     let pids = processes(folder);
-    for pid in &pids {
-        // It may just have ended.
-        let _ = rustix::process::kill_process(*pid, rustix::process::Signal::KILL);
+    for some in pids.chunks(KILLED_AT_ONCE) {
+        kill_members(some, || processes(folder));
     }
     let below = subfolders(folder)
         .into_iter()
         .map(|name| kill_processes(&folder.join(name)));
     below.fold(pids.is_empty(), |empty, sub| empty && sub)
+}
+
+/// Sends SIGKILL to those of `pids` that are in the list that `members` reads.
+///
+/// Where not all stand still, one of them may end while its number is on the way, and the number be
+/// given to somebody else. So each is held first, and then has to be in the list still: whoever has
+/// the number now and is held is a member, or has ended and gets nothing.
+fn kill_members(pids: &[Pid], members: impl FnOnce() -> Vec<Pid>) {
+    // It may just have ended.
+    let hold = |pid: &Pid| Some((*pid, pidfd_open(*pid, PidfdFlags::empty()).ok()?));
+    let held: Vec<(Pid, OwnedFd)> = pids.iter().filter_map(hold).collect();
+    let members: HashSet<Pid> = members().into_iter().collect();
+    for (_, pidfd) in held.iter().filter(|(pid, _)| members.contains(pid)) {
+        let _ = pidfd_send_signal(pidfd, Signal::KILL);
+    }
 }
 
 /// Mount points of filesystem `kind` in the text of `/proc/self/mountinfo`, with their options.
@@ -361,8 +393,25 @@ pub(crate) fn pids_with_init(limits: &CageLimits) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::{os::unix::process::ExitStatusExt, process::Command};
+
     use super::*;
+
+    #[test]
+    fn only_who_is_still_in_the_group_is_killed() {
+        let start = || Command::new("sleep").arg("1000").spawn().unwrap();
+        let (mut member, mut stranger) = (start(), start());
+        let pid = |child: &std::process::Child| Pid::from_child(child);
+        let both = [pid(&member), pid(&stranger)];
+        kill_members(&both, || vec![both[0]]);
+        let end = member.wait().unwrap();
+        assert_eq!(end.signal(), Some(libc::SIGKILL));
+        assert!(stranger.try_wait().unwrap().is_none());
+        kill_members(&both, || both.into());
+        assert_eq!(stranger.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
 
     #[test]
     fn a_group_of_a_hob_says_so_by_its_name() {

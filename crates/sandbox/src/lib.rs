@@ -5,6 +5,7 @@
 //! the same executable run again, builds the cage.
 
 mod adopt;
+mod birth;
 mod cage;
 mod capabilities;
 mod cgroup;
@@ -19,6 +20,7 @@ mod sandbox;
 mod seccomp;
 mod spec;
 
+pub use birth::{boot_id, living_since};
 pub use cage::{Cage, CageRecord};
 pub use capabilities::{Able, Capabilities, CgroupSupport, Runtime};
 pub use cgroup::Alarm;

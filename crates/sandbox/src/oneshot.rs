@@ -12,7 +12,9 @@ use std::{
 
 use hob_model::{End, Isolation, sandbox::SandboxLevel};
 
-use crate::{Able, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, cage::boot_id, probe};
+use crate::{
+    Able, Alarm, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError, birth::boot_id, probe,
+};
 
 mod native;
 mod oci;
@@ -225,6 +227,24 @@ impl OneShot {
         match &self.running {
             Running::Native(running) => running.try_end(),
             Running::Oci(running) => running.try_end(),
+        }
+    }
+
+    /// Whether the kernel has killed one of its processes for want of memory. Reads small files of
+    /// the kernel.
+    pub fn is_out_of_memory(&self) -> bool {
+        match &self.running {
+            Running::Native(running) => running.is_out_of_memory(),
+            Running::Oci(running) => running.is_out_of_memory(),
+        }
+    }
+
+    /// Tells when to ask [`OneShot::is_out_of_memory`]; `None` where the kernel then ends all of
+    /// it anyway, as cgroups of version 2 do.
+    pub fn alarm(&self) -> Option<Alarm> {
+        match &self.running {
+            Running::Native(running) => running.alarm(),
+            Running::Oci(running) => running.alarm(),
         }
     }
 

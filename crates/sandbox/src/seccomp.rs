@@ -51,8 +51,8 @@ const IF_ANY_BIT: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
 enum Verdict {
     /// The same whatever its arguments.
     Always(u32),
-    /// Allowed when it passes the tests, else this.
-    When(&'static [Test], u32),
+    /// Allowed when it passes all tests of one of the ways, else this.
+    When(&'static [&'static [Test]], u32),
 }
 
 /// What the kernel answers in place of doing anything.
@@ -152,18 +152,29 @@ fn plain(name: &str) -> &str {
 
 /// Each combination of arguments that passes: an OCI rule has one value for each.
 fn ways(rule: &Rule) -> Vec<Vec<Value>> {
+    rule.ways
+        .iter()
+        .flat_map(|tests| combinations(tests))
+        .collect()
+}
+
+fn combinations(tests: &[Test]) -> Vec<Vec<Value>> {
     let compare = |index: u32, op: &str, value: u32| json!({ "index": index, "op": op, "value": value, "valueTwo": 0 });
     let mut ways = vec![Vec::new()];
-    for Test { argument, must } in rule.tests {
-        let passing = match must {
-            Must::Lack(bits) => vec![compare(*argument, "SCMP_CMP_MASKED_EQ", *bits)],
+    for Test { argument, must } in tests {
+        let passing: Vec<Vec<Value>> = match must {
+            Must::Lack(bits) => vec![vec![compare(*argument, "SCMP_CMP_MASKED_EQ", *bits)]],
             Must::Be(values) => {
-                let equal = |value: &u32| compare(*argument, "SCMP_CMP_EQ", *value);
+                let equal = |value: &u32| vec![compare(*argument, "SCMP_CMP_EQ", *value)];
                 values.iter().map(equal).collect()
+            }
+            Must::Differ(values) => {
+                let other = |value: &u32| compare(*argument, "SCMP_CMP_NE", *value);
+                vec![values.iter().map(other).collect()]
             }
         };
         let with = |way: &Vec<Value>| -> Vec<Vec<Value>> {
-            let add = |more: &Value| [way.as_slice(), std::slice::from_ref(more)].concat();
+            let add = |more: &Vec<Value>| [way.as_slice(), more].concat();
             passing.iter().map(add).collect()
         };
         ways = ways.iter().flat_map(with).collect();
@@ -188,7 +199,7 @@ fn verdicts(policy: &Policy) -> BTreeMap<u32, Verdict> {
         }
     }
     for rule in policy.tested.iter().copied().flatten() {
-        set(rule.call.1, Verdict::When(rule.tests, error(rule.errno)));
+        set(rule.call.1, Verdict::When(rule.ways, error(rule.errno)));
     }
     verdicts
 }
@@ -233,25 +244,47 @@ fn tree(ranges: &[(u32, Verdict)]) -> Filter {
 fn leaf(verdict: &Verdict) -> Filter {
     match verdict {
         Verdict::Always(answer) => vec![step(RETURN, *answer, 0, 0)],
-        Verdict::When(tests, otherwise) => {
-            let tests = tests.iter().flat_map(|one| test(one, *otherwise));
-            tests.chain([step(RETURN, ALLOW, 0, 0)]).collect()
+        Verdict::When(ways, otherwise) => {
+            let ways = ways.iter().flat_map(|tests| way(tests));
+            ways.chain([step(RETURN, *otherwise, 0, 0)]).collect()
         }
     }
 }
 
-/// Goes on behind these steps when the argument passes.
-fn test(test: &Test, otherwise: u32) -> Filter {
+/// Allows a call that passes all tests, and goes on behind these steps with any other. From the
+/// last test to the first, since each that fails jumps over the rest.
+fn way(tests: &[Test]) -> Filter {
+    let allow = vec![step(RETURN, ALLOW, 0, 0)];
+    tests.iter().rev().fold(allow, |rest, one| {
+        let mut all = test(one, rest.len());
+        all.extend(rest);
+        all
+    })
+}
+
+/// Goes on behind these steps when the argument passes, else so many steps later.
+fn test(test: &Test, rest: usize) -> Filter {
     let load = step(LOAD, FIRST_ARGUMENT + ARGUMENT * test.argument, 0, 0);
-    let refuse = step(RETURN, otherwise, 0, 0);
+    let fail = step(JUMP, u32::try_from(rest).unwrap_or(u32::MAX), 0, 0);
+    // The lists are short.
+    let over = |count: usize| u8::try_from(count).unwrap_or(u8::MAX);
+    let compared = |steps: Filter| [load].into_iter().chain(steps).chain([fail]).collect();
     match test.must {
-        Must::Lack(bits) => vec![load, step(IF_ANY_BIT, bits, 0, 1), refuse],
+        Must::Lack(bits) => vec![load, step(IF_ANY_BIT, bits, 0, 1), fail],
         Must::Be(values) => {
-            // Over the rest of the values and the refusal; the lists are short.
-            let over = |index: usize| u8::try_from(values.len() - index).unwrap_or(u8::MAX);
-            let compare = |(index, value): (usize, &u32)| step(IF_EQUAL, *value, over(index), 0);
-            let values = values.iter().enumerate().map(compare);
-            [load].into_iter().chain(values).chain([refuse]).collect()
+            // A value that is found jumps over the rest of them and the failure.
+            let compare = |(index, value): (usize, &u32)| {
+                step(IF_EQUAL, *value, over(values.len() - index), 0)
+            };
+            compared(values.iter().enumerate().map(compare).collect())
+        }
+        Must::Differ(values) => {
+            // A value that is found jumps to the failure, and the last that is not, over it.
+            let compare = |(index, value): (usize, &u32)| {
+                let left = values.len() - 1 - index;
+                step(IF_EQUAL, *value, over(left), u8::from(left == 0))
+            };
+            compared(values.iter().enumerate().map(compare).collect())
         }
     }
 }
@@ -396,6 +429,71 @@ mod tests {
     }
 
     #[test]
+    fn a_stranger_does_not_reach_its_init() {
+        let ask = |call, arguments: &[u32]| ask(&STRANGER, call, arguments);
+        assert_eq!(ask(libc::SYS_prlimit64, &[0, 7]), ALLOW);
+        assert_eq!(ask(libc::SYS_prlimit64, &[1, 0]), REFUSE);
+        assert_eq!(ask(libc::SYS_prlimit64, &[2, 0]), REFUSE);
+        for call in [
+            libc::SYS_sched_setaffinity,
+            libc::SYS_sched_setattr,
+            libc::SYS_sched_setparam,
+            libc::SYS_sched_setscheduler,
+        ] {
+            assert_eq!((ask(call, &[0]), ask(call, &[2])), (ALLOW, ALLOW));
+            assert_eq!(ask(call, &[1]), REFUSE);
+        }
+        // Of a process, a group, a user; ioprio_set counts from 1.
+        for (call, process) in [(libc::SYS_setpriority, 0), (libc::SYS_ioprio_set, 1)] {
+            assert_eq!(ask(call, &[process, 0]), ALLOW);
+            assert_eq!(ask(call, &[process, 1]), REFUSE);
+            assert_eq!(ask(call, &[process + 1, 0]), REFUSE);
+            assert_eq!(ask(call, &[process + 2, 1000]), REFUSE);
+        }
+        assert_eq!(ask_a_function(libc::SYS_prlimit64, &[1, 0]), ALLOW);
+    }
+
+    fn ask_a_function(call: libc::c_long, arguments: &[u32]) -> u32 {
+        ask(&FUNCTION, call, arguments)
+    }
+
+    #[test]
+    fn a_stranger_does_not_see_what_others_read() {
+        let ask = |call, arguments: &[u32]| ask(&STRANGER, call, arguments);
+        // What node's fs.watch asks for, and what tells of readers.
+        assert_eq!(ask(libc::SYS_inotify_add_watch, &[3, 0, 0xfc6]), ALLOW);
+        for reading in [0x1, 0x10, 0x20, 0xfff] {
+            assert_eq!(ask(libc::SYS_inotify_add_watch, &[3, 0, reading]), REFUSE);
+        }
+        let (get_flags, notify) = (3, 1026);
+        assert_eq!(ask(libc::SYS_fcntl, &[3, get_flags]), ALLOW);
+        assert_eq!(ask(libc::SYS_fcntl, &[3, notify]), error(libc::EINVAL));
+        for call in [libc::SYS_preadv2, libc::SYS_pwritev2] {
+            assert_eq!(ask(call, &[3, 0, 1, 0, 0, 0x10]), ALLOW);
+            let answer = ask(call, &[3, 0, 1, 0, 0, 0x8]);
+            assert_eq!(answer, error(libc::EOPNOTSUPP));
+        }
+        assert_eq!(ask(libc::SYS_fadvise64, &[3, 0, 0, 4]), PRETEND);
+        assert_eq!(ask(libc::SYS_openat2, &[]), MISSING);
+    }
+
+    #[test]
+    fn a_stranger_s_options_of_sockets_are_those_of_their_level() {
+        let set = |level: u32, name: u32| ask(&STRANGER, libc::SYS_setsockopt, &[3, level, name]);
+        let refused = error(libc::ENOPROTOOPT);
+        let (socket, ip, tcp, udp, ipv6, tls) = (1, 0, 6, 17, 41, 282);
+        for filter in [26, 50, 51, 52] {
+            assert_eq!(set(socket, filter), refused, "{filter}");
+        }
+        // SO_REUSEADDR; IPV6_V6ONLY, which has the number of a filter; TCP_NODELAY; TCP_ULP.
+        assert_eq!(set(socket, 2), ALLOW);
+        assert_eq!((set(ipv6, 26), set(ip, 1)), (ALLOW, ALLOW));
+        assert_eq!((set(tcp, 1), set(tcp, 26)), (ALLOW, ALLOW));
+        assert_eq!(set(tcp, 31), refused);
+        assert_eq!((set(udp, 1), set(tls, 1)), (refused, refused));
+    }
+
+    #[test]
     fn calls_of_another_architecture_end_the_program() {
         let i386 = 0x4000_0003;
         for policy in POLICIES {
@@ -442,5 +540,6 @@ mod tests {
         let rules = profile["syscalls"].as_array().unwrap();
         let of = |name: &str| rules.iter().filter(|rule| rule["names"][0] == name).count();
         assert_eq!((of("socket"), of("clone"), of("ioctl")), (9, 1, 9));
+        assert_eq!((of("setsockopt"), of("ioprio_set")), (4, 1));
     }
 }

@@ -111,15 +111,8 @@ pub(super) async fn answer(
 
 /// A pool that says nothing of the end has broken its word.
 pub(super) fn broken() -> RunEnd {
-    RunEnd {
-        code: -1,
-        signal: None,
-        end: End::new(EndReason::Host, "the sandbox was lost"),
-        by_deadline: false,
-        times: RunTimes::default(),
-        cpu: None,
-        memory: None,
-    }
+    let end = End::new(EndReason::Host, "the sandbox was lost");
+    RunEnd::without_program(end, RunTimes::default())
 }
 
 // === impl Writing ===

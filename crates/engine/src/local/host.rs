@@ -139,7 +139,7 @@ impl Drop for PortLease {
 
 /// Waits for news there, which never come where there is nobody to tell; what can be read is to
 /// be read after this.
-pub(super) async fn told(news: Option<&AsyncFd<OwnedFd>>) {
+pub(crate) async fn told(news: Option<&AsyncFd<OwnedFd>>) {
     match news {
         Some(news) => match news.readable().await {
             Ok(mut ready) => ready.clear_ready(),

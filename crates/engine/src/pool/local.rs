@@ -37,6 +37,7 @@ use tokio_util::sync::DropGuard;
 
 pub use config::{LanguageSetting, LocalPoolConfig};
 pub use languages::languages_elsewhere;
+pub(super) use order::check;
 
 use super::{Line, Place};
 use languages::Languages;

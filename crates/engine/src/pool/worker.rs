@@ -10,6 +10,7 @@ mod sse;
 
 pub use authorisation::{Authorisation, WorkerId, WorkerIdError};
 pub use client::{ClientError, Held, Protocol, WorkerAddress, WorkerClient, WorkerError};
+pub(super) use events::SLACK;
 pub use gate::{Gate, Pass, Unauthorised};
 pub use keys::{KeyError, PublicKey, SigningKey};
-pub(super) use order::fits;
+pub(super) use order::settle;

@@ -1,5 +1,6 @@
 //! A pool of workers on other machines.
 
+mod hold;
 mod stalls;
 
 use std::{
@@ -8,11 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
 use hob_model::{
-    End, EndReason,
-    port::{PoolStanding, RunError, RunStream, Sandboxes, StartedRun},
-    sandbox::{Language, RunEnd, RunEvent, RunMaxima, RunOrder, RunTimes},
+    port::{PoolStanding, RunError, Sandboxes, StartedRun},
+    sandbox::{Language, RunMaxima, RunOrder},
 };
 use http::HeaderMap;
 use tokio::time::timeout;
@@ -20,9 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Held, Line, Place, Protocol, SigningKey, WorkerAddress, WorkerClient, WorkerError, WorkerId,
-    worker::{ClientError, fits},
+    worker::{ClientError, settle},
 };
-use stalls::{Stall, Stalls};
+use hold::Hold;
+use stalls::Stalls;
 
 /// How long runs that nobody reads any more are waited for when the pool is closed.
 const CLOSE: Duration = Duration::from_secs(1);
@@ -68,13 +68,6 @@ pub struct WorkerPool {
     line: Line,
     stalls: Arc<Stalls>,
     closed: CancellationToken,
-}
-
-/// What a run holds until its end.
-#[derive(Debug)]
-struct Hold {
-    _stall: Stall,
-    _place: Place,
 }
 
 // === impl WorkerPool ===
@@ -127,7 +120,13 @@ impl WorkerPool {
             let error = match run {
                 Ok(run) => {
                     stall.is_well();
-                    return Ok(self.hold(run, stall, place));
+                    let hold = Hold {
+                        stall,
+                        place,
+                        held,
+                        closed: self.closed.clone(),
+                    };
+                    return Ok(hold.watch(run));
                 }
                 Err(WorkerError::Refused(problem)) => {
                     stall.is_well();
@@ -155,45 +154,12 @@ impl WorkerPool {
         }
         Err(RunError::Unavailable("no worker can be reached now".into()))
     }
-
-    /// The run with what it holds, which it gives back at its end.
-    fn hold(&self, run: StartedRun, stall: Stall, place: Place) -> StartedRun {
-        let hold = Hold {
-            _stall: stall,
-            _place: place,
-        };
-        let state = Some((run.events, hold, self.closed.clone()));
-        let events: RunStream = Box::pin(stream::unfold(state, |state| async move {
-            let (mut events, hold, closed) = state?;
-            let event = tokio::select! {
-                biased;
-                () = closed.cancelled() => cancelled(),
-                event = events.next() => event?,
-            };
-            // In this order: whoever is called next finds the worker free.
-            let rest = match event {
-                RunEvent::End(_) => {
-                    drop(events);
-                    drop(hold);
-                    None
-                }
-                _ => Some((events, hold, closed)),
-            };
-            Some((event, rest))
-        }));
-        StartedRun {
-            worker: run.worker,
-            events,
-        }
-    }
 }
 
 #[async_trait]
 impl Sandboxes for WorkerPool {
-    async fn run(&self, order: RunOrder) -> Result<StartedRun, RunError> {
-        let limits = self.limits.settle(&order.limits);
-        let limits = limits.map_err(RunError::Refused)?;
-        fits(self.protocol, &order).map_err(RunError::Refused)?;
+    async fn run(&self, mut order: RunOrder) -> Result<StartedRun, RunError> {
+        let limits = settle(&mut order, &self.limits, &self.languages, self.protocol)?;
         let since = Instant::now();
         let run = async {
             let place = self.line.enter(&order.caller).await?;
@@ -224,18 +190,6 @@ impl Sandboxes for WorkerPool {
         self.closed.cancel();
         let _ = timeout(CLOSE, self.stalls.all_back()).await;
     }
-}
-
-fn cancelled() -> RunEvent {
-    RunEvent::End(RunEnd {
-        code: -1,
-        signal: None,
-        end: End::new(EndReason::Cancelled, "the server stops"),
-        by_deadline: false,
-        times: RunTimes::default(),
-        cpu: None,
-        memory: None,
-    })
 }
 
 #[cfg(test)]

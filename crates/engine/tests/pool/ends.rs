@@ -217,10 +217,16 @@ fn memory() {
             memory: Some(Memory(32 << 20)),
             ..RunLimits::default()
         };
-        let ran = world.limited("tail /dev/zero", limits).await;
+        let ran = world.limited("tail /dev/zero", limits.clone()).await;
         assert_eq!(ran.reason(), EndReason::Memory, "{ran:?}");
         assert_ne!(ran.end().code, 0);
         assert!(ran.end().memory.unwrap() <= 32 << 20);
+        // Also where the program itself lives on.
+        let ran = world
+            .limited("(tail /dev/zero); exec sleep 1000", limits)
+            .await;
+        assert_eq!(ran.reason(), EndReason::Memory, "{ran:?}");
+        assert_eq!(ran.end().code, -1);
         world.end().await;
     });
 }

@@ -6,7 +6,6 @@ mod crash;
 mod ends;
 mod leave;
 mod orders;
-mod pace;
 mod turns;
 mod world;
 
@@ -32,7 +31,6 @@ fn main() -> ExitCode {
         orders::TESTS,
         leave::TESTS,
         crash::TESTS,
-        pace::TESTS,
     ];
     let wanted =
         |test: &&Test| words.is_empty() || words.iter().any(|word| test.0.contains(word.as_str()));

@@ -14,6 +14,7 @@ fn made(name: &str, ago: Duration) -> FakeMachine {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
             .as_secs(),
+        config: json!({ "image": IMAGE, "metadata": { "pool_id": "other//image:1" } }),
         ..FakeMachine::stopped(name, REGION, IMAGE)
     }
 }
@@ -39,6 +40,11 @@ async fn of_other_pools_only_what_is_old_and_not_leased_is_destroyed() {
         FakeMachine {
             config: json!({ "image": IMAGE, "metadata": { "pool_id": format!("{POOL}//{IMAGE}") } }),
             ..made("database", old)
+        },
+        // Called like a worker, by somebody who has no pools.
+        FakeMachine {
+            config: json!({ "image": IMAGE, "metadata": {} }),
+            ..made("worker-other-7", old)
         },
         // Ours by name, and somebody has it.
         FakeMachine {

@@ -12,7 +12,10 @@ use hob_engine::pool::{
     LocalPool, LocalPoolConfig, Protocol, WorkerPool, WorkersConfig,
     local::{LanguageSetting, PoolError, languages_elsewhere},
 };
-use hob_model::{port::Sandboxes, sandbox::Language};
+use hob_model::{
+    port::Sandboxes,
+    sandbox::{BASH, Language},
+};
 use hob_sandbox::Sandbox;
 
 use crate::{
@@ -25,8 +28,6 @@ use crate::{
 
 /// Each user who is logged in has a folder here.
 const USERS: &str = "/run/user";
-/// All that workers of bfaas run.
-const BFAAS_LANGUAGE: &str = "bash";
 
 /// The pool that the owner wants, if any. `run` is this server's run folder, and `sandbox` has been
 /// swept. Has to be called inside the runtime.
@@ -83,7 +84,7 @@ fn elsewhere(wanted: &SandboxesConfig, workers: &Workers) -> anyhow::Result<Arc<
 fn understood(wanted: &SandboxesConfig, protocol: Protocol) -> Vec<Language> {
     let mut languages = languages_elsewhere(&languages(wanted));
     if protocol == Protocol::Bfaas {
-        languages.retain(|language| language.name == BFAAS_LANGUAGE);
+        languages.retain(|language| language.name == BASH);
     }
     languages
 }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod once;
+mod peers;
 
 use std::{
     net::{SocketAddr, TcpListener as StdListener},
@@ -35,9 +36,12 @@ use super::{ID_DIGITS, RunFolder, connection, sandbox, sandboxes};
 use crate::{client::Address, config::WorkerConfig, environment::Environment};
 use admission::Admission;
 use once::Once;
+use peers::Peers;
 
 /// Connections beside those of runs: of callers in line, and of those that are turned away.
 const SPARE_CONNECTIONS: usize = 256;
+/// Connections beside those of runs that one peer may have.
+const SPARE_OF_PEER: usize = 64;
 /// How long answers under way may take after the order to stop.
 const GRACE: Duration = Duration::from_millis(500);
 /// Longest time in which the whole body of a request must be here.
@@ -70,6 +74,7 @@ struct Door {
     stop: CancellationToken,
     connections: TaskTracker,
     room: Arc<Semaphore>,
+    peers: Peers,
 }
 
 // === impl WorkerApp ===
@@ -94,13 +99,14 @@ impl WorkerApp {
         let spent = CancellationToken::new();
         let router = router(&config, Arc::clone(&pool), &spent);
         door.set_nonblocking(true)?;
+        let runs = config.sandbox.pool.size + config.sandbox.pool.queue;
         let door_of_runs = Door {
             router,
             stop: CancellationToken::new(),
             connections: TaskTracker::new(),
-            room: Arc::new(Semaphore::new(
-                config.sandbox.pool.size + config.sandbox.pool.queue + SPARE_CONNECTIONS,
-            )),
+            // Twice, so that one peer never has them all.
+            room: Arc::new(Semaphore::new(2 * runs + SPARE_CONNECTIONS)),
+            peers: Peers::new(runs + SPARE_OF_PEER),
         };
         let (stop, connections) = (door_of_runs.stop.clone(), door_of_runs.connections.clone());
         connections.spawn(door_of_runs.accept(TcpListener::from_std(door)?));
@@ -158,6 +164,10 @@ impl Door {
             };
             match accepted {
                 Ok((stream, peer)) => {
+                    let Some(visit) = self.peers.enter(peer.ip()) else {
+                        tracing::debug!("{} has too many connections", peer.ip());
+                        continue;
+                    };
                     let caller = CallerAddress {
                         ip: peer.ip().to_canonical(),
                         encrypted: false,
@@ -167,7 +177,7 @@ impl Door {
                     be_patient(&stream);
                     self.connections.spawn(async move {
                         connection::serve(stream, router, stop).await;
-                        drop(place);
+                        drop((visit, place));
                     });
                 }
                 Err(error) => {
@@ -215,6 +225,8 @@ fn router(config: &WorkerConfig, pool: Arc<dyn Sandboxes>, spent: &CancellationT
     }
     if let Some(key) = &config.public_key {
         let gate = Gate::new(key.clone(), config.id.clone(), SystemTime::now());
+        // Such a one is started for a run that is signed meanwhile.
+        let gate = if config.once { gate.early() } else { gate };
         let admission = Admission::new(gate, body);
         router = router.layer(from_fn(move |request, next| {
             admission::pass(admission.clone(), request, next)

@@ -64,7 +64,7 @@ impl Doctor {
         let findings = if self.public {
             public::examine(&config, &settings, context)
         } else {
-            let mut findings = machine::examine(&config.data, &context.env);
+            let mut findings = machine::examine(&config.data, &settings, &context.env);
             findings.extend(server::examine(&config, context));
             findings
         };

@@ -1,6 +1,6 @@
 //! Runs on machines of Fly, of which a fake keeps the books: no account is at hand for tests.
 
-use std::{ffi::OsStr, fs, path::Path};
+use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use hob_testkit::{FLY_APP, FLY_TOKEN, FakeFly, Hob, HobBuilder, assert_eventually};
 use tempfile::TempDir;
@@ -16,6 +16,7 @@ fn server(fly: &FakeFly, folder: &TempDir, more: &str) -> HobBuilder {
         folder.path().join("token"),
     );
     write(&token, &format!("{FLY_TOKEN}\n"));
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let settings = format!(
         "[sandbox]\nenabled = true\npool.size = 1\n[sandbox.fly]\napp = \"{FLY_APP}\"\n\
          image = \"registry.fly.io/workers:1\"\nregion = \"fra\"\npool = \"box\"\n\

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod caller;
+mod census;
 mod collection;
 mod crash;
 mod crowd;

@@ -114,17 +114,26 @@ fn a_worker_lets_in_who_has_an_authorisation_for_it_and_that_once() {
     }
     let (keys, folder) = (Keys::new(), tempfile::tempdir().unwrap());
     let worker = Worker::start(folder.path(), &["--id", "w", "--public-key", &keys.public]);
-    let good = keys.sign(&["w"]);
+    // Of the second in which it started, it cannot know what was used before.
+    let good = keys.sign(&["w", "--at", &(now() + 1).to_string()]);
     assert_eq!(worker.run(&good, "echo hi").status, 200);
-    let script = folder.path().join("script");
-    write(&script, "echo bound");
-    let bound = keys.sign(&["w", "--body", script.to_str().unwrap()]);
+    let early = keys.sign(&["w", "--at", &(now() - 30).to_string()]);
+    let order = folder.path().join("order.json");
+    let bound_order = r#"{"script":"echo bound"}"#;
+    write(&order, bound_order);
+    let bound = keys.sign(&["w", "--body", order.to_str().unwrap()]);
+    let send = |line: &str, kind: &str, body: &str| {
+        let fields = [("Authorization", bound.as_str()), ("Content-Type", kind)];
+        let asked = ask(worker.address, line, &fields, body.as_bytes()).unwrap();
+        asked.reply().unwrap()
+    };
     let refused = [
         ("used before", good.clone(), "echo hi"),
         ("used before", format!("Bearer {good}"), "echo hi"),
-        ("not of the key", Keys::new().sign(&["w"]), "echo hi"),
+        ("", Keys::new().sign(&["w"]), "echo hi"),
+        ("before this worker started", early, "echo hi"),
         ("another worker", keys.sign(&["v"]), "echo hi"),
-        ("another script", bound.clone(), "echo other"),
+        ("without a query", bound.clone(), bound_order),
         (
             "good for 60 s",
             keys.sign(&["w", "--at", &(now() - 70).to_string()]),
@@ -135,7 +144,7 @@ fn a_worker_lets_in_who_has_an_authorisation_for_it_and_that_once() {
             keys.sign(&["w", "--at", &(now() + 20).to_string()]),
             "true",
         ),
-        ("not of the key", "00".repeat(80), "true"),
+        ("", "00".repeat(80), "true"),
     ];
     for (hint, authorisation, script) in refused {
         let reply = worker.run(&authorisation, script);
@@ -146,13 +155,31 @@ fn a_worker_lets_in_who_has_an_authorisation_for_it_and_that_once() {
         );
         let told = reply.header("x-hob-unauthorized");
         assert!(told.contains(hint), "{told}");
+        // Whoever has another key learns nothing.
+        assert_eq!(told.is_empty(), hint.is_empty(), "{told}");
+    }
+    for (line, kind, body, hint) in [
+        (
+            "POST /run?raw=1",
+            "application/json",
+            bound_order,
+            "without a query",
+        ),
+        ("POST /run", "text/plain", bound_order, "application/json"),
+        ("POST /run", "application/json", "{}", "another script"),
+    ] {
+        let reply = send(line, kind, body);
+        assert_eq!(reply.status, 401);
+        let told = reply.header("x-hob-unauthorized");
+        assert!(told.contains(hint), "{told}");
     }
     let none = worker.ask(&[], "true").unwrap().reply().unwrap();
     assert_eq!(none.status, 401);
     // The one for a script was not used up by another one.
-    let reply = worker.run(&format!("Bearer {bound}"), "echo bound");
+    let reply = send("POST /run", "application/json; charset=utf-8", bound_order);
     assert!(reply.text().contains("bound"), "{reply:?}");
-    assert_eq!(worker.run(&bound, "echo bound").status, 401);
+    let reply = send("POST /run", "application/json", bound_order);
+    assert_eq!(reply.status, 401);
 }
 
 #[test]
@@ -257,6 +284,33 @@ fn a_worker_that_stops_in_the_middle_is_no_end_of_the_run() {
     worker.send(Signal::KILL);
     worker.ended();
     asked.hears("\"end\":\"host\"");
+}
+
+#[test]
+fn a_worker_that_is_killed_leaves_nothing_alive_and_the_next_one_clears_the_rest() {
+    if !able() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut worker = Worker::start(folder.path(), &["--id", "w"]);
+    let seconds = format!("sleep 7.{}", worker.pid());
+    let script = format!("echo begun; setsid {seconds} & trap '' TERM; {seconds}");
+    let mut asked = worker.ask(&[], &script).unwrap();
+    asked.hears("begun");
+    assert_eventually!(alive(&seconds));
+    let since = Instant::now();
+    worker.send(Signal::KILL);
+    worker.ended();
+    assert_eventually!(!alive(&seconds));
+    assert!(
+        since.elapsed() < Duration::from_secs(3),
+        "it ended by itself"
+    );
+    worker.again(folder.path(), &["--id", "w"]);
+    let log = worker.log();
+    assert!(log.contains("removed what an earlier run left"), "{log}");
+    let reply = worker.ask(&[], "echo fine").unwrap().reply().unwrap();
+    assert!(reply.text().contains("fine"), "{reply:?}");
 }
 
 #[test]

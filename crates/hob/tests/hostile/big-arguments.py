@@ -1,6 +1,7 @@
 # tries: starts programs with as many arguments and variables as there can be
 # limits: time=15s memory=96Mi
 # expect: reason=ok|memory|timeout
+# last-words: done
 import os
 
 word = "x" * 131000

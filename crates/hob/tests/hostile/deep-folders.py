@@ -1,6 +1,7 @@
 # tries: makes folders so deep that nobody can walk to their end, and names that are no text
 # limits: time=5s memory=64Mi
-# expect: reason=ok|memory|timeout
+# expect: reason=ok gvisor=ok|memory|timeout
+# last-words: done
 import os
 
 for name in (b"\xff\xfe", b"line\nfeed", b"-rf", b"$(reboot)", b"x" * 255, b"\x1b[2J"):
@@ -13,3 +14,4 @@ for folder in ("/box", "/tmp"):
             os.chdir("d" * 250)
     except OSError as error:
         print(folder, error, flush=True)
+print("done", flush=True)

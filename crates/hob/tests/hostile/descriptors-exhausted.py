@@ -1,6 +1,7 @@
 # tries: opens files until there are no more
 # limits: time=10s
-# expect: reason=ok|memory
+# expect: reason=ok gvisor=ok|memory
+# last-words: done
 import os
 import resource
 
@@ -14,3 +15,4 @@ try:
         held.append(os.open("/dev/null", os.O_RDONLY))
 except OSError as error:
     print(error, len(held), flush=True)
+print("done", flush=True)

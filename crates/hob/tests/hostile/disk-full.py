@@ -1,6 +1,7 @@
 # tries: writes more files than it may, in every folder that it can write to
 # limits: time=20s memory=128Mi
-# expect: reason=ok|memory
+# expect: reason=ok gvisor=ok|memory
+# last-words: done
 import errno
 import os
 

@@ -1,6 +1,7 @@
 // tries: forks by every call that there is: fork, vfork and clone, from several threads
-// limits: time=1s pids=48
-// expect: reason=pids|timeout
+// limits: time=10s cpu=1s pids=48
+// expect: reason=pids|timeout gvisor=pids|timeout|memory
+// fills: pids
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>

@@ -1,6 +1,7 @@
 # tries: forks for as long as it lives, and its children do the same
-# limits: time=1s pids=32
+# limits: time=3s cpu=1s pids=32
 # expect: reason=pids|timeout
+# fills: pids
 # never-output: over
 bomb() { bomb | bomb & }
 bomb

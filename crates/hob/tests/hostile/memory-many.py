@@ -1,6 +1,6 @@
 # tries: takes memory by many processes, none of which has much
 # limits: time=3s memory=64Mi pids=64
-# expect: reason=memory|timeout
+# expect: reason=memory
 import os
 import signal
 

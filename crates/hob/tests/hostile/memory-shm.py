@@ -1,6 +1,7 @@
 # tries: fills /dev/shm, /tmp and /box, whose files count as memory
 # limits: time=10s memory=40Mi disk=32Mi
 # expect: reason=memory|ok
+# last-words: done
 import os
 
 for folder in ("/dev/shm", "/tmp", "/box"):
@@ -10,3 +11,4 @@ for folder in ("/dev/shm", "/tmp", "/box"):
                 file.write(b"x" * 65536)
     except OSError as error:
         print(folder, error, flush=True)
+print("done", flush=True)

@@ -1,5 +1,5 @@
 # tries: calls itself until there is no room for another call
-# limits: time=10s memory=96Mi
+# limits: time=4s memory=48Mi
 # expect: reason=exit|memory|timeout
 # never-output: over
 deeper() { deeper; }

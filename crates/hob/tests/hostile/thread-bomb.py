@@ -1,6 +1,7 @@
 # tries: starts threads for as long as it lives
-# limits: time=1s pids=32
+# limits: time=10s cpu=1s pids=32
 # expect: reason=pids|timeout
+# fills: pids
 import threading
 
 while True:

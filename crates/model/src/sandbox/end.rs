@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::End;
+use crate::{End, EndReason};
 
 /// What a run has to say, in its order. [`RunEvent::End`] is the last, and comes only when nothing
 /// that the run started is alive.
@@ -32,6 +32,24 @@ pub struct RunEnd {
     pub cpu: Option<Duration>,
     /// The most memory that it had at once, in bytes; `None` where nobody counts.
     pub memory: Option<u64>,
+}
+
+// === impl RunEnd ===
+
+impl RunEnd {
+    /// Of a run whose program did not end by itself, or of which nobody knows how it did. Its
+    /// timeout is that of the deadline.
+    pub fn without_program(end: End, times: RunTimes) -> Self {
+        Self {
+            code: -1,
+            signal: None,
+            by_deadline: end.reason == EndReason::Timeout,
+            end,
+            times,
+            cpu: None,
+            memory: None,
+        }
+    }
 }
 
 /// How long the parts of a run took.

@@ -6,6 +6,9 @@ pub const SCRIPT: &str = "{script}";
 /// Stands in [`Language::run`] for the path of the file that has the script.
 pub const FILE: &str = "{file}";
 
+/// The language of those who name none, and the only one that workers of bfaas run.
+pub const BASH: &str = "bash";
+
 /// A language that scripts may be in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Language {

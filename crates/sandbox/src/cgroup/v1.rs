@@ -105,6 +105,10 @@ impl Tree {
         self.folders.iter().any(|(name, _)| *name == FREEZER)
     }
 
+    pub(crate) fn counts_cpu(&self) -> bool {
+        self.folders.iter().any(|(name, _)| *name == ACCOUNT)
+    }
+
     pub(crate) fn others(&self) -> &[PathBuf] {
         &self.others
     }
@@ -282,8 +286,11 @@ impl super::Group for Group {
     }
 
     fn alarm(&self) -> Alarm {
-        let alarm = self.folder("memory").map(Alarm::of_memory);
-        alarm.and_then(Result::ok).unwrap_or_else(Alarm::silent)
+        self.memory_alarm().unwrap_or_else(Alarm::silent)
+    }
+
+    fn memory_alarm(&self) -> Option<Alarm> {
+        Alarm::of_memory(self.folder("memory")?).ok()
     }
 }
 
@@ -312,7 +319,7 @@ mod tests {
             + &line("systemd", "name=systemd");
         let tree = Tree::find(&mounts, "hob-test").unwrap().unwrap();
         assert_eq!(tree.controllers(), ["cpu", "memory"]);
-        assert!(!tree.has_freezer());
+        assert!(!tree.has_freezer() && tree.counts_cpu());
         assert_eq!(
             tree.folders(),
             [
@@ -320,6 +327,9 @@ mod tests {
                 root.join("memory/hob-test")
             ]
         );
+        let without = line("cpu", "cpu") + &line("memory", "memory");
+        let tree = Tree::find(&without, "hob-test").unwrap().unwrap();
+        assert!(!tree.counts_cpu());
         fs::remove_dir_all(root).unwrap();
     }
 }

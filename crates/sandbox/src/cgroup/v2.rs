@@ -279,6 +279,11 @@ impl super::Group for Group {
         let alarm = Alarm::of_events(&self.folder.join("pids.events"));
         alarm.unwrap_or_else(|_| Alarm::silent())
     }
+
+    fn memory_alarm(&self) -> Option<Alarm> {
+        // For the same reason.
+        None
+    }
 }
 
 /// A tree of plain files stands in for a cgroup v2 mount, which the kernel of many a test machine

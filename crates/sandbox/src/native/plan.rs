@@ -107,6 +107,8 @@ pub(crate) struct Standard {
     pub(crate) symlinks: Vec<(PathBuf, PathBuf)>,
     /// Paths that are the same inside and read-only. One that has gone since is left out.
     pub(crate) read_only: Vec<PathBuf>,
+    /// Folders below those that are empty inside, where they are there.
+    pub(crate) covered: Vec<PathBuf>,
 }
 
 /// Whom a program runs as, as seen inside.

@@ -5,7 +5,7 @@
 //! be resolved against the host, and no symlink of the host against the cage.
 
 use std::{
-    io,
+    fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
@@ -26,7 +26,7 @@ mod proc;
 mod scratch;
 mod skeleton;
 
-pub(crate) use scratch::resize;
+pub(crate) use scratch::{PARTS, resize};
 
 use mounts::{Piece, clone_tree, hang, set_attributes};
 use skeleton::Skeleton;
@@ -59,6 +59,9 @@ pub(crate) fn build(plan: &Root, cwd: &Path) -> Result<(), Failure> {
     hang(&hanging.proc, Path::new("/proc")).map_err(Failure::at("mount /proc"))?;
     hang_all(&hanging.devices)?;
     proc::mask(plan.proc)?;
+    if let Base::Host(standard) = &plan.base {
+        standard.covered.iter().try_for_each(|path| hide(path))?;
+    }
     scratch::hang_in(&plan.scratch)?;
     // The private /tmp has just covered the mount points that were made below it.
     let skeleton = Skeleton { at: Path::new("/") };
@@ -116,6 +119,23 @@ fn hang_all(pieces: &[Piece]) -> Result<(), Failure> {
         hang(&piece.tree, &piece.target)
             .map_err(Failure::at(format!("mount {}", piece.target.display())))
     })
+}
+
+/// Covers what is not to be seen, where it is there, by something empty.
+fn hide(path: &Path) -> Result<(), Failure> {
+    let Ok(found) = fs::metadata(path) else {
+        return Ok(());
+    };
+    let cover = if found.is_dir() {
+        // The root's own, which is empty and sealed.
+        clone_tree(Path::new("/sys"))
+    } else {
+        clone_tree(Path::new(DEVICES[0]))
+    };
+    let hidden = cover
+        .map_err(io::Error::from)
+        .and_then(|cover| hang(&cover, path));
+    hidden.map_err(Failure::at(format!("hide {}", path.display())))
 }
 
 fn hang_bind(bind: &Bind, piece: &Piece) -> Result<(), Failure> {

@@ -104,6 +104,10 @@ const STRANGER_ETC: [&str; 22] = [
 ];
 const STRANGER_PREFIXES: [&str; 2] = ["java-", "python3"];
 
+/// What a stranger does not see of [`TOP`] and `/usr`: settings and sources, in which an owner may
+/// have written something down, as a registry's token in `/usr/local/etc/npmrc`.
+const STRANGER_COVERED: [&str; 3] = ["/usr/local/etc", "/usr/local/src", "/usr/src"];
+
 /// uid and gid of a stranger's program as it sees itself.
 pub(crate) const STRANGER_ID: u32 = 1000;
 
@@ -164,6 +168,9 @@ impl Reader {
             Self::Function => etc(&ETC, &ETC_PREFIXES),
             Self::Stranger => etc(&STRANGER_ETC, &STRANGER_PREFIXES),
         };
+        if let Self::Stranger = self {
+            standard.covered = STRANGER_COVERED.map(PathBuf::from).into();
+        }
         etc.retain(|path| path.exists());
         etc.sort();
         standard.read_only.extend(etc);
@@ -175,6 +182,7 @@ fn programs() -> Standard {
     let mut standard = Standard {
         symlinks: Vec::new(),
         read_only: vec!["/usr".into()],
+        covered: Vec::new(),
     };
     for path in TOP.map(|name| Path::new("/").join(name)) {
         match fs::read_link(&path) {

@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 
 use super::{OneShot, OneShotEnd, OneShotSpec, Program, Running as AnyRunning, Usage};
 use crate::{
-    Able, CageLimits, CageRecord, Sandbox, SandboxError,
+    Able, Alarm, CageLimits, CageRecord, Sandbox, SandboxError,
     cgroup::Tree,
     native::{
         channel,
@@ -284,6 +284,14 @@ impl Running {
             *end = self.cage.end()?;
         }
         Ok(end.clone())
+    }
+
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.cage.group.tally().oom_kills > 0
+    }
+
+    pub(super) fn alarm(&self) -> Option<Alarm> {
+        self.cage.group.memory_alarm()
     }
 
     pub(super) fn usage(&self) -> Usage {

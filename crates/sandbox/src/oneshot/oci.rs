@@ -7,7 +7,7 @@
 use std::{
     fs, io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -16,11 +16,17 @@ use std::{
 };
 
 use hob_model::{Isolation, sandbox::SandboxLevel};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2, statat},
+    io::Errno,
+    process::geteuid,
+};
 
 use super::{OneShot, OneShotSpec, Program, native};
 use crate::{
     Able, Cage, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError,
+    cage::boot_id,
     capabilities::is_privileged,
     cgroup::Group,
     oci::{self, last_words},
@@ -32,6 +38,7 @@ mod first;
 mod kvm;
 mod launch;
 mod order;
+mod room;
 mod running;
 mod runtime;
 
@@ -43,6 +50,8 @@ pub(super) use running::Running;
 
 /// Most of a runtime's own words in an error, in bytes.
 const MAX_WORDS: usize = 4096;
+/// Permission to write for others than the owner.
+const FOREIGN_WRITE: u32 = 0o022;
 
 /// The argument that makes hob's executable the first process of a cage.
 const PROGRAM: &str = "cage-program";
@@ -291,16 +300,101 @@ impl Drop for Bundle {
 /// something.
 ///
 /// A record is only text that somebody wrote: whatever stands in it, nothing but a bundle's folder
-/// is removed, and no program is run.
+/// is removed that hob's own user has made, and no program is run.
 pub(super) fn remove_bundle(sandbox: &Sandbox, record: &CageRecord) -> Result<bool, SandboxError> {
     let Some(bundle) = &record.bundle else {
         return Ok(false);
     };
-    let named = is_id(&record.id) && bundle.ends_with(Path::new(oci::BUNDLES).join(&record.id));
-    let is_own = bundle.starts_with(&sandbox.config.state);
-    if !named || is_own || !bundle.join(bundle::CONFIG).is_file() {
+    if record.boot.is_empty() || record.boot != boot_id() {
         return Ok(false);
     }
-    fs::remove_dir_all(bundle).map_err(SandboxError::io("cannot remove the bundle", bundle))?;
+    let named = is_id(&record.id) && bundle.ends_with(Path::new(oci::BUNDLES).join(&record.id));
+    let is_own = bundle.starts_with(&sandbox.config.state);
+    if !named || is_own {
+        return Ok(false);
+    }
+    remove_named(bundle, &record.id).map_err(SandboxError::io("cannot remove the bundle", bundle))
+}
+
+/// Removes the bundle `id` at `bundle`, if there is one on a way without links, in a folder that
+/// nobody but hob's own user can change: what is looked at is what is removed.
+fn remove_named(bundle: &Path, id: &str) -> io::Result<bool> {
+    let Some(parent) = bundle.parent().filter(|parent| parent.is_absolute()) else {
+        return Ok(false);
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let way = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let parent = match openat2(CWD, parent, flags, Mode::empty(), way) {
+        Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(false),
+        opened => opened?,
+    };
+    let is_ours = |stat: &Stat| {
+        stat.st_uid == geteuid().as_raw()
+            && stat.st_mode & FOREIGN_WRITE == 0
+            && FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+    };
+    if !is_ours(&fstat(&parent)?) {
+        return Ok(false);
+    }
+    match statat(&parent, id, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => return Ok(false),
+        stat if !is_ours(&stat?) => return Ok(false),
+        _ => {}
+    }
+    let bundle = Path::new("/proc/self/fd")
+        .join(parent.as_raw_fd().to_string())
+        .join(id);
+    fs::remove_dir_all(bundle)?;
     Ok(true)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+
+    use super::*;
+
+    /// A bundle `one` in the folder `name`.
+    fn bundle(above: &Path, name: &str) -> PathBuf {
+        let bundle = above.join(name).join(oci::BUNDLES).join("one");
+        fs::create_dir_all(bundle.join("root")).unwrap();
+        fs::write(bundle.join("config.json"), "{}").unwrap();
+        bundle
+    }
+
+    #[test]
+    fn nothing_is_removed_behind_a_link_or_in_a_folder_of_another_user() {
+        let above = tempfile::tempdir().unwrap();
+        let above = above.path();
+        let good = bundle(above, "good");
+        symlink(above.join("good"), above.join("link")).unwrap();
+        fs::create_dir(above.join("inner")).unwrap();
+        symlink(good.parent().unwrap(), above.join("inner/oci")).unwrap();
+        fs::create_dir_all(above.join("last/oci")).unwrap();
+        symlink(&good, above.join("last/oci/one")).unwrap();
+        let mut traps = vec![
+            above.join("link/oci/one"),
+            above.join("inner/oci/one"),
+            above.join("last/oci/one"),
+            above.join("none/oci/one"),
+            PathBuf::from("oci/one"),
+        ];
+        let open = bundle(above, "open");
+        let mode = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(open.parent().unwrap(), mode).unwrap();
+        traps.push(open.clone());
+        if geteuid().is_root() {
+            let foreign = bundle(above, "foreign");
+            chown(foreign.parent().unwrap(), Some(61_235), None).unwrap();
+            traps.push(foreign);
+        }
+        for trap in &traps {
+            assert!(!remove_named(trap, "one").unwrap(), "{}", trap.display());
+        }
+        assert!(good.join("root").is_dir() && open.join("root").is_dir());
+        assert!(remove_named(&good, "one").unwrap());
+        assert!(!good.exists() && good.parent().unwrap().is_dir());
+        assert!(!remove_named(&good, "one").unwrap());
+    }
 }

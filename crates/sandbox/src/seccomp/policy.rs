@@ -37,13 +37,14 @@ pub(crate) struct Group {
 /// Name and number of a system call.
 pub(crate) type Call = (&'static str, c_long);
 
-/// A system call that is allowed when its arguments pass every test.
+/// A system call that is allowed with some arguments.
 pub(crate) struct Rule {
     /// Why these and no others.
     #[cfg_attr(not(test), allow(dead_code, reason = "read by people and by the test"))]
     pub(crate) reason: &'static str,
     pub(crate) call: Call,
-    pub(crate) tests: &'static [Test],
+    /// It is allowed when it passes all tests of one of them.
+    pub(crate) ways: &'static [&'static [Test]],
     /// The error of a call that does not pass.
     pub(crate) errno: i32,
 }
@@ -64,6 +65,8 @@ pub(crate) enum Must {
     Lack(u32),
     /// One of these.
     Be(&'static [u32]),
+    /// None of these, of which there is one at least.
+    Differ(&'static [u32]),
 }
 
 macro_rules! group {
@@ -77,11 +80,11 @@ macro_rules! group {
 use group;
 
 macro_rules! rule {
-    ($reason:literal: $name:ident, $($argument:literal $must:expr),+; else $errno:expr) => {
+    ($reason:literal: $name:ident, $($($argument:literal $must:expr),+);+; else $errno:expr) => {
         $crate::seccomp::policy::Rule {
             reason: $reason,
             call: (stringify!($name), $name),
-            tests: &[$($crate::seccomp::policy::Test { argument: $argument, must: $must }),+],
+            ways: &[$(&[$($crate::seccomp::policy::Test { argument: $argument, must: $must }),+]),+],
             errno: $errno,
         }
     };

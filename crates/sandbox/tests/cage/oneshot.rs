@@ -29,6 +29,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("oneshot::limits_are_the_program_s", lower_limits),
     ("oneshot::errors_name_the_cause", errors),
     ("oneshot::languages_run", languages),
+    ("oneshot::node_watches_files", watches),
 ];
 
 pub(crate) fn yard(test: &str) -> Option<Yard> {
@@ -359,4 +360,17 @@ fn languages() {
             assert_eq!(ran.text(), "hello 2\n", "{tool}: {}", ran.errors());
         }
     }
+}
+
+/// Changes can be watched, others that read cannot.
+fn watches() {
+    let Some(yard) = yard("watches") else { return };
+    if !has("node") {
+        return;
+    }
+    let script = "const fs = require('fs');
+        fs.watch('/box', (kind, name) => { console.log(name); process.exit(); });
+        fs.writeFileSync('/box/new', 'x');";
+    let ran = run(&yard, &program(&["node", "-e", script]));
+    assert_eq!(ran.text(), "new\n", "{}", ran.errors());
 }

@@ -19,6 +19,7 @@ use crate::{
 
 pub(crate) const TESTS: &[Test] = &[
     ("oneshot_end::statuses_and_signals_are_told_apart", statuses),
+    ("oneshot_end::its_init_cannot_be_limited_to_death", init),
     ("oneshot_end::limits_name_the_end", limits),
     ("oneshot_end::all_output_arrives", output),
     (
@@ -61,6 +62,35 @@ fn statuses() {
             "{script}: {end:?}"
         );
     }
+}
+
+/// Init is of the program's own user, and the kernel ends whoever is over its limit of processor
+/// time, an init too.
+fn init() {
+    let Some(yard) = yard("init") else { return };
+    let script = "import ctypes, os
+none = (ctypes.c_ulong * 2)(0, 0)
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.prlimit(1, 0, none, None), os.strerror(ctypes.get_errno()), flush=True)
+for call in ('os.setpriority(0, 1, 19)', 'os.setpriority(1, 1, 19)', 'os.setpriority(2, 1000, 19)',
+        'os.sched_setaffinity(1, {0})', 'os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0))'):
+    try: eval(call); print('did', call, flush=True)
+    except PermissionError: pass
+os.sched_setaffinity(0, os.sched_getaffinity(0)); os.nice(1)
+for _ in range(300):
+    if os.fork() == 0:
+        os.fork(); os._exit(0)
+    os.wait()
+os._exit(7)";
+    let ran = run(&yard, &program(&["/usr/bin/python3", "-c", script]));
+    assert_eq!(
+        ran.text(),
+        "-1 Operation not permitted\n",
+        "{}",
+        ran.errors()
+    );
+    let found = (ran.end.code, ran.end.signal, ran.end.end.reason);
+    assert_eq!(found, (7, None, EndReason::Exit));
 }
 
 fn limits() {

@@ -48,6 +48,9 @@ fn files() {
             .lines()
             .all(|name| ["certs", "openssl.cnf"].contains(&name))
     );
+    // Where an owner keeps settings and sources.
+    let owned = "for f in /usr/local/etc /usr/local/src /usr/src; do ls -A $f; touch $f/x; done 2>/dev/null";
+    assert_eq!(bash(&yard, owned).text(), "");
     let text = bash(
         &yard,
         "cat /etc/hostname /etc/hosts; cut -d: -f1 /etc/passwd",

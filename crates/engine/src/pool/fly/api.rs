@@ -2,7 +2,7 @@
 
 mod ask;
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use reqwest::{Client, Method, Url, redirect::Policy};
 use serde::{Deserialize, de::IgnoredAny};
@@ -50,7 +50,7 @@ struct Leased {
 
 impl Api {
     /// # Errors
-    /// `base` is no address, or the system's certificates cannot be used.
+    /// `base` is no address or one to which no token goes in the clear, or the system's certificates cannot be used.
     pub(super) fn new(
         base: &str,
         app: &str,
@@ -61,6 +61,9 @@ impl Api {
         let mut machines: Url = base.parse().map_err(|_| bad())?;
         if !["http", "https"].contains(&machines.scheme()) || !machines.has_host() {
             return Err(bad());
+        }
+        if machines.scheme() == "http" && !is_private(machines.host_str().unwrap_or_default()) {
+            return Err(FlyError::InTheClear(base.to_owned()));
         }
         machines
             .path_segments_mut()
@@ -213,5 +216,39 @@ fn failed(step: &str, problem: Problem) -> ApiError {
     ApiError {
         step: step.to_owned(),
         problem,
+    }
+}
+
+/// Whether nobody is on the way to `host` but Fly, or nobody at all.
+fn is_private(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse();
+    let is_loopback = address.is_ok_and(|address: IpAddr| address.is_loopback());
+    let inside = [".internal", ".flycast"];
+    is_loopback || host == "localhost" || inside.iter().any(|end| host.ends_with(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_private;
+
+    #[test]
+    fn the_token_goes_in_the_clear_only_where_nobody_listens() {
+        for host in [
+            "127.0.0.1",
+            "[::1]",
+            "localhost",
+            "_api.internal",
+            "api.flycast",
+        ] {
+            assert!(is_private(host), "{host}");
+        }
+        for host in [
+            "api.machines.dev",
+            "10.0.0.2",
+            "internal",
+            "x.internal.example",
+        ] {
+            assert!(!is_private(host), "{host}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 //! what other pools have forgotten.
 //!
 //! Whose a machine is says the roster. Of the others a name only tells what to try, and the lease,
-//! which the API gives to one at a time, whether it may be done. Metadata counts for nothing: the
-//! programs in a machine can write it.
+//! which the API gives to one at a time, whether it may be done. Metadata proves nothing: the
+//! programs in a machine can write it. It only keeps those alive that never had any.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -189,12 +189,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Destroys a machine of another pool that is older than a lease and that nobody has leased.
+    /// Destroys a machine of another pool that is older than a lease, that nobody has leased and that
+    /// says itself that it is of a pool.
     async fn bury(&self, seen: Seen) -> Result<(), ApiError> {
         let old = seen
             .created()
             .is_some_and(|created| created + self.lease() <= self.now());
-        if !old {
+        if !old || !seen.is_of_a_pool() {
             return Ok(());
         }
         let lease = self.api.lease(&seen.id, None, BRIEFLY).await?;

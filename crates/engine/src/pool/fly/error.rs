@@ -28,6 +28,11 @@ pub enum FlyError {
     /// The API's address, or the workers'.
     #[error("`{0}` is no address: write http://HOST:PORT or https://HOST")]
     Address(String),
+    /// Whoever is on the way could read the token.
+    #[error(
+        "`{0}` would have the token sent in the clear: write https://HOST, or a host of Fly's private network (`.internal`, `.flycast`) or of this machine"
+    )]
+    InTheClear(String),
     /// Leases that end before a run does.
     #[error(
         "a lease of {lease:?} is too short: a machine is started, used and stopped under it, which takes up to {least:?}"

@@ -170,6 +170,13 @@ impl Seen {
         let time = humantime::parse_rfc3339(&self.created_at).ok()?;
         Some(time.duration_since(UNIX_EPOCH).ok()?.as_secs())
     }
+
+    /// Whether it says that it is of some pool. That proves nothing, but what does not say so is
+    /// perhaps somebody's who never heard of pools.
+    pub(super) fn is_of_a_pool(&self) -> bool {
+        let id = &self.config["metadata"]["pool_id"];
+        id.as_str().is_some_and(|id| !id.is_empty())
+    }
 }
 
 // === impl MachineState ===

@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use hob_model::{
     End, EndReason,
     port::{RunError, RunStream, StartedRun},
-    sandbox::{RunEnd, RunEvent, RunMaxima, RunOrder, RunTimes},
+    sandbox::{RunEnd, RunEvent, RunOrder, RunTimes},
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::{
@@ -21,15 +21,13 @@ use super::{
 };
 use crate::pool::{
     Place,
-    worker::{Held, WorkerAddress, WorkerError, fits},
+    worker::{Held, SLACK, WorkerAddress, WorkerError, settle},
 };
 
 /// Has Fly's proxy bring a request to one machine and no other.
 const FORCE: HeaderName = HeaderName::from_static("fly-force-instance-id");
 /// Machines that are tried where a worker certainly has not run anything.
 const TRIES: u32 = 2;
-/// How long past its deadline a run may go on to tell its end.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// The events of a run, and its end's effect on its machine.
 struct Watched {
@@ -42,8 +40,15 @@ struct Watched {
 }
 
 /// Waits in line for a machine, and has `order` run on it.
-pub(super) async fn run(shared: &Arc<Shared>, order: RunOrder) -> Result<StartedRun, RunError> {
-    let (order, limits) = settle(shared, order)?;
+pub(super) async fn run(shared: &Arc<Shared>, mut order: RunOrder) -> Result<StartedRun, RunError> {
+    let config = &shared.config;
+    // Before it costs a machine.
+    let limits = settle(
+        &mut order,
+        &config.limits,
+        &config.languages,
+        config.protocol,
+    )?;
     let entered = Instant::now();
     let place = tokio::select! {
         biased;
@@ -76,27 +81,6 @@ pub(super) async fn run(shared: &Arc<Shared>, order: RunOrder) -> Result<Started
         place = hired.exchange().await.ok_or_else(closed)?;
         tries += 1;
     }
-}
-
-/// The order as workers understand it, and what it may use.
-fn settle(shared: &Shared, mut order: RunOrder) -> Result<(RunOrder, RunMaxima), RunError> {
-    let limits = shared.config.limits.settle(&order.limits);
-    let limits = limits.map_err(RunError::Refused)?;
-    let known = &shared.config.languages;
-    match known.iter().find(|known| known.is(&order.language)) {
-        Some(known) => order.language.clone_from(&known.name),
-        None => {
-            let names: Vec<&str> = known.iter().map(|known| known.name.as_str()).collect();
-            return Err(RunError::Refused(format!(
-                "language `{}` is unknown here: use {}",
-                order.language,
-                names.join(", ")
-            )));
-        }
-    }
-    // Before it costs a machine.
-    fits(shared.config.protocol, &order).map_err(RunError::Refused)?;
-    Ok((order, limits))
 }
 
 /// Whoever drops this leaves the machine to its task, which goes on until the machine is stopped.
@@ -160,7 +144,7 @@ fn watch(
         let fate = tokio::select! {
             // One that is dropped is a caller that hung up.
             told = told => told.unwrap_or(Fate::Return),
-            () = sleep_until(held.deadline + GRACE) => Fate::Return,
+            () = sleep_until(held.deadline + SLACK) => Fate::Return,
             () = closing.cancelled() => Fate::Return,
         };
         hired.fate(fate);
@@ -228,18 +212,11 @@ impl Watched {
     }
 
     fn end(&self, end: End) -> RunEnd {
-        RunEnd {
-            code: -1,
-            signal: None,
-            end,
-            by_deadline: false,
-            times: RunTimes {
-                start: Duration::ZERO,
-                run: self.since.elapsed(),
-                ..self.times
-            },
-            cpu: None,
-            memory: None,
-        }
+        let times = RunTimes {
+            start: Duration::ZERO,
+            run: self.since.elapsed(),
+            ..self.times
+        };
+        RunEnd::without_program(end, times)
     }
 }

@@ -1,6 +1,6 @@
 //! What the API is asked with.
 
-use std::{fmt, fs, path::Path};
+use std::{fmt, fs::File, io::Read, os::unix::fs::PermissionsExt, path::Path};
 
 use reqwest::header::HeaderValue;
 
@@ -8,6 +8,8 @@ use super::FlyError;
 
 /// Longest token file, in bytes. Tokens of organisations with many rules are some kilobytes.
 const LARGEST: u64 = 64 << 10;
+/// Permissions of others, of which its file must have none.
+const OTHERS: u32 = 0o077;
 /// The schemes that Fly's tokens are given out with.
 const SCHEMES: [&str; 2] = ["FlyV1 ", "Bearer "];
 
@@ -21,17 +23,24 @@ impl FlyToken {
     /// The one in a file.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
+    /// There is none, it cannot be read, or others can use it too.
     pub fn from_file(path: &Path) -> Result<Self, FlyError> {
         let problem = |problem: String| FlyError::TokenFile {
             path: path.to_owned(),
             problem,
         };
-        let about = fs::metadata(path).map_err(|error| problem(error.to_string()))?;
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (about, file) = opened.map_err(|error| problem(error.to_string()))?;
         if !about.is_file() || about.len() > LARGEST {
             return Err(problem("it is no file of a token's size".into()));
         }
-        let text = fs::read_to_string(path).map_err(|error| problem(error.to_string()))?;
+        if about.permissions().mode() & OTHERS != 0 {
+            let cure = format!("others can use it: `chmod 600 {}`", path.display());
+            return Err(problem(cure));
+        }
+        let mut text = String::new();
+        let read = file.take(LARGEST).read_to_string(&mut text);
+        read.map_err(|error| problem(error.to_string()))?;
         Self::new(&text).map_err(|_| problem("it holds no token".into()))
     }
 
@@ -69,6 +78,8 @@ impl fmt::Debug for FlyToken {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -92,9 +103,16 @@ mod tests {
         let path = folder.path().join("token");
         let missing = FlyToken::from_file(&path).unwrap_err().to_string();
         assert!(missing.contains("token"), "{missing}");
+        let modes = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         fs::write(&path, "\n").unwrap();
+        modes(0o600);
         let empty = FlyToken::from_file(&path).unwrap_err().to_string();
         assert!(empty.contains("holds no token"), "{empty}");
         assert!(FlyToken::from_file(folder.path()).is_err());
+        fs::write(&path, "abc\n").unwrap();
+        assert!(FlyToken::from_file(&path).is_ok());
+        modes(0o640);
+        let open = FlyToken::from_file(&path).unwrap_err().to_string();
+        assert!(open.contains("chmod 600"), "{open}");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use hob_model::sandbox::{FILE, Language, SCRIPT};
+use hob_model::sandbox::{BASH, FILE, Language, SCRIPT};
 use hob_sandbox::BOX;
 
 use super::{config::LanguageSetting, order::file_name, version};
@@ -18,7 +18,7 @@ const SCRIPT_MOST: usize = 120 << 10;
 /// What is there without a word of the owner, if the host has its interpreter.
 const BUILT_IN: [BuiltIn; 4] = [
     BuiltIn {
-        name: "bash",
+        name: BASH,
         aliases: &[],
         file: "main.sh",
         // The last one is `$0`, and what the shell calls itself in its complaints.

@@ -72,11 +72,10 @@ impl Job {
             .map(|file| file.contents)
             .chain(script);
         let files: Vec<_> = files.into_iter().zip(contents).collect();
-        fits_on_disk(&files, limits.disk.0)?;
-        if order.stdin.len() as u64 > STDIN_MOST {
-            let most = Memory(STDIN_MOST);
-            return Err(format!("stdin is longer than {most}, which is the most"));
-        }
+        let sizes = files.iter();
+        let sizes = sizes.map(|(path, contents)| (path.as_path(), contents.len()));
+        fits_on_disk(sizes, limits.disk.0)?;
+        check_stdin(&order.stdin)?;
         let env = environment(order.env)?;
         check_words(&command.argv, &env)?;
         Ok(Self {
@@ -90,6 +89,20 @@ impl Job {
             limits,
         })
     }
+}
+
+/// Looks at an order that is to be run elsewhere under `limits`, as [`Job::of`] does at those of
+/// this machine; what its language adds is looked at there.
+///
+/// # Errors
+/// Names what is wrong with the order, and what is right.
+pub(in crate::pool) fn check(order: &RunOrder, limits: &RunMaxima) -> Result<(), String> {
+    let paths = paths(&order.files)?;
+    let sizes = order.files.iter().map(|file| file.contents.len());
+    fits_on_disk(paths.iter().map(PathBuf::as_path).zip(sizes), limits.disk.0)?;
+    check_stdin(&order.stdin)?;
+    check_environment(&order.env)?;
+    check_words(&order.args, &order.env)
 }
 
 /// Whether `name` can be that of a file in the folder where programs start.
@@ -163,12 +176,15 @@ fn path(text: &str) -> Result<PathBuf, String> {
 }
 
 /// Whether there is room for the files, and for the folders on the way to them.
-fn fits_on_disk(files: &[(PathBuf, Vec<u8>)], disk: u64) -> Result<(), String> {
-    let size = |(path, contents): &(PathBuf, Vec<u8>)| {
+fn fits_on_disk<'a>(
+    files: impl Iterator<Item = (&'a Path, usize)>,
+    disk: u64,
+) -> Result<(), String> {
+    let size = |(path, size): (&Path, usize)| {
         let folders = path.components().count() as u64 - 1;
-        (contents.len() as u64).next_multiple_of(PAGE) + folders * PAGE
+        (size as u64).next_multiple_of(PAGE) + folders * PAGE
     };
-    let needed: u64 = files.iter().map(size).sum();
+    let needed: u64 = files.map(size).sum();
     // Of no files, it is not asked.
     if needed > disk.next_multiple_of(PAGE) {
         let disk = Memory(disk);
@@ -179,8 +195,27 @@ fn fits_on_disk(files: &[(PathBuf, Vec<u8>)], disk: u64) -> Result<(), String> {
     Ok(())
 }
 
+fn check_stdin(stdin: &[u8]) -> Result<(), String> {
+    if stdin.len() as u64 > STDIN_MOST {
+        let most = Memory(STDIN_MOST);
+        return Err(format!("stdin is longer than {most}, which is the most"));
+    }
+    Ok(())
+}
+
 /// What every program sees, and what the order adds to it or puts in its place.
 fn environment(asked: Vec<(String, String)>) -> Result<Vec<(String, String)>, String> {
+    check_environment(&asked)?;
+    let is_asked = |usual: &str| asked.iter().any(|(name, _)| name == usual);
+    let usual = [("PATH", PATH), ("HOME", BOX), ("LANG", "C.UTF-8")];
+    let usual = usual.into_iter().filter(|(name, _)| !is_asked(name));
+    let usual = usual.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let mut env: Vec<_> = usual.collect();
+    env.extend(asked);
+    Ok(env)
+}
+
+fn check_environment(asked: &[(String, String)]) -> Result<(), String> {
     if asked.len() > ENV_MOST {
         let number = asked.len();
         return Err(format!(
@@ -188,7 +223,7 @@ fn environment(asked: Vec<(String, String)>) -> Result<Vec<(String, String)>, St
         ));
     }
     let mut names = BTreeSet::new();
-    for (name, value) in &asked {
+    for (name, value) in asked {
         let shown: String = name.chars().take(NAME_MOST).collect();
         if name.is_empty() || name.len() > NAME_MOST || name.contains(['=', '\0']) {
             return Err(format!(
@@ -202,12 +237,7 @@ fn environment(asked: Vec<(String, String)>) -> Result<Vec<(String, String)>, St
             return Err(format!("variable {shown:?} is there twice"));
         }
     }
-    let usual = [("PATH", PATH), ("HOME", BOX), ("LANG", "C.UTF-8")];
-    let usual = usual.into_iter().filter(|(name, _)| !names.contains(name));
-    let usual = usual.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let mut env: Vec<_> = usual.collect();
-    env.extend(asked);
-    Ok(env)
+    Ok(())
 }
 
 fn check_words(argv: &[String], env: &[(String, String)]) -> Result<(), String> {

@@ -1,6 +1,7 @@
 //! Removing sandboxes that a hob left which is no more.
 
 use std::{
+    collections::BTreeMap,
     ffi::{CStr, CString},
     fs::{self, File},
     io::{self, Read},
@@ -13,15 +14,20 @@ use std::{
     time::Duration,
 };
 
-use hob_sandbox::{CageRecord, Sandbox};
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, unlinkat};
+use hob_sandbox::{CageRecord, Sandbox, boot_id, living_since};
+use rustix::{
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, unlinkat},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tokio::{
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::lease::{FOLDER, Lease, SUFFIX};
+use super::{
+    lease::{FOLDER, Lease, SUFFIX},
+};
 
 /// How often they are looked for.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -29,9 +35,9 @@ const PAUSE: Duration = Duration::from_secs(60);
 const RUN_FOLDER: &[u8] = b"hob-";
 /// Most bytes of a lease's file: it names a process and a few folders.
 const LEASE_MOST: u64 = 64 << 10;
-/// Most run folders that are looked at in one folder, and most leases in one of them: whoever
-/// fills a folder that is everybody's must not keep hob busy. The rest has its turn when these are
-/// gone.
+/// Most run folders of one user that are looked at in one folder, and most leases in one of them:
+/// whoever fills a folder that is everybody's must neither keep hob busy nor have others' folders
+/// passed over. The rest has its turn when these are gone.
 const FOLDERS_MOST: usize = 256;
 const LEASES_MOST: usize = 4096;
 /// Permission to write for others than the owner.
@@ -45,6 +51,14 @@ pub(super) struct Orphans {
     pub(super) own: PathBuf,
     /// Where those of others may be.
     pub(super) neighbours: Vec<PathBuf>,
+}
+
+/// Another hob's run folder.
+struct Neighbour {
+    path: PathBuf,
+    leases: OwnedFd,
+    /// Whose they are.
+    uid: u32,
 }
 
 /// A lease of another hob, and the user who wrote it.
@@ -69,7 +83,11 @@ impl Orphans {
                 .ok()
                 .and_then(|text| serde_json::from_slice::<Lease>(&text).ok());
             if let Some(lease) = lease {
-                cleared += usize::from(self.remove(&lease.cage, &path));
+                if !self.remove(&lease.cage, &path) {
+                    // By it, the next one finds what is left.
+                    continue;
+                }
+                cleared += 1;
             }
             fs::remove_file(&path)?;
         }
@@ -80,14 +98,21 @@ impl Orphans {
     /// touches what belongs to one that lives. Blocks.
     pub(super) fn clear_others(&self) {
         for parent in &self.neighbours {
-            let folders = fs::read_dir(parent).into_iter().flatten().flatten();
-            let folders = folders
-                .filter(|entry| entry.file_name().as_bytes().starts_with(RUN_FOLDER))
-                .map(|entry| entry.path())
-                .filter(|path| *path != self.own);
-            for folder in folders.take(FOLDERS_MOST) {
+            let mut looked_at = BTreeMap::<u32, usize>::new();
+            for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if !entry.file_name().as_bytes().starts_with(RUN_FOLDER) || path == self.own {
+                    continue;
+                }
                 // Most have no leases, and a folder may be gone by now.
-                let _ = self.clear_neighbour(&folder);
+                let Ok(run) = Neighbour::open(path) else {
+                    continue;
+                };
+                let count = looked_at.entry(run.uid).or_default();
+                if *count < FOLDERS_MOST {
+                    *count += 1;
+                    let _ = self.clear_neighbour(&run);
+                }
             }
         }
     }
@@ -113,18 +138,19 @@ impl Orphans {
         guard
     }
 
-    fn clear_neighbour(&self, run: &Path) -> io::Result<()> {
-        let run_folder = open_folder(CWD, &c_string(run.as_os_str().as_bytes())?)?;
-        let leases = open_folder(run_folder.as_fd(), &c_string(FOLDER.as_bytes())?)?;
-        for name in names(&leases)? {
-            let Some(found) = read(&leases, &name)? else {
+    fn clear_neighbour(&self, run: &Neighbour) -> io::Result<()> {
+        for name in names(&run.leases)? {
+            let Some(found) = read(&run.leases, &name)? else {
                 continue;
             };
-            let path = run.join(FOLDER).join(&found.lease.worker);
-            if !found.is_orphan() || !self.remove(&found.lease.cage, &path) {
+            let path = run.path.join(FOLDER).join(&found.lease.worker);
+            let Some(cage) = found.to_remove() else {
+                continue;
+            };
+            if !self.remove(&cage, &path) {
                 continue;
             }
-            unlinkat(&leases, &name, AtFlags::empty())?;
+            unlinkat(&run.leases, &name, AtFlags::empty())?;
             tracing::info!(
                 worker = found.lease.worker, lease = %path.display(),
                 "cleaned up after another hob that is dead"
@@ -145,26 +171,67 @@ impl Orphans {
     }
 }
 
+// === impl Neighbour ===
+
+impl Neighbour {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let run = open_folder(CWD, &c_string(path.as_os_str().as_bytes())?)?;
+        let leases = open_folder(run.as_fd(), &c_string(FOLDER.as_bytes())?)?;
+        let uid = fstat(&leases)?.st_uid;
+        match fstat(&run)?.st_uid == uid {
+            true => Ok(Self { path, leases, uid }),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+}
+
 // === impl Found ===
 
 impl Found {
-    fn is_orphan(&self) -> bool {
-        self.lease.owner.is_dead() && self.lease.is_expired() && self.may_remove()
-    }
-
-    /// Whether the one who wrote the lease could have removed as much: a lease in a folder that is
-    /// everybody's must not have root kill what its writer may not.
-    fn may_remove(&self) -> bool {
+    /// What there is to remove, if it is an orphan.
+    ///
+    /// A lease in a folder that is everybody's must not have root remove what its writer could not
+    /// have removed himself. So of another user's, hob looks at each thing by itself; a bundle,
+    /// which nobody but root makes, is not among them.
+    fn to_remove(&self) -> Option<CageRecord> {
+        if !self.lease.owner.is_dead() || !self.lease.is_expired() {
+            return None;
+        }
         let me = rustix::process::geteuid().as_raw();
-        let cage = &self.lease.cage;
+        let mut cage = self.lease.cage.clone();
+        if self.uid == me {
+            return Some(cage);
+        }
         let is_theirs = |folder: &PathBuf| {
             let plain = fs::symlink_metadata(folder);
             plain.map_or(true, |data| data.is_dir() && data.uid() == self.uid)
         };
-        self.uid == me
-            || me == 0
-                && process_uid(cage.pid).is_none_or(|uid| uid == self.uid)
-                && cage.cgroups.iter().all(is_theirs)
+        if me != 0 || !cage.cgroups.iter().all(is_theirs) || !self.end_process() {
+            return None;
+        }
+        cage.bundle = None;
+        cage.pid = 0;
+        Some(cage)
+    }
+
+    /// Ends the first process of a cage of another user, if it lives. False when it is not that
+    /// user's.
+    fn end_process(&self) -> bool {
+        let cage = &self.lease.cage;
+        let pid = i32::try_from(cage.pid).ok().and_then(Pid::from_raw);
+        // In this order: the handle stays that of the process which is looked at after it.
+        let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else {
+            return true;
+        };
+        if boot_id() != cage.boot || living_since(cage.pid) != Some(cage.start_time) {
+            return true;
+        }
+        if process_uid(cage.pid) != Some(self.uid) {
+            return false;
+        }
+        // One that has ended meanwhile is as well.
+        let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        true
     }
 }
 

@@ -1,5 +1,6 @@
 use std::{fs, process};
 
+use hob_sandbox::{boot_id, living_since};
 use serde::{Deserialize, Serialize};
 
 /// The hob that a lease belongs to: one process for ever.
@@ -24,7 +25,7 @@ impl Owner {
         let pid = process::id();
         Self {
             pid,
-            start_time: start_time(pid).unwrap_or(0),
+            start_time: living_since(pid).unwrap_or(0),
             boot: boot_id(),
             namespace: namespace(),
         }
@@ -40,28 +41,13 @@ impl Owner {
         }
         !self.namespace.is_empty()
             && self.namespace == namespace()
-            && start_time(self.pid) != Some(self.start_time)
+            && living_since(self.pid) != Some(self.start_time)
     }
-}
-
-fn boot_id() -> String {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
 }
 
 fn namespace() -> String {
     let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     link.to_string_lossy().into_owned()
-}
-
-/// Field 22 of `/proc/PID/stat`; the name in field 2 may hold blanks and parentheses. `None` also
-/// for a process that has ended and that nobody has waited for.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let state = fields.next()?;
-    let is_over = matches!(state, "Z" | "X");
-    fields.nth(18)?.parse().ok().filter(|_| !is_over)
 }
 
 #[cfg(test)]

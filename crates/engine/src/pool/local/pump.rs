@@ -2,7 +2,7 @@ use std::{
     collections::VecDeque,
     io,
     os::fd::OwnedFd,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use hob_model::{
     End, EndReason,
     sandbox::{RunEnd, RunEvent, RunTimes},
 };
-use hob_sandbox::{OneShotEnd, Usage};
+use hob_sandbox::{Alarm, OneShotEnd, Usage};
 use tokio::{
     io::unix::AsyncFd, net::unix::pipe::Receiver, sync::mpsc, task::spawn_blocking, time::timeout,
 };
@@ -39,6 +39,8 @@ pub(super) struct Pump {
     pub(super) watched: Watched,
     /// Readable when there is news of its end.
     pub(super) news: AsyncFd<OwnedFd>,
+    /// Tells when its memory has run out.
+    pub(super) alarm: Option<Alarm>,
     pub(super) voices: Voices,
     pub(super) events: mpsc::Sender<RunEvent>,
     /// Of the whole pool.
@@ -97,6 +99,8 @@ impl Pump {
 
     /// Until it is dead or to die.
     async fn carry(&mut self) {
+        let run = Arc::clone(&self.run);
+        let mut starves = pin!(run.starves(self.alarm.take()));
         loop {
             let heard = async {
                 // Not before there is room for it: the program waits for its reader.
@@ -107,6 +111,7 @@ impl Pump {
                 biased;
                 () = death(&self.news, &self.run) => return,
                 () = self.run.doomed.cancelled() => return,
+                () = &mut starves => return,
                 () = self.closing.cancelled() => {
                     self.run.end_by(End::new(EndReason::Cancelled, "hob is stopping"));
                     return;

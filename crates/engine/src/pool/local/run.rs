@@ -1,17 +1,26 @@
 use std::{
+    future::pending,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use hob_model::{End, EndReason, sandbox::RunMaxima};
-use hob_sandbox::{OneShot, OneShotEnd, SandboxError, Usage};
+use hob_sandbox::{Alarm, OneShot, OneShotEnd, SandboxError, Usage};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{config::cores, lease::LeaseFile, stock::Seat};
-use crate::pool::Place;
+use crate::{
+    local::{listen_to, told},
+    pool::Place,
+};
 
 /// The least time between two looks at the processor time of a run.
 const LOOK: Duration = Duration::from_millis(10);
+/// How far the kernel's news of memory that ran out may be ahead of its counts.
+const NEWS_AHEAD: Duration = Duration::from_millis(100);
+/// Pause between two looks meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// Pause before a run that was killed and lives is killed again.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -98,6 +107,39 @@ impl Run {
         let limit = self.limits.output;
         let words = format!("wrote more than its {limit} of output");
         self.end_by(End::new(EndReason::Output, words));
+    }
+
+    /// Ends it because a process of it was killed for want of memory: half of a program is none.
+    fn starved(&self) {
+        let limit = self.limits.memory;
+        let words = format!("used more than its {limit} of memory");
+        self.end_by(End::new(EndReason::Memory, words));
+    }
+
+    /// Ends it once the kernel has killed a process of it for want of memory, and the others live.
+    /// Waits without end where that cannot be.
+    pub(super) async fn starves(&self, alarm: Option<Alarm>) {
+        let Some(alarm) = alarm else {
+            return pending().await;
+        };
+        let news = alarm.news().and_then(|news| listen_to(news).ok());
+        loop {
+            told(news.as_ref()).await;
+            let until = Instant::now() + NEWS_AHEAD;
+            while Instant::now() < until {
+                if self.is_out_of_memory() {
+                    return self.starved();
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        }
+    }
+
+    fn is_out_of_memory(&self) -> bool {
+        let tenant = self.tenant();
+        tenant
+            .as_ref()
+            .is_some_and(|tenant| tenant.cage.is_out_of_memory())
     }
 
     /// Whether its time is up; if not, says when to look again. `None` when it is over.

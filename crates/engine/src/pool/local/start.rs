@@ -75,6 +75,7 @@ impl LocalPool {
         let stdout = Voice::stdout(tenant.cage.stdout.take())?;
         let stderr = Voice::stderr(tenant.cage.stderr.take())?;
         let news = listen_to(tenant.cage.pidfd())?;
+        let alarm = tenant.cage.alarm();
         let run = Arc::new(Run::new(tenant, deadline, limits));
         let first_look = run.next_look(began, limits.cpu.0);
         let watched = self.watch.add(Arc::clone(&run), first_look);
@@ -83,6 +84,7 @@ impl LocalPool {
             run: Arc::clone(&run),
             watched,
             news,
+            alarm,
             voices: Voices::new(stdout, stderr, limits.output.0),
             events,
             closing: self.stock.closing.clone(),
@@ -95,15 +97,7 @@ impl LocalPool {
 
     /// A run whose deadline passed before it began.
     fn late(&self, worker: String, times: RunTimes, limits: &RunMaxima) -> StartedRun {
-        let end = RunEvent::End(RunEnd {
-            code: -1,
-            signal: None,
-            end: passed(limits),
-            by_deadline: true,
-            times,
-            cpu: None,
-            memory: None,
-        });
+        let end = RunEvent::End(RunEnd::without_program(passed(limits), times));
         StartedRun {
             worker,
             events: Box::pin(stream::iter([end])),

@@ -27,7 +27,7 @@ pub struct WorkerIdError(String);
 
 /// One run that one worker is asked for. What is signed is
 /// `<unix seconds>,<worker>[,<nonce>[,<SHA-256 of the body>]]`; the first two parts alone are what
-/// bfaas signs, and let their bearer have any script run.
+/// bfaas signs, and let their bearer have any script run. A nonce of hob's ends in the milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorisation {
     /// Whole seconds since 1970.
@@ -86,8 +86,10 @@ impl Authorisation {
     pub fn for_body(worker: &WorkerId, at: SystemTime, body: &[u8]) -> Result<Self, KeyError> {
         let mut nonce = [0; NONCE];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| KeyError::Randomness)?;
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let nonce = format!("{}.{:03}", hex::encode(nonce), since.subsec_millis());
         Ok(Self {
-            nonce: Some(hex::encode(nonce)),
+            nonce: Some(nonce),
             body: Some(Sha256::digest(body).into()),
             ..Self::plain(worker, at)
         })
@@ -119,6 +121,20 @@ impl Authorisation {
 
     pub(super) fn at(&self) -> u64 {
         self.at
+    }
+
+    /// When it was signed, in milliseconds since 1970. Only a nonce that ends in `.` and three
+    /// digits tells more than the second.
+    pub(super) fn at_millis(&self) -> u64 {
+        let tail = self
+            .nonce
+            .as_deref()
+            .and_then(|nonce| nonce.rsplit_once('.'));
+        let millis = tail
+            .map(|(_, millis)| millis)
+            .filter(|millis| millis.len() == 3 && millis.bytes().all(|byte| byte.is_ascii_digit()));
+        let millis = millis.and_then(|millis| millis.parse().ok()).unwrap_or(0);
+        self.at.saturating_mul(1000).saturating_add(millis)
     }
 
     pub(super) fn is_for(&self, worker: &WorkerId) -> bool {
@@ -224,6 +240,18 @@ mod tests {
         let opened = Authorisation::open(&signed, &key.public()).unwrap();
         assert!(opened.covers(b"uptime") && !opened.covers(b"reboot"));
         assert!(!opened.is_plain());
+    }
+
+    #[test]
+    fn a_nonce_of_hobs_tells_the_milliseconds() {
+        let worker = "m8001".parse().unwrap();
+        let time = at(5) + Duration::from_millis(42);
+        let made = Authorisation::for_body(&worker, time, b"").unwrap();
+        assert_eq!(made.at_millis(), 5042);
+        for (message, millis) in [("5,w", 5000), ("5,w,n.07", 5000), ("5,w,n.999", 5999)] {
+            let parsed = Authorisation::parse(message).unwrap();
+            assert_eq!(parsed.at_millis(), millis, "{message}");
+        }
     }
 
     #[test]

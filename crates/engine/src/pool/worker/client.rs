@@ -28,6 +28,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 const TRIES: u32 = 5;
 /// Pause before the second try; each further one is twice as long.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Pause before a worker is asked with a new authorisation that has just started, and cannot know
+/// whether the first one was used before that.
+const ANEW: Duration = Duration::from_secs(1);
 /// What of a refusal is read, in bytes.
 const REFUSAL: usize = 4096;
 /// What of it is passed on, in characters.
@@ -112,6 +115,8 @@ pub enum WorkerError {
         worker: WorkerId,
         /// What it says.
         problem: String,
+        /// Whether it takes one that is signed in a second.
+        soon: bool,
     },
     /// It closed the connection instead of an answer, and what became of the order is not known.
     #[error("worker {worker} closed the connection without an answer")]
@@ -179,7 +184,8 @@ impl WorkerClient {
         })
     }
 
-    /// Has `order` run, and tries again where nobody listens yet: five times within 300 ms.
+    /// Has `order` run, and tries again where nobody listens yet: five times within 300 ms. One that
+    /// has only just started is asked again a second later.
     /// Dropping the future or the run closes the connection, by which the worker ends the run.
     ///
     /// # Errors
@@ -191,17 +197,27 @@ impl WorkerClient {
         order: &RunOrder,
         held: Held,
     ) -> Result<StartedRun, WorkerError> {
-        let mut pause = PAUSE;
-        for _ in 1..TRIES {
-            match self.try_run(worker, protocol, order, held).await {
-                Err(error) if error.passes(protocol) && Instant::now() + pause < held.deadline => {
-                    sleep(pause).await;
-                    pause *= 2;
+        let (mut pause, mut tries, mut anew) = (PAUSE, 1, false);
+        loop {
+            let tried = self.try_run(worker, protocol, order, held).await;
+            let wait = match &tried {
+                Err(WorkerError::Unauthorised { soon: true, .. }) if !anew => {
+                    anew = true;
+                    ANEW
                 }
-                tried => return tried,
+                Err(error) if error.passes(protocol) && tries < TRIES => {
+                    tries += 1;
+                    let wait = pause;
+                    pause *= 2;
+                    wait
+                }
+                _ => return tried,
+            };
+            if Instant::now() + wait >= held.deadline {
+                return tried;
             }
+            sleep(wait).await;
         }
-        self.try_run(worker, protocol, order, held).await
     }
 
     async fn try_run(
@@ -274,6 +290,7 @@ async fn accepted(worker: &WorkerAddress, mut answer: Response) -> Result<Respon
         };
     }
     let hint = header(HINT);
+    let soon = header(header::RETRY_AFTER.as_str()).is_some();
     let mut text = Vec::new();
     while let Ok(Some(chunk)) = answer.chunk().await
         && text.len() < REFUSAL
@@ -286,7 +303,11 @@ async fn accepted(worker: &WorkerAddress, mut answer: Response) -> Result<Respon
     Err(match status {
         StatusCode::UNAUTHORIZED => WorkerError::Unauthorised {
             worker: worker.clone(),
-            problem: hint.map_or(text, |hint| shown(&hint)),
+            problem: hint.map_or_else(
+                || format!("it says `{text}`, as to those who have another key"),
+                |hint| shown(&hint),
+            ),
+            soon,
         },
         StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
             WorkerError::Busy {

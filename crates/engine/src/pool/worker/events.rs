@@ -21,7 +21,7 @@ use super::{
 
 /// How much longer than its time a run is waited for at a worker that keeps the time itself and
 /// knows when all of it is dead.
-const SLACK: Duration = Duration::from_secs(1);
+pub(in crate::pool) const SLACK: Duration = Duration::from_secs(1);
 /// Longest that a worker is believed to have taken, in milliseconds: a year.
 const LONGEST_MS: f64 = 31_536_000_000.0;
 
@@ -106,10 +106,7 @@ impl Reading {
         if self.protocol == Protocol::Hob {
             words.push_str(", and the worker does not say that it is dead");
         }
-        RunEnd {
-            by_deadline: true,
-            ..self.end(End::new(EndReason::Timeout, words))
-        }
+        self.end(End::new(EndReason::Timeout, words))
     }
 
     fn broken(&self, problem: &str) -> RunEnd {
@@ -118,19 +115,12 @@ impl Reading {
 
     /// An end that is known here alone.
     fn end(&self, end: End) -> RunEnd {
-        RunEnd {
-            code: -1,
-            signal: None,
-            end,
-            by_deadline: false,
-            times: RunTimes {
-                queue: self.held.queue,
-                start: Duration::ZERO,
-                run: self.sent.elapsed(),
-            },
-            cpu: None,
-            memory: None,
-        }
+        let times = RunTimes {
+            queue: self.held.queue,
+            start: Duration::ZERO,
+            run: self.sent.elapsed(),
+        };
+        RunEnd::without_program(end, times)
     }
 
     /// The end that the worker tells.

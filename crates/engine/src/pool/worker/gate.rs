@@ -1,7 +1,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use thiserror::Error;
@@ -15,9 +15,12 @@ use super::{
 const VALID_SECONDS: u64 = 60;
 /// How far the coordinator's clock may be ahead of the worker's, in seconds.
 const AHEAD_SECONDS: u64 = 5;
-/// How much older than the worker's start a plain authorisation may be, in seconds: bfaas signs
-/// while the worker starts.
-const BEFORE_START_SECONDS: u64 = 5;
+/// How much older than the worker's start a plain authorisation may be, in milliseconds, at a gate
+/// that is [`Gate::early`]: bfaas signs while the worker starts.
+const EARLY_MILLIS: u64 = 5000;
+/// By how much one may be too old, in milliseconds, for another that is signed now to be good in a
+/// second.
+const SOON_MILLIS: u64 = 1000;
 /// Authorisations that are remembered at most. More than so many in [`VALID_SECONDS`] are refused.
 const REMEMBERED: usize = 65_536;
 
@@ -26,8 +29,10 @@ const REMEMBERED: usize = 65_536;
 pub struct Gate {
     key: PublicKey,
     worker: WorkerId,
-    /// Second of the start: what was used before it is not remembered.
+    /// The start, in milliseconds since 1970: what was used before it is not remembered.
     started: u64,
+    /// How much earlier plain ones may be, in milliseconds.
+    early: u64,
     seen: Mutex<Seen>,
 }
 
@@ -35,7 +40,7 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Pass(Authorisation);
 
-/// Why somebody is not let in. Only those who have the key learn more than that.
+/// Why somebody is not let in. Only those who have the key are to learn more than that.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Unauthorised {
     /// There is none.
@@ -61,11 +66,16 @@ pub enum Unauthorised {
     )]
     Ahead(u64),
     /// It may have been used before the worker was started again.
-    #[error("signed {0} s before this worker started: sign it anew, or set the clocks")]
+    #[error("signed {0} ms before this worker started: sign it anew, or set the clocks")]
     BeforeStart(u64),
     /// It is for another body.
     #[error("the authorisation is for another script")]
     Body,
+    /// What else stands in the request is not signed.
+    #[error(
+        "an authorisation for one body goes with `Content-Type: application/json` and without a query"
+    )]
+    Around,
     /// It was used.
     #[error("the authorisation was used before: each is good for one run")]
     Used,
@@ -89,8 +99,19 @@ impl Gate {
         Self {
             key,
             worker,
-            started: unix_seconds(now),
+            started: unix_millis(now),
+            early: 0,
             seen: Mutex::default(),
+        }
+    }
+
+    /// Takes plain ones too that were signed up to 5 seconds before the start, for a worker that
+    /// is started for one run.
+    #[must_use]
+    pub fn early(self) -> Self {
+        Self {
+            early: EARLY_MILLIS,
+            ..self
         }
     }
 
@@ -123,9 +144,10 @@ impl Gate {
         if age <= -ahead {
             return Err(Unauthorised::Ahead(seconds));
         }
-        let grace = u64::from(asked.is_plain()) * BEFORE_START_SECONDS;
-        if asked.at() + grace < self.started {
-            return Err(Unauthorised::BeforeStart(self.started - asked.at()));
+        let early = if asked.is_plain() { self.early } else { 0 };
+        let at = asked.at_millis();
+        if at.saturating_add(early) <= self.started {
+            return Err(Unauthorised::BeforeStart(self.started - at));
         }
         Ok(Pass(asked))
     }
@@ -141,6 +163,20 @@ impl Gate {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.forget(unix_seconds(now));
         seen.remember(&pass.0)
+    }
+}
+
+// === impl Unauthorised ===
+
+impl Unauthorised {
+    /// Whether it has the key who sent it.
+    pub fn is_signed(&self) -> bool {
+        !matches!(self, Self::Missing | Self::Signature)
+    }
+
+    /// Whether one that is signed in a second is good.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::BeforeStart(millis) if *millis <= SOON_MILLIS)
     }
 }
 
@@ -182,10 +218,16 @@ impl Seen {
     }
 }
 
+/// Whole milliseconds since 1970; a time before it counts as that.
+fn unix_millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     use super::{super::SigningKey, *};
 
@@ -255,12 +297,24 @@ mod tests {
 
     #[test]
     fn what_may_have_been_used_before_a_restart_is_refused() {
-        let both = Both::new();
-        assert_eq!(both.plain(-6.0, 0.5), Err(Unauthorised::BeforeStart(6)));
+        let mut both = Both::new();
+        assert_eq!(both.plain(-4.0, 0.5), Err(Unauthorised::BeforeStart(4000)));
+        // It might be of the moment before.
+        assert_eq!(both.plain(0.0, 0.5), Err(Unauthorised::BeforeStart(0)));
+        assert_eq!(both.plain(1.0, 0.5), Ok(()));
+        let bound = |both: &Both, signed| {
+            let signed = Authorisation::for_body(&both.worker, at(signed), b"x").unwrap();
+            both.enter(&signed.sign(&both.key), b"x", 0.5)
+        };
+        let refused = bound(&both, -0.25);
+        assert_eq!(refused, Err(Unauthorised::BeforeStart(250)));
+        assert!(refused.is_err_and(|why| why.passes() && why.is_signed()));
+        assert!(!Unauthorised::BeforeStart(2000).passes());
+        assert_eq!(bound(&both, 0.25), Ok(()));
+        both.gate = Gate::new(both.key.public(), both.worker.clone(), at(0.0)).early();
+        assert_eq!(both.plain(-6.0, 0.5), Err(Unauthorised::BeforeStart(6000)));
         assert_eq!(both.plain(-4.0, 0.5), Ok(()));
-        let signed = Authorisation::for_body(&both.worker, at(-1.0), b"x").unwrap();
-        let refused = both.enter(&signed.sign(&both.key), b"x", 0.5);
-        assert_eq!(refused, Err(Unauthorised::BeforeStart(1)));
+        assert!(bound(&both, -0.25).is_err());
     }
 
     #[test]

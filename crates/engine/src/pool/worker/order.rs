@@ -3,15 +3,15 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hob_model::{
     Timespan,
-    sandbox::{RunFile, RunLimits, RunOrder},
+    port::RunError,
+    sandbox::{BASH, Language, RunFile, RunLimits, RunMaxima, RunOrder},
 };
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::client::{Held, Protocol};
+use crate::pool::local::check;
 
-/// All that workers of bfaas run.
-const BASH: &str = "bash";
 const BASE64: &str = "base64";
 /// The least time that a worker takes; the coordinator's own clock has the last word.
 const LEAST_TIME: Duration = Duration::from_millis(10);
@@ -54,11 +54,40 @@ struct File<'a> {
     encoding: &'static str,
 }
 
+/// Looks at all of an order before anybody waits for a worker, puts its language's own name in it
+/// and says what it may use.
+///
+/// # Errors
+/// The order is wrong, or such workers cannot be told the whole of it.
+pub(in crate::pool) fn settle(
+    order: &mut RunOrder,
+    maxima: &RunMaxima,
+    languages: &[Language],
+    protocol: Protocol,
+) -> Result<RunMaxima, RunError> {
+    let limits = maxima.settle(&order.limits).map_err(RunError::Refused)?;
+    let known = languages.iter().find(|known| known.is(&order.language));
+    if let Some(known) = known {
+        order.language.clone_from(&known.name);
+    }
+    fits(protocol, order).map_err(RunError::Refused)?;
+    if known.is_none() {
+        let names: Vec<&str> = languages.iter().map(|known| known.name.as_str()).collect();
+        return Err(RunError::Refused(format!(
+            "language `{}` is unknown here: use {}",
+            order.language,
+            names.join(", ")
+        )));
+    }
+    check(order, &limits).map_err(RunError::Refused)?;
+    Ok(limits)
+}
+
 /// Whether a worker can be told the whole of `order`.
 ///
 /// # Errors
 /// What it cannot be told, in one line.
-pub(in crate::pool) fn fits(protocol: Protocol, order: &RunOrder) -> Result<(), String> {
+fn fits(protocol: Protocol, order: &RunOrder) -> Result<(), String> {
     match protocol {
         Protocol::Hob => Ok(()),
         Protocol::Bfaas => match lack(order) {

@@ -11,8 +11,14 @@ use tokio::{
     sync::mpsc,
 };
 
+use futures_util::StreamExt;
+use hob_model::{
+    End, EndReason,
+    sandbox::{RunEnd, RunEvent, RunFile},
+};
+
 use super::*;
-use crate::pool::{Gate, Unauthorised};
+use crate::pool::{Gate, Unauthorised, local::languages_elsewhere};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nWorker: w1\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 /// What a worker of bfaas writes of `echo '<é'; printf '\xff' >&2; exit 3`.
@@ -36,12 +42,21 @@ enum Then {
 
 impl Fake {
     async fn start(says: String, then: Then) -> Self {
+        Self::in_turn(vec![says], then).await
+    }
+
+    /// Says one thing after the other, the last one for ever.
+    async fn in_turn(mut says: Vec<String>, then: Then) -> Self {
         let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = door.local_addr().unwrap();
         let (tell, heard) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Ok((stream, _)) = door.accept().await {
-                tokio::spawn(answer(stream, says.clone(), then, tell.clone()));
+                let word = says[0].clone();
+                if says.len() > 1 {
+                    says.remove(0);
+                }
+                tokio::spawn(answer(stream, word, then, tell.clone()));
             }
         });
         Self {
@@ -115,7 +130,7 @@ fn pool(protocol: Protocol, workers: Vec<WorkerConfig>, limits: RunMaxima) -> Wo
         key: None,
         limits,
         queue: 10,
-        languages: Vec::new(),
+        languages: languages_elsewhere(&[]),
     })
     .unwrap()
 }
@@ -247,6 +262,63 @@ async fn the_deadline_is_kept_here_too() {
     }
 }
 
+/// By itself, the deadline would count only for those who read.
+#[tokio::test]
+async fn a_caller_who_does_not_read_holds_nothing_up() {
+    let flood = format!("event: stdout\ndata: \"{}\"\n\n", "x".repeat(1000));
+    for (protocol, says) in [
+        (Protocol::Bfaas, HEAD.to_owned()),
+        (
+            Protocol::Bfaas,
+            format!("{HEAD}{}", chunk(&flood.repeat(100))),
+        ),
+        (Protocol::Hob, HEAD.to_owned()),
+    ] {
+        let mut fake = Fake::start(says, Then::Wait).await;
+        let pool = pool(protocol, vec![fake.config("w1")], quick());
+        let run = pool.run(order("x")).await.unwrap();
+        fake.hears().await;
+        assert_eq!(fake.hears().await, "closed");
+        assert_eq!((pool.standing().leased, pool.standing().ready), (0, 1));
+        let (_, end) = end(run).await;
+        assert_eq!(end.end.reason, EndReason::Timeout);
+    }
+}
+
+#[tokio::test]
+async fn what_no_sandbox_would_take_is_refused_before_anybody_waits() {
+    let address = "127.0.0.1:1".parse().unwrap();
+    let pool = pool(Protocol::Hob, vec![at(address, "w1")], RunMaxima::default());
+    let refused: [(fn(&mut RunOrder), &str); 5] = [
+        (|order| order.args = vec![String::new(); 2000], "arguments"),
+        (
+            |order| {
+                order.files = vec![RunFile {
+                    path: "../x".into(),
+                    contents: Vec::new(),
+                }];
+            },
+            "leads out of its folder",
+        ),
+        (
+            |order| order.env = vec![("A=B".into(), String::new())],
+            "no good name",
+        ),
+        (|order| order.stdin = vec![0; (16 << 20) + 1], "stdin"),
+        (
+            |order| order.language = "cobol".into(),
+            "`cobol` is unknown",
+        ),
+    ];
+    for (change, expected) in refused {
+        let mut order = order("x");
+        change(&mut order);
+        let error = pool.run(order).await.err().unwrap();
+        assert!(matches!(error, RunError::Refused(_)), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn whoever_drops_a_run_closes_its_connection() {
     let mut fake = Fake::start(HEAD.to_owned(), Then::Wait).await;
@@ -329,6 +401,31 @@ async fn what_a_worker_answers_instead_is_told_apart() {
 }
 
 #[tokio::test]
+async fn one_that_has_just_started_is_asked_again_with_a_new_authorisation() {
+    let refused = "HTTP/1.1 401 Unauthorized\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+    let says = vec![refused.to_owned(), whole(EXIT)];
+    let mut fake = Fake::in_turn(says, Then::Close).await;
+    let pool = WorkerPool::new(WorkersConfig {
+        workers: vec![fake.config("w1")],
+        protocol: Protocol::Hob,
+        key: Some(SigningKey::generate().unwrap()),
+        limits: RunMaxima::default(),
+        queue: 0,
+        languages: languages_elsewhere(&[]),
+    })
+    .unwrap();
+    let (_, end) = end(pool.run(order("x")).await.unwrap()).await;
+    assert_eq!(end.end.reason, EndReason::Ok);
+    let signed = [fake.hears().await, fake.hears().await].map(|asked| {
+        let mut lines = asked.lines();
+        lines
+            .find(|line| line.starts_with("authorization: "))
+            .map(str::to_owned)
+    });
+    assert!(signed[0].is_some() && signed[0] != signed[1], "{signed:?}");
+}
+
+#[tokio::test]
 async fn a_worker_of_bfaas_is_not_asked_for_what_it_cannot_do() {
     let address = "127.0.0.1:1".parse().unwrap();
     let pool = pool(
@@ -376,7 +473,7 @@ async fn runs_are_signed_in_the_way_of_the_worker() {
             key: Some(key),
             limits: RunMaxima::default(),
             queue: 0,
-            languages: Vec::new(),
+            languages: languages_elsewhere(&[]),
         })
         .unwrap();
         let mut admitted = Vec::new();

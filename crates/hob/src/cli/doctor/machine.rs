@@ -8,16 +8,23 @@ use tempfile::TempDir;
 use super::{Finding, State};
 use crate::{
     app::{HELPER_ARGUMENT, candidates, is_tmpfs},
+    config::{SandboxesConfig, Settings},
     environment::Environment,
 };
 
 /// What the kernel and the installed programs can do. `data` is where a build would work.
-pub(super) fn examine(data: &Path, env: &Environment) -> Vec<Finding> {
+pub(super) fn examine(data: &Path, settings: &Settings, env: &Environment) -> Vec<Finding> {
     let mut findings = Vec::new();
     match trial() {
         Ok((sandbox, _state)) => {
             findings.extend(cages(&sandbox.probe()));
-            findings.extend(SandboxLevel::ALL.map(|level| strangers(&sandbox, level)));
+            match wanted(settings) {
+                Ok(wanted) => {
+                    let each = |level| strangers(&sandbox, level, &wanted);
+                    findings.extend(SandboxLevel::ALL.map(each));
+                }
+                Err(finding) => findings.push(finding),
+            }
             let builder = FolderBuilder::new(BuilderConfig::new(data), Arc::new(sandbox));
             let languages = Templates::built_in().iter();
             findings.extend(languages.map(|template| language(&builder, template)));
@@ -46,10 +53,33 @@ fn trial() -> anyhow::Result<(Sandbox, TempDir)> {
     Ok((sandbox, state))
 }
 
-/// Whether what a stranger sends can be run at this level.
-fn strangers(sandbox: &Sandbox, level: SandboxLevel) -> Finding {
-    let found = sandbox.probe_oneshot(level, None);
-    able(&format!("sandbox {level}"), "works", &found, State::Limited)
+/// What the configuration file says of sandboxes.
+fn wanted(settings: &Settings) -> Result<SandboxesConfig, Finding> {
+    let Some(table) = settings.tables.get("sandbox") else {
+        return Ok(SandboxesConfig::default());
+    };
+    table.clone().try_into().map_err(|error: toml::de::Error| {
+        let detail = format!("`[sandbox]`: {}", error.message());
+        Finding::not(
+            State::Broken,
+            "sandbox",
+            detail,
+            "mend the configuration file",
+        )
+    })
+}
+
+/// Whether what a stranger sends can be run at this level, by the runtime that is configured for it.
+/// Without the level that is switched on, the server does not start.
+fn strangers(sandbox: &Sandbox, level: SandboxLevel, wanted: &SandboxesConfig) -> Finding {
+    let is_chosen = level == wanted.level && !wanted.is_elsewhere();
+    let runtime = wanted.runtime.as_deref().filter(|_| is_chosen);
+    let found = sandbox.probe_oneshot(level, runtime);
+    let otherwise = match is_chosen && wanted.enabled {
+        true => State::Broken,
+        false => State::Limited,
+    };
+    able(&format!("sandbox {level}"), "works", &found, otherwise)
 }
 
 fn images() -> Finding {
@@ -155,5 +185,39 @@ fn run_folder(env: &Environment) -> Finding {
             "none: secrets of running functions are written to disk",
             "mount a tmpfs on /dev/shm",
         ),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn settings(text: &str) -> Settings {
+        Settings {
+            path: None,
+            tables: toml::from_str(text).unwrap(),
+            contexts: None,
+        }
+    }
+
+    #[test]
+    fn the_configured_runtime_is_tried_and_has_to_work_where_sandboxes_are_on() {
+        let (sandbox, _state) = trial().unwrap();
+        let chosen = "level = \"gvisor\"\nruntime = \"/no/such/runsc\"\n";
+        for (enabled, state) in [(true, State::Broken), (false, State::Limited)] {
+            let text = format!("[sandbox]\nenabled = {enabled}\n{chosen}");
+            let wanted = wanted(&settings(&text)).unwrap();
+            let finding = strangers(&sandbox, SandboxLevel::Gvisor, &wanted);
+            assert_eq!(finding.state, state, "{finding:?}");
+            assert!(finding.detail.contains("/no/such/runsc"), "{finding:?}");
+            // Another level's runtime is whatever is installed.
+            let finding = strangers(&sandbox, SandboxLevel::Vm, &wanted);
+            assert!(!finding.detail.contains("/no/such"), "{finding:?}");
+        }
+        assert_eq!(wanted(&settings("")).unwrap(), SandboxesConfig::default());
+        let broken = wanted(&settings("[sandbox]\nlevel = \"castle\"")).unwrap_err();
+        assert_eq!(broken.state, State::Broken);
+        assert!(broken.detail.contains("castle"), "{broken:?}");
     }
 }

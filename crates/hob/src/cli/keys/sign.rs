@@ -22,7 +22,7 @@ const STDIN: &str = "-";
 const EXAMPLE: &str = "\
 Examples:
   curl -H \"Authorization: $(hob keys sign worker-1)\" http://10.0.0.2:8001/run -d uptime
-  hob keys sign worker-1 --body script.sh   good for this script alone, at a `hob worker`";
+  hob keys sign worker-1 --body order.json   good for this order alone, sent as JSON to a `hob worker`";
 
 /// Print an authorisation for one run at a worker
 ///

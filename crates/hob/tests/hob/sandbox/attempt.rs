@@ -4,10 +4,20 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-use super::caller::Order;
+use super::{
+    caller::Order,
+    stage::{MEMORY, PROCESSES},
+};
 
 /// Said by an attempt that got what it must not get.
 const BROKEN: &str = "BROKEN";
+/// What the kernel may let a control group have above its limit for a moment, in bytes.
+const MEMORY_SLACK: u64 = 1 << 20;
+/// Of the cage, beside the program's.
+const OWN_PROCESSES: u64 = 1;
+/// What gVisor's kernel may have of its own, which the control group counts too.
+const GVISOR_MEMORY: u64 = 64 << 20;
+const GVISOR_THREADS: u64 = 512;
 /// What attempts in Python share; it goes along as a file.
 const SHARED: &str = "attack.py";
 
@@ -30,13 +40,19 @@ pub(super) struct Attempt {
     code: Option<i64>,
     signal: Option<i64>,
     outputs: Vec<String>,
+    /// Said by whoever ends by himself.
+    last_words: Vec<String>,
     nevers: Vec<String>,
+    /// Has as many processes at once as it may.
+    fills_processes: bool,
 }
 
 /// What is left of an answer to be judged.
 pub(super) struct Seen<'a> {
     pub(super) said: &'a str,
     pub(super) exit: &'a Value,
+    /// The most that it had at once.
+    pub(super) processes: u64,
 }
 
 // === impl Attempt ===
@@ -81,6 +97,8 @@ impl Attempt {
             }),
             "gvisor-allows" => self.gvisor_allows.push(value.to_owned()),
             "expect-output" => self.outputs.push(plain(value)),
+            "last-words" => self.last_words.push(plain(value)),
+            "fills" if value == "pids" => self.fills_processes = true,
             "never-output" => self.nevers.push(plain(value)),
             other => panic!("{}: unknown key `{other}`", self.name),
         }
@@ -155,7 +173,10 @@ impl Attempt {
         for line in broken.filter(|line| !allowed(line)) {
             fault(line.to_owned());
         }
-        for words in &self.outputs {
+        faults.extend(self.judge_use(seen, level));
+        let mut fault = |words: String| faults.push(format!("{}: {words}", self.name));
+        let last = self.last_words.iter().filter(|_| reason == "ok");
+        for words in self.outputs.iter().chain(last) {
             if !seen.said.contains(words) {
                 fault(format!("never said {words:?}, but {:?}", start(seen.said)));
             }
@@ -166,6 +187,39 @@ impl Attempt {
             }
         }
         faults
+    }
+
+    /// Of what there was more than there may be.
+    fn judge_use(&self, seen: &Seen<'_>, level: &str) -> Vec<String> {
+        let (own_memory, own_processes) = match level {
+            "gvisor" => (GVISOR_MEMORY, GVISOR_THREADS + OWN_PROCESSES),
+            _ => (0, OWN_PROCESSES),
+        };
+        let (memory, processes) = (self.limit("memory", MEMORY), self.limit("pids", PROCESSES));
+        let mut faults = Vec::new();
+        let mut fault = |words: String| faults.push(format!("{}: {words}", self.name));
+        let used = seen.exit["memory"].as_u64();
+        if used.is_none_or(|used| used == 0 || used > memory + own_memory + MEMORY_SLACK) {
+            fault(format!("{used:?} bytes of memory are more than {memory}"));
+        }
+        let had = seen.processes;
+        if had > processes + own_processes {
+            fault(format!("{had} processes are more than {processes}"));
+        }
+        if self.fills_processes && had < processes {
+            fault(format!("{had} processes are not even {processes}"));
+        }
+        faults
+    }
+
+    /// Its own, or the server's.
+    fn limit(&self, name: &str, server: u64) -> u64 {
+        let mut own = self.limits.iter().filter(|(key, _)| key == name);
+        own.next().map_or(server, |(_, value)| {
+            let mebibytes = value.as_str().and_then(|text| text.strip_suffix("Mi"));
+            let bytes = mebibytes.map(|number| number.parse::<u64>().expect("a number") << 20);
+            bytes.or(value.as_u64()).expect("a number, or with `Mi`")
+        })
     }
 }
 

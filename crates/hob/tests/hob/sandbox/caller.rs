@@ -87,6 +87,12 @@ impl Order {
         self
     }
 
+    /// Asks for the output as it is, in place of events.
+    pub(super) fn raw(mut self) -> Self {
+        self.0["raw"] = true.into();
+        self
+    }
+
     /// Sends it over a connection of its own.
     pub(super) fn send(&self, address: SocketAddr) -> io::Result<TcpStream> {
         let body = self.0.to_string();

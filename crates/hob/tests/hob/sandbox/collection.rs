@@ -2,17 +2,23 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs, iter,
+    fs, io, iter,
+    net::TcpStream,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Arc, Mutex,
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
+    time::Duration,
 };
 
-use hob_testkit::{EVENTUALLY, has_programs, wait_until};
+use hob_testkit::{EVENTUALLY, Net, has_programs, wait_until};
 
 use super::{
     attempt::{Attempt, Seen},
     caller::Event,
+    census::count,
     stage::{Settings, Stage, is_able, secret},
     traces::{alive_in, assert_as_before, settled},
 };
@@ -21,6 +27,9 @@ use super::{
 const ATTACKERS: usize = 3;
 /// One more than attackers, for ordinary runs.
 const SIZE: usize = ATTACKERS + 1;
+/// Longest time between two ordinary runs; there is one as well whenever an attempt begins. Without
+/// any pause they would take a processor from the attempts.
+const OFTEN: Duration = Duration::from_millis(100);
 /// Runs only attempts whose names contain this.
 const ONLY: &str = "HOB_TEST_HOSTILE";
 
@@ -71,11 +80,18 @@ impl Stage {
     /// What was not as it has to be.
     fn attempt(&self, attempt: &Attempt, level: &str) -> Vec<String> {
         let order = self.tempt(attempt.order(&folder(), self.scratch()));
-        let ran = order.run(self.hob.address());
+        let caller = order.call(self.hob.address());
+        let worker = caller.header("worker").to_owned();
+        let (ran, processes) = count(&self.hob, &worker, || caller.finish());
         let left = left_of(&ran.worker, level);
         let said = format!("{}\n{}", ran.stdout, ran.stderr);
         let exit = &ran.exit;
-        let mut faults = attempt.judge(&Seen { said: &said, exit }, level);
+        let seen = Seen {
+            said: &said,
+            exit,
+            processes,
+        };
+        let mut faults = attempt.judge(&seen, level);
         let mut fault = |words: String| faults.push(format!("{}: {words}", attempt.name));
         if ran.status != 200 || ran.worker.is_empty() {
             fault(format!("was answered {} {}", ran.status, ran.refusal));
@@ -88,24 +104,30 @@ impl Stage {
         faults
     }
 
-    /// All of the collection, beside ordinary runs one after the other.
+    /// All of the collection, beside ordinary runs.
     fn attempts(&self, level: &str) -> Vec<String> {
         let chains = Mutex::new(collection().into_iter());
         let faults = Mutex::new(Vec::new());
-        let work = || {
+        let work = |begins: mpsc::Sender<()>| {
             loop {
                 let Some(chain) = chains.lock().unwrap().next() else {
                     return;
                 };
                 for attempt in chain {
+                    begins.send(()).unwrap();
                     let found = self.attempt(&attempt, level);
                     faults.lock().unwrap().extend(found);
                 }
             }
         };
         thread::scope(|scope| {
-            let attackers: Vec<_> = (0..ATTACKERS).map(|_| scope.spawn(work)).collect();
-            while !attackers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            let (begins, begun) = mpsc::channel();
+            for _ in 0..ATTACKERS {
+                let begins = begins.clone();
+                scope.spawn(|| work(begins));
+            }
+            drop(begins);
+            while begun.recv_timeout(OFTEN) != Err(RecvTimeoutError::Disconnected) {
                 self.ordinary();
             }
         });
@@ -140,6 +162,30 @@ fn the_collection_ends_as_it_says_inside_gvisor() {
     if is_able(&["python3", "runsc"]) {
         assert_all_ends_well("gvisor");
     }
+}
+
+/// Where providers of machines tell each machine its secrets.
+const METADATA: &str = "169.254.169.254";
+
+#[test]
+fn services_that_are_there_indeed_are_reached_by_nobody() {
+    if !is_able(&["python3", "unshare", "nsenter", "ip"]) {
+        return;
+    }
+    let net = Arc::new(Net::new());
+    net.own(&format!("{METADATA}/32"));
+    net.enter(|| {
+        let stage = Stage::inside(&net, Settings::default());
+        let address = format!("{METADATA}:80");
+        stage.listen(&address);
+        for name in ["metadata.py", "loopback.py"] {
+            let attempt = Attempt::read(&folder().join(name));
+            assert_eq!(stage.attempt(&attempt, "container"), Vec::<String>::new());
+        }
+        assert_eq!(stage.harm(), Vec::<String>::new());
+        let visitor = TcpStream::connect(&address).unwrap();
+        assert_eq!(io::read_to_string(visitor).unwrap(), secret());
+    });
 }
 
 #[test]

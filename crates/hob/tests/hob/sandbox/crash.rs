@@ -1,8 +1,9 @@
 //! hob is killed while programs run: whatever comes next finds nothing of them, and goes on.
 
 use std::{
+    collections::BTreeSet,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -66,6 +67,18 @@ fn left(old: &Traces, now: &Traces, replica: &str) -> Vec<String> {
     left
 }
 
+/// All files in the run folder, but for those of the cages that are there now.
+fn standing(hob: &Hob) -> BTreeSet<PathBuf> {
+    let leases = leases(hob);
+    let ids: Vec<_> = leases.iter().map(|lease| lease.file_stem()).collect();
+    let mut files = Traces::of(hob).files;
+    files.retain(|file| {
+        let mut names = file.ancestors().map(Path::file_stem);
+        !names.any(|name| name.is_some() && ids.contains(&name))
+    });
+    files
+}
+
 /// The id of the only replica of a function, once that is ready.
 fn replica(hob: &Hob, name: &str) -> String {
     let mut id = String::new();
@@ -92,8 +105,9 @@ fn kill(times: usize, level: &'static str) {
     write(&folder.join("handler.py"), &handler("return 'hello'"));
     stage.hob.cli(["deploy", folder.to_str().unwrap()]).ok();
     let replica = replica(&stage.hob, "hello");
+    settled(&stage.hob, SIZE);
+    let files = standing(&stage.hob);
     for round in 0..times {
-        settled(&stage.hob, SIZE);
         let runs = stage.busy(round % SIZE + 1);
         // Every other time some are about to begin as well.
         let order = Order::new("bash", STUBBORN);
@@ -115,6 +129,8 @@ fn kill(times: usize, level: &'static str) {
             replica,
             "it was adopted"
         );
+        settled(&stage.hob, SIZE);
+        assert_eq!(standing(&stage.hob), files, "round {round}");
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    io::Write,
-    net::{SocketAddr, TcpListener},
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::{
         linux::net::SocketAddrExt,
         unix::{
             fs::PermissionsExt,
-            net::{self, UnixListener},
+            net::{self, UnixListener, UnixStream},
         },
     },
     path::Path,
@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hob_testkit::{Hob, has_programs};
+use hob_testkit::{Hob, HobBuilder, Net, has_programs};
 use tempfile::TempDir;
 
 use super::caller::Order;
@@ -29,6 +29,10 @@ use crate::bench::HOB;
 
 /// Bytes that a run may write, by the settings below.
 const DISK: u64 = 32 << 20;
+/// Bytes of memory that a run may have, by the same.
+pub(super) const MEMORY: u64 = 128 << 20;
+/// Processes and threads that it may have at once.
+pub(super) const PROCESSES: u64 = 64;
 /// Longest that an ordinary run may take beside hostile ones, on a machine with other work.
 const NEIGHBOUR_MAX: Duration = Duration::from_secs(10);
 
@@ -74,8 +78,8 @@ impl Settings {
         format!(
             "[sandbox]\nenabled = true\nlevel = \"{level}\"\n\
              pool = {{ size = {size}, queue = {queue}, lease = \"{lease}\" }}\n\
-             [sandbox.limits]\ntime = \"{time}\"\ncpu = \"20s\"\nmemory = \"128Mi\"\n\
-             pids = 64\noutput = \"{output}\"\ndisk = {DISK}\n"
+             [sandbox.limits]\ntime = \"{time}\"\ncpu = \"{time}\"\nmemory = {MEMORY}\n\
+             pids = {PROCESSES}\noutput = \"{output}\"\ndisk = {DISK}\n"
         )
     }
 }
@@ -113,6 +117,15 @@ pub(super) fn is_able(programs: &[&str]) -> bool {
 
 impl Stage {
     pub(super) fn new(settings: Settings) -> Self {
+        Self::with(settings, Hob::builder(HOB))
+    }
+
+    /// Like [`Stage::new`] in a network of its own; has to be called in there.
+    pub(super) fn inside(net: &Arc<Net>, settings: Settings) -> Self {
+        Self::with(settings, Hob::builder(HOB).inside(net))
+    }
+
+    fn with(settings: Settings, hob: HobBuilder) -> Self {
         let config = tempfile::tempdir().unwrap();
         let file = config.path().join("config.toml");
         fs::write(&file, settings.text()).unwrap();
@@ -121,10 +134,10 @@ impl Stage {
         fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o777)).unwrap();
         plant(&outside.path().join("file"));
         let visits = Arc::default();
-        let listener = listen(&visits);
+        let listener = listen("127.0.0.1:0", &visits);
         let socket = format!("hob-test-outside-{}-{}", process::id(), listener.port());
         listen_abstract(&socket, &visits);
-        let hob = Hob::builder(HOB)
+        let hob = hob
             .args(["--config".as_ref(), file.as_os_str()])
             .env("PLANTED", secret())
             .start();
@@ -137,6 +150,11 @@ impl Stage {
             socket,
             visits,
         }
+    }
+
+    /// Has a service of this machine listen there as well.
+    pub(super) fn listen(&self, address: &str) {
+        listen(address, &self.visits);
     }
 
     /// A folder for whatever a test needs.
@@ -171,12 +189,31 @@ impl Stage {
         assert!(took < NEIGHBOUR_MAX, "an ordinary run took {took:?}");
     }
 
+    /// Whether somebody who is in no cage gets through to both sockets of this machine, and is seen.
+    fn can_be_visited(&self) -> bool {
+        let before = self.visits.load(Ordering::Relaxed);
+        let name = net::SocketAddr::from_abstract_name(&self.socket).unwrap();
+        let visitors: [Box<dyn Read>; 2] = [
+            Box::new(TcpStream::connect(self.listener).unwrap()),
+            Box::new(UnixStream::connect_addr(&name).unwrap()),
+        ];
+        let count = visitors.len();
+        let mut said = visitors
+            .into_iter()
+            .map(|one| io::read_to_string(one).unwrap());
+        let is_told = said.all(|text| text == secret());
+        is_told && self.visits.fetch_sub(count, Ordering::Relaxed) == before + count
+    }
+
     /// Whatever is not as it was on this machine, one line each.
     pub(super) fn harm(&self) -> Vec<String> {
         let mut harm = Vec::new();
         let visits = self.visits.load(Ordering::Relaxed);
         if visits > 0 {
             harm.push(format!("{visits} reached a socket of this machine"));
+        }
+        if !self.can_be_visited() {
+            harm.push("nobody could have reached the sockets of this machine".to_owned());
         }
         let file = self.outside.path().join("file");
         if fs::read_to_string(&file).unwrap_or_default() != secret() {
@@ -198,8 +235,8 @@ fn plant(path: &Path) {
 }
 
 /// A service of this machine that thinks it is alone. Its thread ends with the tests.
-fn listen(visits: &Arc<AtomicUsize>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+fn listen(address: &str, visits: &Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind(address).unwrap();
     let address = listener.local_addr().unwrap();
     let visits = Arc::clone(visits);
     thread::spawn(move || {

@@ -88,6 +88,11 @@ pub(super) fn assert_as_before(hob: &Hob, before: &Counts) {
     );
 }
 
+/// The control groups that there are now of its cages.
+pub(super) fn cgroups_of(hob: &Hob) -> BTreeSet<PathBuf> {
+    cgroups(&cgroup_of(&run_folder(hob)))
+}
+
 /// The lease files that are there now.
 pub(super) fn leases(hob: &Hob) -> Vec<PathBuf> {
     let entries = fs::read_dir(run_folder(hob).join("leases"));

@@ -8,11 +8,11 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::mounts::{self, clone_tree, hang, set_attributes};
-use crate::native::{
-    plan::{Failure, Proc},
-    standard::DEVICES,
+use super::{
+    hide,
+    mounts::{self, clone_tree, hang, set_attributes},
 };
+use crate::native::plan::{Failure, Proc};
 
 /// Where it is.
 const PROC: &str = "/proc";
@@ -102,22 +102,6 @@ fn unlisted() -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(unlisted)
-}
-
-fn hide(path: &Path) -> Result<(), Failure> {
-    let Ok(found) = fs::metadata(path) else {
-        return Ok(());
-    };
-    let cover = if found.is_dir() {
-        // The root's own, which is empty and sealed.
-        clone_tree(Path::new("/sys"))
-    } else {
-        clone_tree(Path::new(DEVICES[0]))
-    };
-    let hidden = cover
-        .map_err(io::Error::from)
-        .and_then(|cover| hang(&cover, path));
-    hidden.map_err(Failure::at(format!("hide {}", path.display())))
 }
 
 fn seal(path: &Path) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use crate::{
 const SHM_SIZE: u64 = 64 << 20;
 
 /// Folders of a box's filesystem, where they hang, and who may write to them.
-const PARTS: [(&str, &str, u32); 3] = [
+pub(crate) const PARTS: [(&str, &str, u32); 3] = [
     ("box", BOX, 0o755),
     ("tmp", "/tmp", 0o1777),
     ("shm", "/dev/shm", 0o1777),

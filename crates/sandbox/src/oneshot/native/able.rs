@@ -39,7 +39,13 @@ pub(in super::super) fn limits(sandbox: &Sandbox) -> Able {
             "enable it in the kernel or delegate it to hob",
         );
     }
-    Able::Yes
+    match sandbox.tree.counts_cpu() {
+        true => Able::Yes,
+        false => Able::no(
+            "the cgroup controller cpuacct is missing, so that nobody counts processor time",
+            "mount it (`mount -t cgroup -o cpuacct cgroup /sys/fs/cgroup/cpuacct`), or boot with cgroup v2",
+        ),
+    }
 }
 
 /// By the text of the kernel's setting.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     CageLimits, CageRecord, Mechanism, SandboxError,
-    cage::{boot_id, start_time},
+    birth::{boot_id, start_time},
     cgroup::{self, Group},
     native::{
         channel,

@@ -8,7 +8,9 @@ use crate::{CageLimits, cage, cgroup::Tally};
 /// In place of an exit status, when a signal ended the program.
 const NO_STATUS: i32 = -1;
 
-/// `ended` is `None` when the cage's init was killed before it could tell.
+/// `ended` is `None` when the cage's init was killed before it could tell. If hob did not do it, it
+/// was a signal like any other: were it the host's fault, a program that finds a way to its init
+/// could have the host blamed.
 pub(in super::super) fn explain(
     ended: Option<Ended>,
     tally: Tally,
@@ -30,7 +32,7 @@ pub(in super::super) fn explain(
             Some(Ended::Signalled(signal)) => {
                 End::new(EndReason::Exit, format!("ended by signal {signal}"))
             }
-            None => End::new(EndReason::Host, "the cage was killed from outside"),
+            None => End::new(EndReason::Exit, "ended by signal 9, with its whole sandbox"),
         }
     };
     OneShotEnd { code, signal, end }
@@ -58,7 +60,9 @@ mod tests {
         assert_eq!((real.code, real.signal), (-1, Some(9)));
         assert_eq!(real.end.reason, EndReason::Exit);
         assert_eq!(explain(None, true).end.reason, EndReason::Cancelled);
-        assert_eq!(explain(None, false).end.reason, EndReason::Host);
+        let lost = explain(None, false);
+        assert_eq!((lost.code, lost.signal), (-1, Some(9)));
+        assert_eq!(lost.end.reason, EndReason::Exit);
         // It had ended when it was killed.
         assert_eq!(
             explain(Some(Ended::Exited(0)), true).end.reason,

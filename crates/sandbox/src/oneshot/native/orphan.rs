@@ -9,7 +9,7 @@ use rustix::{
 
 use crate::{
     CageRecord, Sandbox, SandboxError,
-    cage::{boot_id, start_time},
+    birth::{boot_id, start_time},
     cgroup::{self, Group},
     native::launch::readable,
     oci,

@@ -8,22 +8,28 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{super::native::HOSTNAME, PROGRAM};
-pub(super) use crate::oci::bundle::CONFIG;
+use super::{
+    super::native::{HOSTNAME, MAX_INODES},
+    PROGRAM,
+};
 use crate::{
     BOX, CageLimits,
-    native::{
-        plan::Standard,
-        standard::{self, STRANGER_ID},
-    },
+    native::{plan::Standard, standard},
     oci::bundle::{OCI_VERSION, bind, fresh, kernel_mounts, write_config, write_root},
 };
 
 /// Where hob's own executable is inside, in a folder that only the first process may enter.
 const OWN_FOLDER: &str = ".hob";
-/// What the first process needs to make another user of the program's process and to end all of
-/// that user's, and no more.
-const CAPABILITIES: [&str; 4] = ["CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"];
+/// What the first process needs to hang the program's folders into their places, to make another
+/// user of the program's process and to end all of that user's, and no more.
+const CAPABILITIES: [&str; 6] = [
+    "CAP_CHOWN",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_ADMIN",
+];
 
 /// Writes all of it. `helper` is hob's own executable.
 pub(super) fn write(
@@ -33,6 +39,7 @@ pub(super) fn write(
     limits: &CageLimits,
 ) -> io::Result<()> {
     write_root(bundle, standard, &standard::files_of_stranger(HOSTNAME))?;
+    fs::create_dir(bundle.join("root/tmp"))?;
     let mut private = fs::DirBuilder::new();
     private
         .mode(0o700)
@@ -74,14 +81,26 @@ fn config(helper: &Path, standard: &Standard, limits: &CageLimits) -> Value {
 
 fn mounts(helper: &Path, own: &Path, standard: &Standard, limits: &CageLimits) -> Vec<Value> {
     let size = format!("size={}", limits.tmp);
-    let (uid, gid) = (format!("uid={STRANGER_ID}"), format!("gid={STRANGER_ID}"));
+    // gVisor's kernel knows no such limit; there each file is memory of the cage's.
+    let inodes = format!("nr_inodes={MAX_INODES}");
     let mut mounts = kernel_mounts();
-    mounts.push(fresh("/dev/shm", "tmpfs", &["mode=1777", &size]));
-    mounts.push(fresh("/tmp", "tmpfs", &["mode=1777", &size]));
-    mounts.push(fresh(BOX, "tmpfs", &["mode=755", &uid, &gid, &size]));
+    // The first process hangs its folders where they belong.
+    mounts.push(fresh(BOX, "tmpfs", &["mode=755", &size, &inodes]));
     mounts.extend(standard.read_only.iter().map(|path| bind(path, path, "ro")));
+    // A runtime would make a folder that is not there, where none can be made.
+    let there = standard.covered.iter().filter(|path| is_folder(path));
+    let cover = |path: &PathBuf| {
+        let path = path.to_string_lossy();
+        fresh(&path, "tmpfs", &["ro", "mode=755", "size=4096"])
+    };
+    mounts.extend(there.map(cover));
     mounts.push(bind(helper, own, "ro"));
     mounts
+}
+
+/// Whether it is a folder, and no link on the way.
+fn is_folder(path: &Path) -> bool {
+    path.is_dir() && fs::canonicalize(path).is_ok_and(|real| real == path)
 }
 
 /// Where hob's own executable is, also when it is being replaced.

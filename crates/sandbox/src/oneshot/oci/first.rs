@@ -20,6 +20,7 @@ use rustix::{
 use super::{
     super::native::Ended,
     order::{Head, Kernel, Word},
+    room,
 };
 use crate::{
     BOX,
@@ -58,6 +59,7 @@ pub(super) fn run() -> i32 {
 fn attend() -> io::Result<i32> {
     let mut orders = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let voice = Voice::new(&orders)?;
+    room::share().map_err(|error| io::Error::other(format!("cannot make the box: {error}")))?;
     Word::Ready(Kernel::own()).send(&voice.to)?;
     let Some(head) = Head::receive(&mut orders)? else {
         return Ok(0);

@@ -163,7 +163,7 @@ impl Kernel {
         let name = rustix::system::uname();
         let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
         Self {
-            boot: crate::cage::boot_id(),
+            boot: crate::birth::boot_id(),
             name: format!("{} {}", text(name.release()), text(name.version())),
         }
     }

@@ -22,7 +22,7 @@ use super::{
     Bundle,
     order::Word,
 };
-use crate::{Cage, CageLimits, SandboxError, cgroup::Group, native::launch::readable};
+use crate::{Alarm, Cage, CageLimits, SandboxError, cgroup::Group, native::launch::readable};
 
 /// How long what was said last may take to arrive after the runtime's end.
 const LAST_WORD_TIMEOUT: Duration = Duration::from_millis(100);
@@ -112,6 +112,15 @@ impl Running {
             tracing::warn!(cage = %self.bundle.id, %error, "cannot hurry the end of a cage");
         }
         self.cage.kill();
+    }
+
+    pub(in super::super) fn is_out_of_memory(&self) -> bool {
+        let tally = self.group.as_ref().map(|group| group.tally());
+        tally.is_some_and(|tally| tally.oom_kills > 0)
+    }
+
+    pub(in super::super) fn alarm(&self) -> Option<Alarm> {
+        self.group.as_ref()?.memory_alarm()
     }
 
     pub(in super::super) fn usage(&self) -> Usage {

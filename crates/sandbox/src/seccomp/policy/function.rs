@@ -27,10 +27,14 @@ const FAMILIES: &[u32] = &[
 
 const ALLOWED: &[Group] = &[
     group!("reading and writing as the owner of the machine may":
-        SYS_ioctl SYS_vmsplice SYS_sync SYS_syncfs SYS_readahead SYS_socketpair SYS_setsockopt),
+        SYS_ioctl SYS_fcntl SYS_preadv2 SYS_pwritev2 SYS_fadvise64 SYS_vmsplice SYS_sync SYS_syncfs
+        SYS_readahead SYS_socketpair SYS_setsockopt),
     group!("files of every kind; who may touch which is up to the mounts, landlock and permissions":
-        SYS_mknodat SYS_name_to_handle_at SYS_memfd_create SYS_setxattr SYS_lsetxattr
-        SYS_fsetxattr SYS_removexattr SYS_lremovexattr SYS_fremovexattr),
+        SYS_openat2 SYS_mknodat SYS_name_to_handle_at SYS_memfd_create SYS_inotify_add_watch
+        SYS_setxattr SYS_lsetxattr SYS_fsetxattr SYS_removexattr SYS_lremovexattr SYS_fremovexattr),
+    group!("scheduling and limits of each of its processes":
+        SYS_sched_setaffinity SYS_sched_setattr SYS_sched_setparam SYS_sched_setscheduler
+        SYS_setpriority SYS_ioprio_set SYS_prlimit64),
     group!("memory of every kind":
         SYS_mmap SYS_mincore SYS_remap_file_pages SYS_process_mrelease),
     group!("System V and POSIX shared memory and queues, private to the ipc namespace":

@@ -25,18 +25,17 @@ const PERSONALITIES: &[u32] = &[0x0, 0x0008, 0x2_0000, 0x2_0008, 0xffff_ffff];
 pub(super) const ALLOWED: &[Group] = &[
     group!("reading and writing what is open already":
         SYS_read SYS_write SYS_readv SYS_writev SYS_pread64 SYS_pwrite64 SYS_preadv SYS_pwritev
-        SYS_preadv2 SYS_pwritev2 SYS_lseek SYS_close SYS_close_range SYS_dup SYS_dup3 SYS_fcntl
-        SYS_flock SYS_sendfile SYS_splice SYS_tee SYS_copy_file_range
+        SYS_lseek SYS_close SYS_close_range SYS_dup SYS_dup3 SYS_flock SYS_sendfile SYS_splice SYS_tee SYS_copy_file_range
         SYS_fsync SYS_fdatasync SYS_sync_file_range
-        SYS_fadvise64 SYS_fallocate SYS_ftruncate SYS_truncate),
+        SYS_fallocate SYS_ftruncate SYS_truncate),
     group!("files and folders: who may touch which is up to the mounts, landlock and permissions":
-        SYS_openat SYS_openat2 SYS_newfstatat SYS_fstat SYS_statx SYS_statfs SYS_fstatfs
+        SYS_openat SYS_newfstatat SYS_fstat SYS_statx SYS_statfs SYS_fstatfs
         SYS_faccessat SYS_faccessat2 SYS_readlinkat SYS_getdents64 SYS_getcwd SYS_chdir SYS_fchdir
         SYS_mkdirat SYS_unlinkat SYS_renameat SYS_renameat2 SYS_linkat SYS_symlinkat
         SYS_fchmod SYS_fchmodat SYS_fchmodat2 SYS_fchown SYS_fchownat SYS_umask SYS_utimensat
         SYS_getxattr SYS_lgetxattr SYS_fgetxattr SYS_listxattr SYS_llistxattr SYS_flistxattr),
     group!("watching files, timers and events":
-        SYS_inotify_init1 SYS_inotify_add_watch SYS_inotify_rm_watch SYS_ppoll SYS_pselect6
+        SYS_inotify_init1 SYS_inotify_rm_watch SYS_ppoll SYS_pselect6
         SYS_epoll_create1 SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2 SYS_eventfd2
         SYS_signalfd4 SYS_pipe2 SYS_timerfd_create SYS_timerfd_settime SYS_timerfd_gettime),
     group!("memory":
@@ -55,11 +54,9 @@ pub(super) const ALLOWED: &[Group] = &[
         SYS_rt_sigqueueinfo SYS_rt_tgsigqueueinfo SYS_rt_sigreturn SYS_rt_sigsuspend
         SYS_rt_sigtimedwait SYS_sigaltstack),
     group!("scheduling, bounded by the cpu limit":
-        SYS_sched_yield SYS_sched_getaffinity SYS_sched_setaffinity SYS_sched_getattr
-        SYS_sched_setattr SYS_sched_getparam SYS_sched_setparam SYS_sched_getscheduler
-        SYS_sched_setscheduler SYS_sched_get_priority_max SYS_sched_get_priority_min
-        SYS_sched_rr_get_interval SYS_getpriority SYS_setpriority SYS_ioprio_get SYS_ioprio_set
-        SYS_getcpu),
+        SYS_sched_yield SYS_sched_getaffinity SYS_sched_getattr SYS_sched_getparam
+        SYS_sched_getscheduler SYS_sched_get_priority_max SYS_sched_get_priority_min
+        SYS_sched_rr_get_interval SYS_getpriority SYS_ioprio_get SYS_getcpu),
     group!("time, without setting it":
         SYS_clock_gettime SYS_clock_getres SYS_clock_nanosleep SYS_nanosleep SYS_gettimeofday
         SYS_times SYS_getitimer SYS_setitimer SYS_timer_create SYS_timer_delete SYS_timer_settime
@@ -67,7 +64,7 @@ pub(super) const ALLOWED: &[Group] = &[
     group!("who am I and what may I use; with no capabilities nothing is gained by setting":
         SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getresuid SYS_getresgid SYS_getgroups
         SYS_setuid SYS_setgid SYS_setreuid SYS_setregid SYS_setresuid SYS_setresgid SYS_setgroups
-        SYS_setfsuid SYS_setfsgid SYS_capget SYS_capset SYS_getrlimit SYS_setrlimit SYS_prlimit64
+        SYS_setfsuid SYS_setfsgid SYS_capget SYS_capset SYS_getrlimit SYS_setrlimit
         SYS_getrusage SYS_uname SYS_sysinfo SYS_getrandom),
     group!("sockets once they are made; which families may be made stands in FAMILIES":
         SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_getsockname
