@@ -141,10 +141,8 @@ impl App {
             shared: shared.clone(),
         };
         let parts = ground.control_parts(&config, address, env)?;
-        let of_control = |notices: &Notices| {
-            control_config(&config, notices, &listeners, doors.metrics.as_ref())
-        };
-        let control = restored(parts, &mut notices, of_control).await?;
+        let asked = control_config(&config, &notices, &listeners, doors.metrics.as_ref())?;
+        let control = restored(asked, parts, &mut notices).await?;
         engine.settle();
         let socket = LocalSocket::serve(run.path(), control.router(Access::Local))?;
         let serve = |door| MetricsServer::serve(door, control.metrics_router());
@@ -264,12 +262,12 @@ fn engine_config(config: &Config, run: &RunFolder, id: &str, listeners: &Listene
 
 /// The control plane as it was when it was stopped, and what there is to tell of it.
 async fn restored(
+    config: ControlConfig,
     parts: ControlParts,
     notices: &mut Notices,
-    config: impl FnOnce(&Notices) -> anyhow::Result<ControlConfig>,
 ) -> anyhow::Result<Arc<Control>> {
     notices.password = parts.store.ensure_admin_password()?;
-    let control = Control::new(config(notices)?, parts);
+    let control = Control::new(config, parts);
     notices.functions = control.restore().await?.functions;
     // Before anybody comes by TLS, and after it is known whose the hosts are.
     control.look_after_certificates().await;

@@ -80,6 +80,7 @@ fn deadline() {
             (-1, Some(9), EndReason::Timeout)
         );
         assert_eq!(end.end.message, "passed its time limit of 400ms");
+        assert!(end.by_deadline);
         println!("killed after {lasted:?} of 400 ms");
         assert!(lasted < Duration::from_millis(400) + LATE, "{lasted:?}");
         // Its only sandbox is free again: nothing of it is left in there.
@@ -202,6 +203,7 @@ fn cpu() {
         let end = ran.end();
         assert_eq!(end.end.reason, EndReason::Timeout);
         assert_eq!(end.end.message, "used up its 300ms of processor time");
+        assert!(!end.by_deadline);
         let used = end.cpu.unwrap();
         assert!((300..600).contains(&used.as_millis()), "{used:?}");
         world.end().await;

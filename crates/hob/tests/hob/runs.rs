@@ -93,6 +93,11 @@ fn a_script_is_run_and_its_events_are_those_that_clients_know() {
         .run("?raw=1", "head -c 1000000 /dev/zero | tr '\\0' x")
         .expect(200);
     assert_eq!(much.text().len(), 1_000_000 + "\nexit: 0\n".len());
+    let status = bench.hob.cli(["status", "-o", "json"]).json();
+    assert!(
+        status["sandboxes"]["size"].as_u64().unwrap() > 0,
+        "{status}"
+    );
     let wrong = bench.hob.get("/run").expect(405);
     assert_eq!(
         (wrong.header("allow"), wrong.text()),
@@ -168,6 +173,12 @@ fn whoever_asks_is_told_how_it_ended_and_all_others_see_the_deadline_as_ever() {
     assert_eq!(
         (&over["end"], &over["code"]),
         (&json!("timeout"), &json!(-1))
+    );
+    assert_eq!(over["deadline"], true, "{over}");
+    let busy = end("&cpu=200ms", "while :; do :; done");
+    assert_eq!(
+        (&busy["end"], &busy["deadline"]),
+        (&json!("timeout"), &json!(false))
     );
     assert!(over["run_ms"].as_f64().unwrap() > 500.0, "{over}");
     let much = end("&output=1Ki", "yes");

@@ -212,6 +212,20 @@ async fn all_that_a_hob_tells_of_the_end_comes_through() {
 }
 
 #[tokio::test]
+async fn a_deadline_is_told_from_other_timeouts() {
+    for (said, expected) in [("true", true), ("false", false)] {
+        let told = format!(r#"{{"code":-1,"end":"timeout","signal":9,"deadline":{said}}}"#);
+        let events = format!("event: exit\ndata: {told}\n\n");
+        let fake = Fake::start(whole(&events), Then::Close).await;
+        let workers = vec![fake.config("w1")];
+        let pool = pool(Protocol::Hob, workers, RunMaxima::default());
+        let (_, end) = end(pool.run(order("x")).await.unwrap()).await;
+        assert_eq!(end.end.reason, EndReason::Timeout);
+        assert_eq!(end.by_deadline, expected);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_the_workers_fault() {
     let half = format!("{HEAD}{}", chunk("event: stdout\ndata: \"eA==\"\n\n"));
     for says in [
@@ -242,6 +256,7 @@ async fn the_deadline_is_kept_here_too() {
         let (events, end) = end(pool.run(order("x")).await.unwrap()).await;
         assert!(since.elapsed() >= quick().time.0);
         assert_eq!((events.len(), end.end.reason), (output, EndReason::Timeout));
+        assert!(end.by_deadline);
         fake.hears().await;
         assert_eq!(fake.hears().await, "closed");
     }

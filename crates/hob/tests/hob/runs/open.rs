@@ -113,4 +113,6 @@ fn while_it_is_off_it_says_how_to_switch_it_on() {
     let off = bench.run("", "true").expect(404);
     assert!(off.text().contains("`enabled = true`"), "{}", off.text());
     assert!(!bench.hob.metrics().contains("hob_runs_total"));
+    let status = bench.hob.cli(["status", "-o", "json"]).json();
+    assert!(status["sandboxes"].is_null(), "{status}");
 }
