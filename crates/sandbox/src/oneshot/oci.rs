@@ -26,7 +26,7 @@ use rustix::{
 use super::{OneShot, OneShotSpec, Program, native};
 use crate::{
     Able, Cage, CageLimits, CageRecord, Mechanism, Sandbox, SandboxError,
-    cage::boot_id,
+    birth::boot_id,
     capabilities::is_privileged,
     cgroup::Group,
     oci::{self, last_words},

@@ -25,9 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{
-    lease::{FOLDER, Lease, SUFFIX},
-};
+use super::lease::{FOLDER, Lease, SUFFIX};
 
 /// How often they are looked for.
 const PAUSE: Duration = Duration::from_secs(60);
