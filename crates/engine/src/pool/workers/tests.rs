@@ -451,7 +451,8 @@ async fn runs_are_signed_in_the_way_of_the_worker() {
     ] {
         let mut fake = Fake::start(whole(EXIT), Then::Close).await;
         let key = SigningKey::generate().unwrap();
-        let gate = Gate::new(key.public(), "w1".parse().unwrap(), SystemTime::now());
+        let start = SystemTime::now() - Duration::from_secs(10);
+        let gate = Gate::new(key.public(), "w1".parse().unwrap(), start);
         let pool = WorkerPool::new(WorkersConfig {
             workers: vec![fake.config("w1")],
             protocol,
