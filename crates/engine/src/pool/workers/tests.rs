@@ -274,7 +274,8 @@ async fn a_caller_who_does_not_read_holds_nothing_up() {
 async fn what_no_sandbox_would_take_is_refused_before_anybody_waits() {
     let address = "127.0.0.1:1".parse().unwrap();
     let pool = pool(Protocol::Hob, vec![at(address, "w1")], RunMaxima::default());
-    let refused: [(fn(&mut RunOrder), &str); 5] = [
+    type Change = fn(&mut RunOrder);
+    let refused: [(Change, &str); 5] = [
         (|order| order.args = vec![String::new(); 2000], "arguments"),
         (
             |order| {
