@@ -210,7 +210,7 @@ fn whoever_hangs_up_at_the_server_has_the_run_killed_at_the_worker() {
     let (keys, folder) = (Keys::new(), tempfile::tempdir().unwrap());
     let worker = Worker::start(folder.path(), &["--id", "w", "--public-key", &keys.public]);
     let bench = server(&keys, "hob", &[("w", worker.address)]);
-    let seconds = format!("sleep 4.{}", worker.pid());
+    let seconds = format!("sleep 5.{}", worker.pid());
     let script = format!("echo begun; setsid {seconds} & {seconds}");
     let mut asked = ask(bench.hob.address(), "POST /run", &[], script.as_bytes()).unwrap();
     asked.hears("begun");
@@ -219,7 +219,7 @@ fn whoever_hangs_up_at_the_server_has_the_run_killed_at_the_worker() {
     drop(asked);
     assert_eventually!(!alive(&seconds));
     assert!(
-        since.elapsed() < Duration::from_secs(3),
+        since.elapsed() < Duration::from_secs(4),
         "it ended by itself"
     );
 }
@@ -293,7 +293,7 @@ fn a_worker_that_is_killed_leaves_nothing_alive_and_the_next_one_clears_the_rest
     }
     let folder = tempfile::tempdir().unwrap();
     let mut worker = Worker::start(folder.path(), &["--id", "w"]);
-    let seconds = format!("sleep 7.{}", worker.pid());
+    let seconds = format!("sleep 9.{}", worker.pid());
     let script = format!("echo begun; setsid {seconds} & trap '' TERM; {seconds}");
     let mut asked = worker.ask(&[], &script).unwrap();
     asked.hears("begun");
@@ -303,7 +303,7 @@ fn a_worker_that_is_killed_leaves_nothing_alive_and_the_next_one_clears_the_rest
     worker.ended();
     assert_eventually!(!alive(&seconds));
     assert!(
-        since.elapsed() < Duration::from_secs(3),
+        since.elapsed() < Duration::from_secs(6),
         "it ended by itself"
     );
     worker.again(folder.path(), &["--id", "w"]);

@@ -289,7 +289,8 @@ async fn a_caller_who_does_not_read_holds_nothing_up() {
 async fn what_no_sandbox_would_take_is_refused_before_anybody_waits() {
     let address = "127.0.0.1:1".parse().unwrap();
     let pool = pool(Protocol::Hob, vec![at(address, "w1")], RunMaxima::default());
-    let refused: [(fn(&mut RunOrder), &str); 5] = [
+    type Change = fn(&mut RunOrder);
+    let refused: [(Change, &str); 5] = [
         (|order| order.args = vec![String::new(); 2000], "arguments"),
         (
             |order| {
@@ -466,7 +467,8 @@ async fn runs_are_signed_in_the_way_of_the_worker() {
     ] {
         let mut fake = Fake::start(whole(EXIT), Then::Close).await;
         let key = SigningKey::generate().unwrap();
-        let gate = Gate::new(key.public(), "w1".parse().unwrap(), SystemTime::now());
+        let start = SystemTime::now() - Duration::from_secs(10);
+        let gate = Gate::new(key.public(), "w1".parse().unwrap(), start);
         let pool = WorkerPool::new(WorkersConfig {
             workers: vec![fake.config("w1")],
             protocol,
