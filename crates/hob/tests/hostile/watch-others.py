@@ -2,7 +2,8 @@
 # limits: time=10s
 # expect: reason=ok code=0
 # gvisor-allows: watches
-# gvisor-allows: forgets
+# gvisor-allows: filter
+# gvisor-allows: TCP_ULP
 # expect-output: done
 import ctypes
 import fcntl
