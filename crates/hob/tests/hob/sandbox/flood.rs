@@ -2,6 +2,7 @@
 
 use std::{
     io::Read,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -51,9 +52,12 @@ fn growth(stage: &Stage, work: impl FnOnce()) -> u64 {
             });
             most
         });
-        work();
+        // Also when it fails, or the watch would go on for ever.
+        let worked = catch_unwind(AssertUnwindSafe(work));
         is_over.store(true, Ordering::Relaxed);
-        watch.join().unwrap() - before
+        let most = watch.join().unwrap();
+        worked.unwrap_or_else(|panic| resume_unwind(panic));
+        most - before
     })
 }
 
@@ -99,9 +103,9 @@ fn a_caller_that_takes_nothing_holds_no_sandbox_beyond_the_deadline() {
     let flood = Order::new("bash", FLOOD).limit("time", "2s");
     let address = stage.hob.address();
     let grown = growth(&stage, || {
-        let deaf: Vec<_> = (0..CALLERS).map(|_| flood.send(address).unwrap()).collect();
         let processes = || Traces::of(&stage.hob).processes.len();
         let idle = processes();
+        let deaf: Vec<_> = (0..CALLERS).map(|_| flood.send(address).unwrap()).collect();
         assert_eventually!(processes() > idle, "the floods begin");
         // Waits in line for a sandbox, and gets one though nobody has hung up.
         stage.ordinary();
