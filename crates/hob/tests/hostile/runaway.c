@@ -1,6 +1,6 @@
 // tries: the same at full speed: forks and ends, forks and ends
 // limits: time=2s pids=48
-// expect: reason=timeout|pids
+// expect: reason=timeout|pids gvisor=timeout|pids|memory
 #include <signal.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 # tries: is never where it was: each process forks the next and ends, so that no list of processes is true for long
 # limits: time=2s pids=48
-# expect: reason=timeout|pids
+# expect: reason=timeout|pids gvisor=timeout|pids|memory
 import os
 import signal
 
