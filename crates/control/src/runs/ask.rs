@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use axum::body::Body;
 use hob_model::{
     CallerAddress,
-    sandbox::{RUN_END, RunOrder},
+    sandbox::{BASH, RUN_END, RunOrder},
 };
 use http::{Extensions, HeaderMap, HeaderName, header, request::Parts};
 
@@ -17,8 +17,6 @@ use super::{
 };
 use crate::api::{Actor, LocalUser};
 
-/// What a script is in that says nothing of it.
-const LANGUAGE: &str = "bash";
 /// Asks for the end with all that is known of it.
 const END: HeaderName = HeaderName::from_static(RUN_END);
 
@@ -70,7 +68,7 @@ impl Asked {
             .language
             .clone()
             .or(language)
-            .unwrap_or_else(|| LANGUAGE.to_owned());
+            .unwrap_or_else(|| BASH.to_owned());
         order.limits = keys.over(limits);
         Ok(Self { order, form, held })
     }

@@ -139,10 +139,7 @@ pub(crate) fn signal(process: Pid, number: i32) -> io::Result<()> {
 /// gVisor's kernel answers 0.
 pub(crate) fn new_session() -> io::Result<()> {
     // SAFETY: takes nothing and touches no memory.
-    match unsafe { libc::setsid() } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    check(unsafe { libc::setsid() }.min(0))
 }
 
 /// Sends a signal to all processes of this pid namespace but its first, which this one is.

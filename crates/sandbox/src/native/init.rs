@@ -42,7 +42,7 @@ pub(crate) fn run(
 
 fn start(plan: &Plan, filter: &mut Filter, channel: BorrowedFd<'_>) -> Result<Pid, Failure> {
     // Away from the daemon's terminal and its Ctrl-C.
-    rustix::process::setsid().map_err(Failure::at("make a session"))?;
+    identity::new_session().map_err(Failure::at("make a session"))?;
     identity::block_signals().map_err(Failure::at("block signals"))?;
     match &plan.level {
         Level::Container(layout) => root::build(layout, &plan.cwd)?,

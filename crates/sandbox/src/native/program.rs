@@ -31,7 +31,7 @@ pub(crate) fn exec(plan: &Plan, filter: &mut Filter, rules: Option<RulesetCreate
 }
 
 fn prepare(plan: &Plan, filter: &mut Filter, rules: Option<RulesetCreated>) -> Result<(), Failure> {
-    rustix::process::setsid().map_err(Failure::at("make a session"))?;
+    identity::new_session().map_err(Failure::at("make a session"))?;
     let cwd = format!("enter the folder {}", plan.cwd.display());
     rustix::process::chdir(&plan.cwd).map_err(Failure::at(cwd))?;
     identity::close_on_exec().map_err(Failure::at("close descriptors"))?;

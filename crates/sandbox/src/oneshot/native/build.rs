@@ -82,7 +82,7 @@ fn run(plan: &Plan, filter: Filter, channel: &OwnedFd, life: &OwnedFd) -> Failur
 /// What needs rights: all that the program will see. Returns the user namespace for it.
 fn build(plan: &Plan) -> Result<OwnedFd, Failure> {
     // Away from the daemon's terminal and its Ctrl-C.
-    rustix::process::setsid().map_err(Failure::at("make a session"))?;
+    identity::new_session().map_err(Failure::at("make a session"))?;
     identity::block_signals().map_err(Failure::at("block signals"))?;
     if plan.around.is_none() {
         identity::set_groups(&[])?;

@@ -63,7 +63,7 @@ pub(super) fn wait(
 
 /// What can be done before anybody knows which program it will be.
 fn settle() -> Result<(), Failure> {
-    rustix::process::setsid().map_err(Failure::at("make a session"))?;
+    identity::new_session().map_err(Failure::at("make a session"))?;
     fs::write("/proc/self/oom_score_adj", OOM_SCORE).map_err(Failure::at("set the oom score"))?;
     identity::yield_to_wakers().map_err(Failure::at("set the scheduling policy"))?;
     rustix::process::chdir(BOX).map_err(Failure::at("enter the box"))
